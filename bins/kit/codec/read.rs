@@ -1,0 +1,214 @@
+//! Reading a file of any codec from its first byte to its last: raw bytes in order, digest on the way.
+//!
+//! With an index, pieces are inflated on all cores; a foreign file is one stream. Either way each
+//! piece's own checksum (CRC-32 of gzip, XXH64 of zstd) is verified, and the SHA-256 of the whole
+//! file comes back for the caller to compare.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use super::ordered::{ordered, workers};
+use super::{Frame, Kind};
+use crate::child::interrupted;
+use crate::digest::Sha;
+use crate::exit::{Error, Result};
+
+/// How much is handed on at a time where the file has no pieces of its own.
+const CHUNK: usize = 1 << 20;
+/// An index that claims larger pieces is not ours, and not believed: a piece is held in memory.
+const LARGEST: u64 = 8 << 20;
+
+/// What a manifest says of a file's pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct Index<'a> {
+    /// Where each piece begins.
+    pub frames: &'a [Frame],
+    /// What the whole inflates to, bytes.
+    pub raw_bytes: u64,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// How the file is compressed, by its content.
+    pub kind: Kind,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes it inflates to.
+    pub raw_bytes: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
+/// Reads `file` from its beginning and hands every raw byte to `sink`, in order.
+///
+/// # Errors
+/// [`crate::exit::Code::No`] when the file is damaged or cut short; what `sink` answers; a signal.
+pub fn read(
+    mut file: &File,
+    name: &str,
+    index: Option<Index<'_>>,
+    sink: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<Seen> {
+    let fail = |e: io::Error| Error::io("read", name, &e);
+    let bytes = file.metadata().map_err(fail)?.len();
+    let mut first = Vec::with_capacity(4);
+    file.rewind()
+        .and_then(|()| file.take(4).read_to_end(&mut first))
+        .and_then(|_| file.rewind())
+        .map_err(fail)?;
+    let kind = Kind::detect(&first);
+    let index = index.filter(|i| kind != Kind::None && i.fits(bytes));
+    match index {
+        Some(index) => pieces(file, name, kind, bytes, index, sink),
+        None => stream(file, name, kind, sink),
+    }
+}
+
+impl Index<'_> {
+    /// Whether the pieces cover a file of `bytes`, in order, none of them too large to hold.
+    fn fits(&self, bytes: u64) -> bool {
+        let ends = self.frames.iter().skip(1).copied().chain([Frame(bytes, self.raw_bytes)]);
+        self.frames.first() == Some(&Frame(0, 0))
+            && self.frames.iter().zip(ends).all(|(a, b)| {
+                a.0 < b.0 && a.1 <= b.1 && b.1 - a.1 <= LARGEST && b.0 - a.0 <= LARGEST + LARGEST / 8
+            })
+    }
+}
+
+/// A piece to inflate: where it begins in the file, its bytes, and how many it must give.
+struct Piece {
+    offset: u64,
+    packed: Vec<u8>,
+    raw_bytes: usize,
+}
+
+fn pieces(
+    file: &File,
+    name: &str,
+    kind: Kind,
+    bytes: u64,
+    index: Index<'_>,
+    mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<Seen> {
+    let mut sha = Sha::default();
+    let ends = index.frames.iter().skip(1).copied().chain([Frame(bytes, index.raw_bytes)]);
+    let mut spans = index.frames.iter().zip(ends);
+    let next = || {
+        interrupted()?;
+        let Some((begin, end)) = spans.next() else { return Ok(None) };
+        let mut packed = Vec::with_capacity((end.0 - begin.0) as usize);
+        file.take(end.0 - begin.0).read_to_end(&mut packed).map_err(|e| Error::io("read", name, &e))?;
+        sha.update(&packed);
+        Ok(Some(Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize }))
+    };
+    ordered(workers(), next, || inflater(kind, name), |raw: Vec<u8>| sink(&raw))?;
+    Ok(Seen { kind, bytes, raw_bytes: index.raw_bytes, sha256: sha.hex() })
+}
+
+fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Vec<u8>> + Send + use<> {
+    let name = name.to_owned();
+    let mut gzip = libdeflater::Decompressor::new();
+    let mut zstd: Option<zstd::bulk::Decompressor<'static>> = None;
+    move |piece| {
+        let mut raw = vec![0; piece.raw_bytes];
+        let n = match kind {
+            Kind::Gzip => gzip.gzip_decompress(&piece.packed, &mut raw).map_err(|e| e.to_string()),
+            _ => {
+                let made = zstd.take().map_or_else(zstd::bulk::Decompressor::new, Ok);
+                made.and_then(|d| zstd.insert(d).decompress_to_buffer(&piece.packed, &mut raw))
+                    .map_err(|e| e.to_string())
+            }
+        };
+        match n {
+            Ok(n) if n == raw.len() => Ok(raw),
+            Ok(_) => Err(damaged(&name, piece.offset, "a piece is shorter than the manifest says")),
+            Err(cause) => Err(damaged(&name, piece.offset, &cause)),
+        }
+    }
+}
+
+/// The error of a file that is not what it should be.
+fn damaged(name: &str, offset: u64, cause: &str) -> Error {
+    Error::no(format!("'{name}' is damaged in the piece at byte {offset}: {cause}"))
+}
+
+fn stream(
+    file: &File,
+    name: &str,
+    kind: Kind,
+    mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<Seen> {
+    let mut digested = Digested { inner: file, sha: Sha::default(), bytes: 0 };
+    let mut raw_bytes = 0;
+    {
+        let buffered = BufReader::with_capacity(CHUNK, &mut digested);
+        let mut raw: Box<dyn Read + '_> = match kind {
+            Kind::None => Box::new(buffered),
+            Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
+            Kind::Zstd => Box::new(
+                zstd::stream::read::Decoder::with_buffer(buffered)
+                    .map_err(|e| Error::io("read", name, &e))?,
+            ),
+        };
+        let next = || {
+            interrupted()?;
+            let mut chunk = Vec::with_capacity(CHUNK);
+            (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk).map_err(|e| match (kind, e.kind()) {
+                (Kind::None, _) => Error::io("read", name, &e),
+                (_, io::ErrorKind::UnexpectedEof) => {
+                    Error::no(format!("'{name}' is cut short: the {kind} stream has no end"))
+                }
+                _ => Error::no(format!("'{name}' is damaged: {e}")),
+            })?;
+            Ok((!chunk.is_empty()).then_some(chunk))
+        };
+        ordered(
+            1,
+            next,
+            || Ok,
+            |chunk: Vec<u8>| {
+                raw_bytes += chunk.len() as u64;
+                sink(&chunk)
+            },
+        )?;
+    }
+    let Digested { sha, bytes, .. } = digested;
+    Ok(Seen { kind, bytes, raw_bytes, sha256: sha.hex() })
+}
+
+/// A reader that digests what passes through it.
+struct Digested<R> {
+    inner: R,
+    sha: Sha,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Digested<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.sha.update(&buffer[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// The first bytes of a file's content, inflated: enough to tell what it is.
+///
+/// # Errors
+/// When the file cannot be read, or not even its beginning inflates.
+pub fn peek(mut file: &File, name: &str, n: u64) -> Result<Vec<u8>> {
+    let fail = |e: io::Error| Error::io("read", name, &e);
+    let mut first = Vec::with_capacity(4);
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4).read_to_end(&mut first)).map_err(fail)?;
+    file.rewind().map_err(fail)?;
+    let mut head = Vec::new();
+    let outcome = match Kind::detect(&first) {
+        Kind::None => file.take(n).read_to_end(&mut head),
+        Kind::Gzip => flate2::read::MultiGzDecoder::new(file).take(n).read_to_end(&mut head),
+        Kind::Zstd => zstd::stream::read::Decoder::new(file).and_then(|d| d.take(n).read_to_end(&mut head)),
+    };
+    outcome.map_err(|e| Error::no(format!("'{name}' is damaged: {e}")))?;
+    file.rewind().map_err(fail)?;
+    Ok(head)
+}

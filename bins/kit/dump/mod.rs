@@ -1,0 +1,12 @@
+//! Reading plain dumps: what is in them, whether they are whole, what they would do.
+//!
+//! [`lex`] splits bytes as psql would, [`statement`] tells what a statement is from its beginning,
+//! [`scan`] draws the two together into facts.
+
+pub mod lex;
+pub mod scan;
+pub mod statement;
+mod word;
+
+#[cfg(test)]
+mod lex_tests;

@@ -1,0 +1,29 @@
+//! What the programs share: naming, safety, codecs, dump reading, talking to PostgreSQL.
+//!
+//! The modules are layers. Each may use only those listed above it; `tests/layers.rs` holds
+//! them to that. Code moves here when a second program needs it, never before, and nothing in
+//! here knows which program it works for.
+
+pub mod exit;
+pub mod stamp;
+
+pub mod cli;
+pub mod out;
+pub mod settings;
+
+pub mod digest;
+pub mod lock;
+pub mod place;
+
+pub mod child;
+pub mod progress;
+
+pub mod codec;
+pub mod dump;
+pub mod manifest;
+
+pub mod catalog;
+pub mod retention;
+
+pub mod pg;
+pub mod via;

@@ -1,0 +1,78 @@
+//! One run at a time in a directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::exit::{Error, Result};
+
+/// The lock file's name. It stays behind, empty of meaning when nobody holds it: removing it
+/// would let two runs lock two different files of one name.
+pub const NAME: &str = ".pgkeep.lock";
+
+/// Held until dropped, or until the process ends however it ends.
+pub struct Lock(#[allow(dead_code)] File);
+
+impl Lock {
+    /// Takes the lock of `dir`, waiting up to `wait` for another run to end.
+    pub fn take(dir: &Path, wait: Duration) -> Result<Self> {
+        let path = dir.join(NAME);
+        let fail = |e| Error::io("lock", dir.display(), &e);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fail)?;
+        let give_up = Instant::now() + wait;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(Self::held(dir, &mut file)),
+                Err(e) => return Err(fail(e.into())),
+            }
+        }
+        // who holds it: for the other's message only
+        file.set_len(0)
+            .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+            .map_err(fail)?;
+        Ok(Lock(file))
+    }
+
+    fn held(dir: &Path, file: &mut File) -> Error {
+        let mut pid = String::new();
+        let _ = file.take(20).read_to_string(&mut pid);
+        Error::temporary(format!(
+            "cannot lock '{}': another run holds it (process {})",
+            dir.display(),
+            pid.trim()
+        ))
+        .hint("Wait for it to end, or give --lock-timeout SECONDS.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Code;
+
+    #[test]
+    fn the_second_is_told_to_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::take(dir.path(), Duration::ZERO).unwrap();
+        let second = Lock::take(dir.path(), Duration::from_millis(60)).err().unwrap();
+        assert_eq!(second.code(), Code::Temporary);
+        assert!(second.to_string().contains(&std::process::id().to_string()));
+        drop(first);
+        Lock::take(dir.path(), Duration::ZERO).unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! What programs say: records on standard output, speech on standard error.
+//!
+//! A record that cannot be written is an error, except that a reader which has gone away ends a
+//! listing quietly. Names that come from a dump or a file system are made harmless before they
+//! reach a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::exit::{Error, Result};
+
+/// Writes one record and its newline to standard output. `Ok(false)`: the reader is gone.
+pub fn record(line: &str) -> Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Error::io("write", "standard output", &e)),
+    }
+}
+
+/// Speech on standard error, for one program, silenced by `--quiet`.
+#[derive(Clone, Debug)]
+pub struct Speech {
+    tool: &'static str,
+    quiet: bool,
+}
+
+impl Speech {
+    /// Speech of `tool`.
+    pub fn new(tool: &'static str, quiet: bool) -> Self {
+        Speech { tool, quiet }
+    }
+
+    /// Whether `--quiet` was given.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Says how it goes; not under `--quiet`.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            self.warn(line);
+        }
+    }
+
+    /// Says what must be heard, even under `--quiet`.
+    pub fn warn(&self, line: &str) {
+        // nobody to hear it is no reason to fail
+        let _ = writeln!(io::stderr().lock(), "{}: {}", self.tool, plain(line));
+    }
+
+    /// Reports an error without ending the program.
+    pub fn error(&self, error: &Error) {
+        crate::exit::report(self.tool, error);
+    }
+}
+
+/// Whether standard error is a terminal.
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether standard input is a terminal.
+pub fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Asks on standard error and reads one line of standard input, without its newline.
+/// `None` at the end of input.
+pub fn ask(question: &str) -> Result<Option<String>> {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
+    let mut line = String::new();
+    let n = io::stdin().read_line(&mut line).map_err(|e| Error::io("read", "standard input", &e))?;
+    Ok((n > 0).then(|| line.trim().to_owned()))
+}
+
+/// `text` with control characters escaped (`\n`, `\u{1b}`), so that it cannot steer a terminal or
+/// break a record in two.
+pub fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        // C1 controls and bidirectional overrides steer terminals too
+        let steers = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if steers { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe
+}
+
+/// Rows as text: aligned under a header on a terminal, else tab-separated without one.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let clean: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| plain(c)).collect()).collect();
+    if !io::stdout().is_terminal() {
+        for row in &clean {
+            if !record(&row.join("\t"))? {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let cell = |row: &[String], i: usize| row.get(i).map_or(0, |c| c.chars().count());
+    let width: Vec<usize> = (0..header.len())
+        .map(|i| clean.iter().map(|r| cell(r, i)).chain([header[i].len()]).max().unwrap_or(0))
+        .collect();
+    let head: Vec<String> = header.iter().map(|h| (*h).to_owned()).collect();
+    for row in std::iter::once(&head).chain(&clean) {
+        let line: Vec<String> = row.iter().zip(&width).map(|(c, w)| format!("{c:<w$}")).collect();
+        if !record(line.join("  ").trim_end())? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A number of bytes for people: `512 B`, `1.4 MiB`.
+pub fn bytes(n: u64) -> String {
+    let mut value = n as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// A number for people, in groups of three: `1,234,567`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(c);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_cannot_steer_a_terminal() {
+        assert_eq!(plain("a\n\u{1b}[2Jü\t\u{202e}"), "a\\n\\u{1b}[2Jü\\t\\u{202e}");
+    }
+
+    #[test]
+    fn sizes_and_counts() {
+        assert_eq!(
+            (bytes(999), bytes(1024), bytes(1 << 30)),
+            ("999 B".into(), "1.0 KiB".into(), "1.0 GiB".into())
+        );
+        assert_eq!((count(0), count(999), count(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+    }
+}

@@ -1,0 +1,251 @@
+//! Talking to PostgreSQL through its own programs, and choosing those that match the server.
+
+use std::path::{Path, PathBuf};
+
+use crate::child::converse;
+use crate::exit::{Error, Result};
+use crate::settings::Settings;
+use crate::via::Via;
+
+/// Separators of psql's unaligned output that stand in no name of anyone's.
+const FIELD: char = '\u{1f}';
+const RECORD: char = '\u{1e}';
+
+/// A server and the programs to reach it with.
+#[derive(Clone, Debug)]
+pub struct Server {
+    via: Via,
+    facts: Facts,
+}
+
+/// What the server said of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `server_version_num`, such as 150018.
+    pub version: u32,
+    /// `server_version`, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version_text: String,
+    /// `pg_control`'s system identifier, where the role may ask for it.
+    pub system_identifier: Option<String>,
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+    /// The role we are.
+    pub user: String,
+}
+
+const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
+    pg_is_in_recovery(), current_user, \
+    CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
+    THEN (SELECT system_identifier::text FROM pg_control_system()) END;";
+
+impl Server {
+    /// Connects to `database` (else `PGDATABASE`, `postgres`, `template1`), asks the server who it
+    /// is, and settles on client programs of its version.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::Temporary`] when it is not there, [`crate::exit::Code::Refused`] when the programs are missing
+    /// or older than the server, [`crate::exit::Code::No`] when it does not let us in.
+    pub fn find(prefix: Option<String>, settings: &Settings, database: Option<&str>) -> Result<Self> {
+        let mut via = Via::new(prefix, settings);
+        let homes = if via.is_here() { homes() } else { Vec::new() };
+        if via.is_here() {
+            // any psql can ask; the newest is understood by most servers
+            let newest = homes.first().ok_or_else(missing)?;
+            via.set_bindir(&newest.dir);
+        }
+        let mut server = Server { via, facts: Facts::default() };
+        let databases = match database.or(settings.get("PGDATABASE")) {
+            Some(name) => vec![name],
+            None => vec!["postgres", "template1"],
+        };
+        let mut rows = Err(Error::no("no database to ask"));
+        for name in databases {
+            rows = server.query(name, FACTS);
+            match &rows {
+                Err(e) if e.to_string().contains("does not exist") => {}
+                _ => break,
+            }
+        }
+        server.facts = Facts::parse(&rows?)?;
+        server.choose(&homes)?;
+        Ok(server)
+    }
+
+    fn choose(&mut self, homes: &[Home]) -> Result<()> {
+        let major = self.facts.version / 10_000;
+        if self.via.is_here() {
+            // the server's own version, else the next newer one
+            let fit = homes
+                .iter()
+                .rev()
+                .find(|h| h.major >= major)
+                .ok_or_else(|| too_old(homes.first().map_or(0, |h| h.major), major))?;
+            self.via.set_bindir(&fit.dir);
+            return Ok(());
+        }
+        let (ended, output) =
+            converse(&mut self.via.run("pg_dump").args(["--version"]).command(), "pg_dump", "")?;
+        if !ended.ok() {
+            return Err(ended.error());
+        }
+        match major_of(&String::from_utf8_lossy(&output)) {
+            Some(client) if client < major => Err(too_old(client, major)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the server said of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How its client programs are run.
+    pub fn via(&self) -> &Via {
+        &self.via
+    }
+
+    /// A psql that reads SQL from standard input, stops at the first error, and prints nothing
+    /// but results.
+    pub fn psql(&self, database: &str) -> crate::via::Run<'_> {
+        let database = format!("--dbname={database}");
+        self.via.run("psql").connecting().args(["-X", "-q", "-v", "ON_ERROR_STOP=1", &database])
+    }
+
+    /// Runs SQL in `database` and gives back its rows; NULL is an empty string.
+    pub fn query(&self, database: &str, sql: &str) -> Result<Vec<Vec<String>>> {
+        let (field, record) = (format!("--field-separator={FIELD}"), format!("--record-separator={RECORD}"));
+        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", &field, &record]);
+        let mut command = run.command();
+        command.env("PGCLIENTENCODING", "UTF8");
+        let (ended, output) = converse(&mut command, "psql", sql)?;
+        if !ended.ok() {
+            return Err(ended.error().within(format!("cannot ask database '{database}'")));
+        }
+        let text = String::from_utf8_lossy(&output);
+        let text = text.trim_end_matches(['\n', RECORD]);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(text
+            .split([RECORD])
+            .map(|r| r.trim_matches('\n').split(FIELD).map(str::to_owned).collect())
+            .collect())
+    }
+
+    /// The names of the databases that can be connected to.
+    pub fn databases(&self, from: &str) -> Result<Vec<String>> {
+        let rows = self.query(
+            from,
+            "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1;",
+        )?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+}
+
+impl Facts {
+    fn parse(rows: &[Vec<String>]) -> Result<Self> {
+        let [row] = rows else { return Err(Error::no("the server gave no answer to who it is")) };
+        let cell = |i: usize| row.get(i).cloned().unwrap_or_default();
+        Ok(Facts {
+            version: cell(0).parse().map_err(|_| Error::no(format!("'{}' is no server version", cell(0))))?,
+            version_text: cell(1),
+            in_recovery: cell(2) == "t",
+            user: cell(3),
+            system_identifier: Some(cell(4)).filter(|s| !s.is_empty()),
+        })
+    }
+}
+
+/// A directory with client programs.
+#[derive(Clone, Debug)]
+struct Home {
+    major: u32,
+    dir: PathBuf,
+}
+
+/// Where client programs are installed, newest version first. Debian's `/usr/bin/pg_dump` is a
+/// wrapper that guesses a version; the directories behind it are taken instead.
+fn homes() -> Vec<Home> {
+    let mut dirs: Vec<PathBuf> = Vec::new();
+    for (base, end) in [
+        ("/usr/lib/postgresql", "bin"),
+        ("/usr", "bin"),
+        ("/opt/homebrew/opt", "bin"),
+        ("/usr/local/opt", "bin"),
+    ] {
+        let Ok(entries) = std::fs::read_dir(base) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let named = base == "/usr/lib/postgresql"
+                || name.starts_with("pgsql-")
+                || name.starts_with("postgresql@");
+            if named {
+                dirs.push(entry.path().join(end));
+            }
+        }
+    }
+    // PATH first: of two equal versions, the one that the user chose
+    let path =
+        which::which("pg_dump").ok().filter(|p| p.canonicalize().is_ok_and(|p| !p.ends_with("pg_wrapper")));
+    dirs.splice(0..0, path.as_deref().and_then(Path::parent).map(Path::to_owned));
+    let mut homes: Vec<Home> = dirs.into_iter().filter_map(home).collect();
+    homes.sort_by_key(|h| std::cmp::Reverse(h.major));
+    homes
+}
+
+/// The directory as a home, if all four programs are in it and pg_dump tells its version.
+fn home(dir: PathBuf) -> Option<Home> {
+    let complete = ["pg_dump", "pg_dumpall", "psql", "pg_restore"].iter().all(|p| dir.join(p).is_file());
+    let mut ask = std::process::Command::new(dir.join("pg_dump"));
+    let (_, output) = complete.then(|| converse(ask.arg("--version"), "pg_dump", "").ok()).flatten()?;
+    Some(Home { major: major_of(&String::from_utf8_lossy(&output))?, dir })
+}
+
+/// The major version in `pg_dump (PostgreSQL) 15.18 (Debian …)`; 9.6 counts as 9.
+pub fn major_of(text: &str) -> Option<u32> {
+    let digits = |w: &str| w.chars().take_while(char::is_ascii_digit).collect::<String>();
+    text.split_whitespace().find_map(|w| digits(w).parse().ok())
+}
+
+fn missing() -> Error {
+    Error::refused("cannot find PostgreSQL's client programs (psql, pg_dump, pg_dumpall, pg_restore)")
+        .hint("Install them (Debian, Ubuntu: apt-get install postgresql-client), or name where they are with --via.")
+}
+
+fn too_old(client: u32, server: u32) -> Error {
+    Error::refused(format!("pg_dump {client} is older than the server, which is {server}"))
+        .hint(format!("Install the client programs of version {server} (Debian, Ubuntu: apt-get install postgresql-client-{server})."))
+}
+
+/// A database name as a connection string's value, so that a name such as `a=b` or
+/// `postgresql://…` is a name and nothing else.
+pub fn literal_dbname(name: &str) -> String {
+    format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// An SQL identifier, quoted.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// An SQL string, quoted, for any setting of `standard_conforming_strings`.
+pub fn literal(text: &str) -> String {
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_quotes() {
+        assert_eq!(major_of("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(major_of("pg_dump (PostgreSQL) 17devel"), Some(17));
+        assert_eq!(literal_dbname("it's \\ a=b"), "dbname='it\\'s \\\\ a=b'");
+        assert_eq!((identifier("a\"b"), literal("a'\\")), ("\"a\"\"b\"".into(), "E'a''\\\\'".into()));
+    }
+}

@@ -1,0 +1,229 @@
+//! Putting files in place: a final name appears only when its contents are whole.
+//!
+//! Part file, fsync, rename that never overwrites, fsync of the directory; nothing else writes
+//! under a final name. A part file that is dropped is removed; one that a crash left behind is
+//! removed by [`sweep`] in the next run and counted by nobody.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::exit::{Error, Result};
+
+/// The ending of a file that is still being written.
+pub const PART: &str = ".part";
+
+/// A file on its way to its final name.
+pub struct Part {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    placed: bool,
+}
+
+impl Part {
+    /// Starts `TARGET.part`, mode 0600, which must not exist.
+    pub fn create(target: &Path) -> Result<Self> {
+        let path = with_suffix(target, PART);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::io("create", path.display(), &e))?;
+        Ok(Part { file, path, target: target.to_owned(), placed: false })
+    }
+
+    /// The open part file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The part file's own path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Brings what was written to stable storage.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| Error::io("sync", self.path.display(), &e))
+    }
+
+    /// Gives the synced file its final name, which must be free, and makes the name durable.
+    pub fn place(mut self) -> Result<()> {
+        self.sync()?;
+        rename_new(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
+        self.placed = true;
+        sync_dir(parent(&self.target))
+    }
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.placed {
+            // best effort: what stays is swept by the next run
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
+/// own entirely, such as `SHA256SUMS`; backups never go through here.
+pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
+    let path = with_suffix(target, PART);
+    let fail = |e| Error::io("write", target.display(), &e);
+    // a part left by a crash belongs to nobody; the caller holds the directory's lock
+    remove_if_there(&path)?;
+    let mut part = Part::create(target)?;
+    part.write_all(contents).map_err(fail)?;
+    part.sync()?;
+    fs::rename(&part.path, target).map_err(fail)?;
+    part.placed = true;
+    sync_dir(parent(target))
+}
+
+/// Points the symbolic link `link` at `target` (a name relative to the link's folder), in one
+/// step: there is no moment without a link. A file or directory in its place is refused.
+pub fn relink(link: &Path, target: &str) -> Result<()> {
+    may_link(link)?;
+    let fail = |e| Error::io("link", link.display(), &e);
+    let fresh = with_suffix(link, PART);
+    remove_if_there(&fresh)?;
+    std::os::unix::fs::symlink(target, &fresh).map_err(fail)?;
+    fs::rename(&fresh, link).map_err(fail)?;
+    sync_dir(parent(link))
+}
+
+/// Refuses a place for a link where something else stands.
+pub fn may_link(link: &Path) -> Result<()> {
+    if link.symlink_metadata().is_ok_and(|m| !m.is_symlink()) {
+        return Err(Error::refused(format!("cannot link '{}': it is there and no link", link.display()))
+            .hint("Move it away, or choose another name."));
+    }
+    Ok(())
+}
+
+/// Removes a file; its absence is fine.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory and those above it, mode 0700 where they are new.
+pub fn ensure_dir(dir: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| Error::io("create", dir.display(), &e))
+}
+
+/// Removes part files in `dir` that `ours` claims by the name they were to have. The caller
+/// holds the directory's lock, so none of them is being written. Their names, for a message.
+pub fn sweep(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut swept = Vec::new();
+    for name in names(dir)? {
+        if name.strip_suffix(PART).is_some_and(&ours) {
+            remove_if_there(&dir.join(&name))?;
+            swept.push(name);
+        }
+    }
+    Ok(swept)
+}
+
+/// The names in a directory that are UTF-8, sorted.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let fail = |e| Error::io("list", dir.display(), &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        names.extend(entry.map_err(fail)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io("sync", dir.display(), &e))
+}
+
+/// `path` with `suffix` after its last component.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            // file systems without RENAME_NOREPLACE (NFS among them): a hard link never overwrites
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_never_overwrites_and_vanishes_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        fs::write(&target, "old").unwrap();
+        let mut part = Part::create(&target).unwrap();
+        part.write_all(b"new").unwrap();
+        assert!(part.place().is_err());
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(names(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn sweeping_takes_only_what_is_claimed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x.sql.part", "film.mkv.part", "y.sql"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(sweep(dir.path(), |n| n == "x.sql").unwrap(), ["x.sql.part"]);
+        assert_eq!(names(dir.path()).unwrap(), ["film.mkv.part", "y.sql"]);
+    }
+
+    #[test]
+    fn a_link_is_swapped_but_a_file_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("latest");
+        relink(&link, "a").unwrap();
+        relink(&link, "b").unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("b"));
+        fs::remove_file(&link).unwrap();
+        fs::write(&link, "mine").unwrap();
+        assert!(relink(&link, "c").is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Which backups to keep: a pure plan with reasons.
+//!
+//! Only proven backups of one series are counted, and only they are ever removed. The newest of
+//! them always stays. A backup dated in the future (a clock that jumped, a hostile name) is kept
+//! and counted by nobody, so that it can never crowd out the real ones.
+
+use crate::stamp::{Period, Stamp};
+
+/// A clock may run this far ahead of another machine's before a backup counts as future-dated.
+const SKEW: i64 = 300;
+
+/// What to keep; rules add up. An empty policy keeps the newest backup alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The newest so many.
+    pub last: u32,
+    /// All within so many seconds of the newest.
+    pub within: Option<i64>,
+    /// The newest of each of the latest so many periods that hold a backup.
+    pub periods: Vec<(Period, u32)>,
+    /// All with one of these tags.
+    pub tags: Vec<String>,
+}
+
+/// A backup as retention sees it.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its name, which also breaks ties of time.
+    pub name: String,
+    /// When it was made.
+    pub time: Stamp,
+    /// Its reason.
+    pub tag: Option<String>,
+    /// Why it is not counted; `None` when it is proven.
+    pub fault: Option<String>,
+}
+
+/// What happens to one backup, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep(String),
+    /// It goes.
+    Remove(String),
+}
+
+/// The verdict on each candidate, in their order.
+pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdict> {
+    let future = |c: &Candidate| c.time > now.plus(SKEW);
+    let mut order: Vec<usize> = (0..candidates.len())
+        .filter(|i| candidates[*i].fault.is_none() && !future(&candidates[*i]))
+        .collect();
+    order.sort_by(|a, b| {
+        (candidates[*b].time, &candidates[*b].name).cmp(&(candidates[*a].time, &candidates[*a].name))
+    });
+    let mut reasons: Vec<Vec<String>> = vec![Vec::new(); candidates.len()];
+
+    if let Some(newest) = order.first() {
+        reasons[*newest].push("newest".into());
+        for i in order.iter().take(policy.last as usize) {
+            reasons[*i].push(format!("last {}", policy.last));
+        }
+        let since = policy.within.map(|w| candidates[*newest].time.plus(-w));
+        for i in &order {
+            if since.is_some_and(|s| candidates[*i].time >= s) {
+                reasons[*i].push("within".into());
+            }
+            if let Some(tag) = candidates[*i].tag.as_ref().filter(|t| policy.tags.contains(t)) {
+                reasons[*i].push(format!("tag {tag}"));
+            }
+        }
+    }
+    for (period, most) in &policy.periods {
+        let mut seen = None;
+        let mut left = *most;
+        for i in &order {
+            let bucket = candidates[*i].time.bucket(*period);
+            if seen == Some(bucket) || left == 0 {
+                continue;
+            }
+            seen = Some(bucket);
+            left -= 1;
+            reasons[*i].push(name(*period).into());
+        }
+    }
+
+    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
+        Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
+        None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
+        None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
+        None => Verdict::Keep(reasons.join(", ")),
+    };
+    candidates.iter().zip(reasons).map(verdict).collect()
+}
+
+fn name(period: Period) -> &'static str {
+    match period {
+        Period::Hour => "hourly",
+        Period::Day => "daily",
+        Period::Week => "weekly",
+        Period::Month => "monthly",
+        Period::Year => "yearly",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(stamp: &str) -> Candidate {
+        let (stamp, tag) = stamp.split_once('#').map_or((stamp, None), |(s, t)| (s, Some(t.to_owned())));
+        Candidate { name: stamp.into(), time: Stamp::parse_compact(stamp).unwrap(), tag, fault: None }
+    }
+
+    fn kept(policy: &Policy, now: &str, stamps: &[&str]) -> Vec<String> {
+        let candidates: Vec<Candidate> = stamps.iter().map(|s| at(s)).collect();
+        let verdicts = plan(policy, Stamp::parse_compact(now).unwrap(), &candidates);
+        candidates
+            .iter()
+            .zip(verdicts)
+            .filter(|(_, v)| matches!(v, Verdict::Keep(_)))
+            .map(|(c, _)| c.name.clone())
+            .collect()
+    }
+
+    const NOW: &str = "20251130_120000";
+
+    #[test]
+    fn rules_as_a_table() {
+        let days: Vec<String> = (1..=30).rev().map(|d| format!("202511{d:02}_020000")).collect();
+        let days: Vec<&str> = days.iter().map(String::as_str).collect();
+        let policy = |last, within, periods: &[(Period, u32)]| Policy {
+            last,
+            within,
+            periods: periods.to_vec(),
+            tags: vec![],
+        };
+        for (policy, want) in [
+            (policy(3, None, &[]), vec!["20251130_020000", "20251129_020000", "20251128_020000"]),
+            (policy(0, None, &[]), vec!["20251130_020000"]),
+            (policy(0, Some(2 * 86_400), &[]), vec!["20251130_020000", "20251129_020000", "20251128_020000"]),
+            (
+                policy(0, None, &[(Period::Week, 3)]),
+                vec!["20251130_020000", "20251123_020000", "20251116_020000"],
+            ),
+            (policy(0, None, &[(Period::Month, 2)]), vec!["20251130_020000"]),
+            (
+                policy(0, None, &[(Period::Day, 2), (Period::Week, 2)]),
+                vec!["20251130_020000", "20251129_020000", "20251123_020000"],
+            ),
+            (policy(100, None, &[]), days.clone()),
+        ] {
+            assert_eq!(kept(&policy, NOW, &days), want, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_in_one_period_the_newer_stays() {
+        let policy = Policy { periods: vec![(Period::Day, 9)], ..Policy::default() };
+        assert_eq!(
+            kept(&policy, NOW, &["20251128_230000", "20251128_010000", "20251127_000000"]),
+            ["20251128_230000", "20251127_000000",]
+        );
+    }
+
+    #[test]
+    fn a_tag_keeps_what_no_count_would() {
+        let policy = Policy { last: 1, tags: vec!["release".into()], ..Policy::default() };
+        let stamps = ["20251129_000000", "20251128_000000#release", "20251127_000000#other"];
+        assert_eq!(kept(&policy, NOW, &stamps), ["20251129_000000", "20251128_000000"]);
+    }
+
+    #[test]
+    fn the_future_crowds_out_nothing() {
+        let policy = Policy { last: 1, ..Policy::default() };
+        let stamps = ["20990101_000000", "20251129_000000", "20251128_000000"];
+        assert_eq!(kept(&policy, NOW, &stamps), ["20990101_000000", "20251129_000000"]);
+        // a clock that fell back to 1970 removes nothing at all
+        assert_eq!(kept(&policy, "19700101_000000", &stamps), stamps);
+    }
+
+    #[test]
+    fn the_unproven_are_neither_counted_nor_removed() {
+        let mut candidates = vec![at("20251129_000000"), at("20251128_000000"), at("20251127_000000")];
+        candidates[0].fault = Some("no manifest".into());
+        let verdicts =
+            plan(&Policy { last: 1, ..Policy::default() }, Stamp::parse_compact(NOW).unwrap(), &candidates);
+        assert_eq!(verdicts[0], Verdict::Keep("not counted: no manifest".into()));
+        assert_eq!(verdicts[1], Verdict::Keep("newest, last 1".into()));
+        assert_eq!(verdicts[2], Verdict::Remove("no rule keeps it".into()));
+    }
+}

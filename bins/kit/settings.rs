@@ -1,0 +1,244 @@
+//! Settings from the environment, from `.env`, and from `DATABASE_URL`.
+//!
+//! What the environment says wins; `.env` in the working directory fills gaps. When the
+//! environment names a server (`DATABASE_URL`, `PGHOST`, `PGHOSTADDR` or `PGSERVICE`), nothing
+//! about the connection is taken from `.env`, so that one server's password never meets another
+//! server. `DATABASE_URL` overrides `PG*`, as a connection string does in libpq. Only names that
+//! the programs know are taken from `.env`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::exit::{Error, Result};
+
+/// Where the environment may say which server is meant.
+const NAMES_A_SERVER: [&str; 4] = ["DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGSERVICE"];
+
+/// libpq's connection parameters and the environment variables that carry them
+/// (PostgreSQL documentation, "Environment Variables" of libpq).
+const PARAMETERS: [(&str, &str); 26] = [
+    ("application_name", "PGAPPNAME"),
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("client_encoding", "PGCLIENTENCODING"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("dbname", "PGDATABASE"),
+    ("gssencmode", "PGGSSENCMODE"),
+    ("gsslib", "PGGSSLIB"),
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("krbsrvname", "PGKRBSRVNAME"),
+    ("options", "PGOPTIONS"),
+    ("passfile", "PGPASSFILE"),
+    ("password", "PGPASSWORD"),
+    ("port", "PGPORT"),
+    ("require_auth", "PGREQUIREAUTH"),
+    ("requirepeer", "PGREQUIREPEER"),
+    ("service", "PGSERVICE"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("user", "PGUSER"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+];
+
+/// The environment as the programs see it.
+#[derive(Debug, Default)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    /// Variables to set for client programs, beyond what they inherit.
+    connection: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the process environment and `.env` of the working directory.
+    pub fn load() -> Result<Self> {
+        let environment =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::from(environment.collect(), Self::dotenv(Path::new(".env"))?)
+    }
+
+    fn dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
+        let iter = match dotenvy::from_path_iter(path) {
+            Ok(iter) => iter,
+            Err(e) if e.not_found() => return Ok(BTreeMap::new()),
+            Err(e) => {
+                return Err(Error::no(format!("cannot read '{}': {}", path.display(), dotenv_cause(&e))));
+            }
+        };
+        let pairs = iter.collect::<std::result::Result<BTreeMap<_, _>, _>>();
+        pairs.map_err(|e| Error::no(format!("cannot read '{}': {}", path.display(), dotenv_cause(&e))))
+    }
+
+    /// The rules of the module's head, applied to two sets of variables.
+    pub fn from(environment: BTreeMap<String, String>, dotenv: BTreeMap<String, String>) -> Result<Self> {
+        let environment: BTreeMap<_, _> = environment.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+        let server_is_named = NAMES_A_SERVER.iter().any(|name| environment.contains_key(*name));
+        let mut values = environment;
+        let mut connection = BTreeMap::new();
+        for (name, value) in dotenv {
+            let about_server = name == "DATABASE_URL" || PARAMETERS.iter().any(|(_, v)| *v == name);
+            let ours = about_server || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS"].contains(&name.as_str());
+            if !ours || value.is_empty() || values.contains_key(&name) || (about_server && server_is_named) {
+                continue;
+            }
+            if about_server && name != "DATABASE_URL" {
+                connection.insert(name.clone(), value.clone());
+            }
+            values.insert(name, value);
+        }
+        if let Some(url) = values.get("DATABASE_URL") {
+            for (name, value) in parse_url(url)? {
+                connection.insert(name.to_owned(), value.clone());
+                values.insert(name.to_owned(), value);
+            }
+        }
+        Ok(Settings { values, connection })
+    }
+
+    /// The value of a variable, if it is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// What client programs need in their environment beyond what they inherit.
+    pub fn connection(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.connection.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+}
+
+/// The cause without the line it stands in: a line of `.env` may hold a password.
+fn dotenv_cause(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(_, at) => format!("a line is not NAME=value (at byte {at} of that line)"),
+        dotenvy::Error::Io(e) => e.to_string(),
+        _ => "it is not a list of NAME=value".into(),
+    }
+}
+
+/// Splits `postgresql://user:password@host:port/dbname?name=value` into environment variables.
+/// Several hosts, percent-encoding and Unix socket directories are understood as libpq does.
+/// Errors never repeat the URL: it may hold a password.
+fn parse_url(url: &str) -> Result<Vec<(&'static str, String)>> {
+    let wrong = |what: &str| Error::usage(format!("DATABASE_URL: {what}"));
+    let rest = url
+        .strip_prefix("postgresql://")
+        .or_else(|| url.strip_prefix("postgres://"))
+        .ok_or_else(|| wrong("it does not begin with postgresql://"))?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+    let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for host in hosts.split(',').filter(|h| !h.is_empty()) {
+        let (name, port) = match host.strip_prefix('[') {
+            Some(v6) => v6.split_once(']').ok_or_else(|| wrong("an IPv6 address lacks its ]"))?,
+            None => host.find(':').map_or((host, ""), |i| host.split_at(i)),
+        };
+        names.push(name);
+        ports.push(port.trim_start_matches(':'));
+    }
+    let port = if ports.iter().all(|p| p.is_empty()) { String::new() } else { ports.join(",") };
+    let mut parts = Vec::new();
+    for (name, value) in [
+        ("PGUSER", user),
+        ("PGPASSWORD", password),
+        ("PGHOST", &names.join(",")),
+        ("PGPORT", &port),
+        ("PGDATABASE", dbname),
+    ] {
+        if !value.is_empty() {
+            parts.push((
+                name,
+                decode(value).ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"))?,
+            ));
+        }
+    }
+    for pair in query.split('&').filter(|p| !p.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| wrong("a parameter lacks its ="))?;
+        // libpq reads ssl=true as JDBC means it
+        let (name, value) =
+            if (name, value) == ("ssl", "true") { ("sslmode", "require") } else { (name, value) };
+        let known = PARAMETERS.iter().find(|(parameter, _)| *parameter == name);
+        let variable =
+            known.ok_or_else(|| wrong(&format!("no environment variable carries the parameter '{name}'")))?.1;
+        parts.push((
+            variable,
+            decode(value).ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"))?,
+        ));
+    }
+    Ok(parts)
+}
+
+fn decode(text: &str) -> Option<String> {
+    let (mut bytes, mut decoded) = (text.bytes(), Vec::with_capacity(text.len()));
+    while let Some(b) = bytes.next() {
+        let hex = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+        decoded.push(if b == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { b });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn urls_become_variables() {
+        for (url, want) in [
+            ("postgresql://", vec![]),
+            (
+                "postgres://u:p%40%2F@h:5433/d",
+                vec![
+                    ("PGUSER", "u"),
+                    ("PGPASSWORD", "p@/"),
+                    ("PGHOST", "h"),
+                    ("PGPORT", "5433"),
+                    ("PGDATABASE", "d"),
+                ],
+            ),
+            ("postgresql://%2Ftmp%2Fpg/d", vec![("PGHOST", "/tmp/pg"), ("PGDATABASE", "d")]),
+            (
+                "postgresql:///d?host=/tmp&sslmode=require",
+                vec![("PGDATABASE", "d"), ("PGHOST", "/tmp"), ("PGSSLMODE", "require")],
+            ),
+            ("postgresql://a:1,[::1]:2/", vec![("PGHOST", "a,::1"), ("PGPORT", "1,2")]),
+            ("postgresql://u@a,b", vec![("PGUSER", "u"), ("PGHOST", "a,b")]),
+        ] {
+            let want: Vec<(&str, String)> = want.into_iter().map(|(k, v)| (k, v.to_owned())).collect();
+            assert_eq!(parse_url(url).unwrap(), want, "{url}");
+        }
+        for url in ["mysql://h/d", "postgresql://h/d?nonsense=1", "postgresql://h/%zz", "postgresql://[::1/d"]
+        {
+            let error = parse_url(url).unwrap_err().to_string();
+            assert!(!error.contains(url), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_servers_password_never_meets_another_server() {
+        let dotenv =
+            map(&[("PGPASSWORD", "secret"), ("PGPORT", "1"), ("BACKUP_DIR", "b"), ("LD_PRELOAD", "x")]);
+        let s = Settings::from(map(&[("PGHOST", "h")]), dotenv.clone()).unwrap();
+        assert_eq!((s.get("PGPASSWORD"), s.get("BACKUP_DIR")), (None, Some("b")));
+        let s = Settings::from(map(&[]), dotenv).unwrap();
+        assert_eq!((s.get("PGPASSWORD"), s.get("LD_PRELOAD")), (Some("secret"), None));
+    }
+
+    #[test]
+    fn the_url_wins_over_single_variables() {
+        let s = Settings::from(
+            map(&[("PGPORT", "1"), ("PGUSER", "me"), ("DATABASE_URL", "postgresql://h:2/")]),
+            map(&[]),
+        );
+        let s = s.unwrap();
+        assert_eq!((s.get("PGPORT"), s.get("PGUSER"), s.get("PGHOST")), (Some("2"), Some("me"), Some("h")));
+    }
+}

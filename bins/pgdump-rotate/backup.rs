@@ -1,0 +1,234 @@
+//! Making one backup: one pass over the dump, a proof, a name, a manifest.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use kit::catalog;
+use kit::child::Ended;
+use kit::codec::write::{Written, write};
+use kit::codec::{self, Codec};
+use kit::dump::scan::{self, Facts, Item, Scan, display, text_of};
+use kit::exit::{Error, Result};
+use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified, sums};
+use kit::out::{self, Speech};
+use kit::pg::Server;
+use kit::place::{self, Part};
+use kit::progress::Progress;
+use kit::stamp::Stamp;
+use kit::via::Via;
+
+use crate::cli::{Args, TOOL};
+use crate::produce::{Job, Producer, What};
+
+/// What every backup of a run has in common.
+pub(crate) struct Run<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) dir: &'a Path,
+    pub(crate) codec: Codec,
+    pub(crate) server: Option<&'a Server>,
+    pub(crate) speech: &'a Speech,
+}
+
+/// A table of contents on its way into the manifest: the first failure to write it is kept.
+struct Lines {
+    toc: Toc,
+    /// The database that was asked for: a dump of one does not name it.
+    database: Option<String>,
+    failed: Option<Error>,
+}
+
+impl Run<'_> {
+    /// Makes the backup of `job`; on failure nothing of it stays.
+    pub(crate) fn make(&self, job: &Job) -> Result<(PathBuf, Manifest)> {
+        let (began, clock) = (Stamp::now(), Instant::now());
+        let stamp = catalog::free_stamp(self.dir, &job.prefix, began)?;
+        let mut producer = Producer::start(job, self.server, self.args)?;
+        let custom = producer.format == Format::Custom;
+        let codec = if custom { Codec { kind: codec::Kind::None, level: None } } else { self.codec };
+        let ending = if custom { ".dump".to_owned() } else { format!(".sql{}", codec.kind.suffix()) };
+        let name = catalog::name(&job.prefix, stamp, &ending);
+        let path = self.dir.join(&name);
+        let mut part = Part::create(&path)?;
+
+        let mut scan = Scan::default();
+        let mut lines = Lines::new(self.dir, job);
+        let written = {
+            let progress = Progress::start("dumping", None, self.speech.is_quiet());
+            let look = |bytes: &[u8], breaks: &mut Vec<u64>| {
+                progress.advance(bytes.len() as u64);
+                if custom {
+                    return;
+                }
+                scan.feed(bytes, &mut |item| lines.add(&item));
+                breaks.extend(scan.take_breaks());
+                if let Some(table) = scan.current() {
+                    progress.at(&display(table));
+                }
+            };
+            write(codec, producer.stream(), look, &mut part)
+        };
+        let producer_name = producer.name.clone();
+        let written = written.map_err(|e| e.within(format!("cannot back up {}", job.describe())))?;
+        let ended = producer.end()?;
+        self.check_end(ended.as_ref(), job)?;
+        let facts = if custom {
+            self.read(&mut lines, &part)?
+        } else {
+            let facts = scan.finish(&mut |item| lines.add(&item));
+            self.check_whole(&facts, job)?;
+            facts
+        };
+        part.sync()?;
+        crate::prove::read_back(&part, &written)?;
+        part.place()?;
+
+        let how = if ended.is_some() { "read-back" } else { "read-back, footer" };
+        let mut manifest = self.manifest(job, &producer_name, name, began, &facts, &written, codec);
+        manifest.file.format = if custom { Format::Custom } else { Format::Plain };
+        manifest.duration_ms = clock.elapsed().as_millis() as u64;
+        manifest.verified = Some(Verified { at: Stamp::now().to_string(), how: how.into(), ok: true });
+        sums::update(self.dir, &[], Some((&manifest.file.name, &written.sha256)))?;
+        manifest.place(&path, lines.finish()?)?;
+        if let Some(link) = &self.args.latest_link {
+            place::relink(&self.dir.join(link), &manifest.file.name)?;
+        }
+        self.tell(&manifest, &facts, ended.as_ref());
+        Ok((path, manifest))
+    }
+
+    fn check_end(&self, ended: Option<&Ended>, job: &Job) -> Result<()> {
+        match ended {
+            Some(ended) if !ended.ok() => {
+                Err(explain(ended, ended.error().within(format!("cannot back up {}", job.describe()))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_whole(&self, facts: &Facts, job: &Job) -> Result<()> {
+        match &facts.incomplete {
+            None => Ok(()),
+            Some(why) => {
+                Err(Error::no(format!("cannot back up {}: the dump is not whole: {why}", job.describe()))
+                    .hint("Nothing was kept of it; earlier backups are untouched."))
+            }
+        }
+    }
+
+    fn read(&self, lines: &mut Lines, part: &Part) -> Result<Facts> {
+        let here = Via::default();
+        let via = self.server.map_or(&here, Server::via);
+        crate::prove::unpack(part, via, &mut |item| lines.add(&item))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn manifest(
+        &self,
+        job: &Job,
+        producer: &str,
+        name: String,
+        began: Stamp,
+        facts: &Facts,
+        written: &Written,
+        codec: Codec,
+    ) -> Manifest {
+        let server = self.server.map(Server::facts);
+        let named = || facts.databases.iter().filter(|d| !d.name.is_empty()).map(|d| text_of(&d.name));
+        let mut databases: Vec<String> = match &job.what {
+            What::Database(name) => vec![name.clone()],
+            _ => named().collect(),
+        };
+        databases.dedup();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            kind: match facts.kind {
+                Some(scan::Kind::Cluster) => manifest::Kind::Cluster,
+                _ => manifest::Kind::Database,
+            },
+            created: began.to_string(),
+            duration_ms: 0,
+            tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
+            tag: self.args.tag.clone(),
+            source: Source {
+                producer: producer.to_owned(),
+                server_version: facts.server_version.clone().or(server.map(|s| s.version_text.clone())),
+                dump_version: facts.dump_version.clone(),
+                system_identifier: server.and_then(|s| s.system_identifier.clone()),
+                databases,
+                roles: facts.roles.iter().map(|r| text_of(r)).collect(),
+            },
+            file: Artifact {
+                name,
+                bytes: written.bytes,
+                sha256: written.sha256.clone(),
+                codec: codec.kind,
+                format: Format::Plain,
+            },
+            raw_bytes: written.raw_bytes,
+            tables: facts.tables,
+            rows: facts.rows,
+            large_objects: facts.large_objects,
+            verified: None,
+            frames: written.frames.clone(),
+        }
+    }
+
+    fn tell(&self, manifest: &Manifest, facts: &Facts, ended: Option<&Ended>) {
+        // what pg_dump warned of although it succeeded, such as circular foreign keys
+        for line in ended.map_or(&[][..], |e| &e.stderr) {
+            self.speech.say(line);
+        }
+        for (offset, line) in &facts.suspicious {
+            self.speech.warn(&format!(
+                "warning: at byte {offset} psql would run '{line}'; a restore will refuse it"
+            ));
+        }
+        let (bytes, raw) = (out::bytes(manifest.file.bytes), out::bytes(manifest.raw_bytes));
+        let size =
+            if manifest.file.bytes == manifest.raw_bytes { bytes } else { format!("{bytes} of {raw}") };
+        let (tables, rows) = (out::count(manifest.tables), out::count(manifest.rows));
+        let seconds = manifest.duration_ms as f64 / 1000.0;
+        self.speech.say(&format!(
+            "proven: {}: {tables} tables, {rows} rows, {size}, {seconds:.1} s",
+            manifest.file.name
+        ));
+    }
+}
+
+/// Adds what usually helps to the failures that people meet.
+fn explain(ended: &Ended, error: Error) -> Error {
+    let said = ended.stderr.join("\n");
+    if said.contains("permission denied for table pg_authid") {
+        return error.hint(
+            "Only a superuser may read password hashes; --pg-dump-arg --no-role-passwords leaves them out.",
+        );
+    }
+    if said.contains("no password supplied") {
+        return error.hint("Give PGPASSWORD, a .pgpass file, or DATABASE_URL.");
+    }
+    error
+}
+
+impl Lines {
+    fn new(dir: &Path, job: &Job) -> Self {
+        let database = match &job.what {
+            What::Database(name) => Some(name.clone()),
+            _ => None,
+        };
+        Lines { toc: Toc::new(dir), database, failed: None }
+    }
+
+    fn add(&mut self, item: &Item) {
+        let named = (!item.database.is_empty()).then(|| text_of(&item.database));
+        let database = self.database.clone().or(named);
+        if self.failed.is_none()
+            && let Err(error) = self.toc.add(&manifest::Item::new(item, database))
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    fn finish(self) -> Result<Toc> {
+        self.failed.map_or(Ok(self.toc), Err)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a run does, in order: settings, checks, backups, rotation.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kit::catalog::{self, Backup};
+use kit::exit::{Code, Error, Result};
+use kit::lock::Lock;
+use kit::manifest::Manifest;
+use kit::out::{self, Speech};
+use kit::pg::Server;
+use kit::place;
+use kit::retention::{Candidate, Verdict};
+use kit::settings::Settings;
+use kit::stamp::Stamp;
+
+use crate::backup::Run;
+use crate::cli::{self, Action, Args, From, HELP, TOOL};
+use crate::produce::{Job, jobs};
+use crate::rotate::{rotate, verdicts};
+
+/// The whole program.
+pub(crate) fn run() -> Result<Code> {
+    let args = cli::parse(std::env::args_os().skip(1))?;
+    match args.action {
+        Action::Help => return print(HELP.trim_end()),
+        Action::Version => return print(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))),
+        _ => {}
+    }
+    let settings = Settings::load()?;
+    let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
+    let dir = Path::new(&dir);
+    let speech = Speech::new(TOOL, args.quiet);
+    match args.action {
+        Action::List => list(&args, dir),
+        _ if args.dry_run => dry_run(&args, dir),
+        Action::RotateOnly => rotate_only(&args, dir, &speech),
+        _ => back_up(&args, &settings, dir, &speech),
+    }
+}
+
+fn print(text: &str) -> Result<Code> {
+    out::record(text).map(|_| Code::Done)
+}
+
+fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
+    kit::child::catch_signals()?;
+    let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
+        (Some(codec), _) => codec,
+        (None, Some(text)) => cli::codec(text).map_err(|e| e.within("BACKUP_COMPRESS"))?,
+        (None, None) => kit::codec::Codec::default(),
+    };
+    let _lock = prepare(args, dir, speech)?;
+    let server = match &args.from {
+        From::Cluster => Some(Server::find(args.via.clone(), settings, None)?),
+        From::Databases(names) => Some(find_through(names, args, settings)?),
+        From::Command(_) | From::Stdin => None,
+    };
+    let run = Run { args, dir, codec, server: server.as_ref(), speech };
+    let jobs = jobs(args);
+    let mut failed = Vec::new();
+    for job in &jobs {
+        match one(&run, job) {
+            Ok(()) => {}
+            Err(error) if jobs.len() == 1 => return Err(error),
+            Err(error) => {
+                speech.error(&error);
+                failed.push(error.code());
+                // a signal is meant for the whole run
+                kit::child::interrupted()?;
+            }
+        }
+    }
+    match failed.first() {
+        None => Ok(Code::Done),
+        // nothing was done: then the first failure is what it was
+        Some(code) if failed.len() == jobs.len() => Ok(*code),
+        Some(_) => Ok(Code::Part),
+    }
+}
+
+/// A server is asked through any of the databases that lets us in; one that is missing must not
+/// keep the others from being backed up.
+fn find_through(names: &[String], args: &Args, settings: &Settings) -> Result<Server> {
+    let mut found = Err(Error::usage("no database"));
+    for name in names {
+        found = Server::find(args.via.clone(), settings, Some(name));
+        match &found {
+            Err(error) if error.code() == Code::No => {}
+            _ => break,
+        }
+    }
+    found
+}
+
+fn one(run: &Run<'_>, job: &Job) -> Result<()> {
+    let (path, manifest) = run.make(job)?;
+    if run.args.json {
+        out::record(&as_json(&path, &manifest)?)?;
+    } else {
+        out::record(&path.display().to_string())?;
+    }
+    match &run.args.policy {
+        Some(policy) => rotate(run.dir, &job.prefix, policy, run.speech),
+        None => Ok(()),
+    }
+}
+
+/// The directory, its lock, and what a crash left in it.
+fn prepare(args: &Args, dir: &Path, speech: &Speech) -> Result<Lock> {
+    place::ensure_dir(dir)?;
+    let lock = Lock::take(dir, Duration::from_secs(args.lock_timeout))?;
+    let ours = |name: &str| catalog::parse(name.strip_suffix(".json").unwrap_or(name)).is_some();
+    for name in place::sweep(dir, ours)? {
+        speech.say(&format!("removed {name}, left by a run that did not end"));
+    }
+    if let Some(link) = &args.latest_link {
+        place::may_link(&dir.join(link))?;
+    }
+    Ok(lock)
+}
+
+fn rotate_only(args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
+    let _lock = prepare(args, dir, speech)?;
+    if let Some(policy) = &args.policy {
+        for job in jobs(args) {
+            rotate(dir, &job.prefix, policy, speech)?;
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
+    let now = Stamp::now();
+    let mut rows = Vec::new();
+    for job in jobs(args) {
+        let mut coming = None;
+        if matches!(args.action, Action::Backup) {
+            let stamp = if dir.is_dir() { catalog::free_stamp(dir, &job.prefix, now)? } else { now };
+            let name = catalog::name(&job.prefix, stamp, "");
+            rows.push(vec!["make".into(), name.clone(), job.describe()]);
+            coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), fault: None });
+        }
+        let Some(policy) = &args.policy else { continue };
+        for (backup, name, verdict) in verdicts(dir, &job.prefix, policy, now, coming)? {
+            match verdict {
+                Verdict::Remove(why) => rows.push(vec!["remove".into(), name, why]),
+                Verdict::Keep(why) if backup.is_some() => rows.push(vec!["keep".into(), name, why]),
+                Verdict::Keep(_) => {}
+            }
+        }
+    }
+    out::table(&["WHAT", "NAME", "WHY"], &rows)?;
+    Ok(Code::Done)
+}
+
+fn list(args: &Args, dir: &Path) -> Result<Code> {
+    let jobs = jobs(args);
+    let narrowed = args.name.is_some() || matches!(args.from, From::Databases(_));
+    let mut backups = catalog::scan(dir, None)?;
+    backups.retain(|b| !narrowed || jobs.iter().any(|j| b.series.as_ref() == Some(&j.prefix)));
+    if args.json {
+        for backup in &backups {
+            out::record(&listed_as_json(backup))?;
+        }
+        return Ok(Code::Done);
+    }
+    let now = Stamp::now();
+    let rows: Vec<Vec<String>> = backups.iter().map(|b| b.row(now)).collect();
+    out::table(&Backup::HEADER, &rows)?;
+    Ok(Code::Done)
+}
+
+fn as_json(path: &Path, manifest: &Manifest) -> Result<String> {
+    let mut value =
+        serde_json::to_value(manifest).map_err(|e| Error::no(format!("cannot write JSON: {e}")))?;
+    value["path"] = path.display().to_string().into();
+    Ok(value.to_string())
+}
+
+fn listed_as_json(backup: &Backup) -> String {
+    let manifest = backup.manifest.as_ref();
+    serde_json::json!({
+        "path": backup.path.display().to_string(),
+        "name": backup.name,
+        "bytes": backup.bytes,
+        "created": backup.time.to_string(),
+        "tables": manifest.map(|m| m.tables),
+        "rows": manifest.map(|m| m.rows),
+        "tag": manifest.and_then(|m| m.tag.clone()),
+        "proven": backup.fault.is_none(),
+        "fault": backup.fault,
+    })
+    .to_string()
+}
