@@ -86,6 +86,23 @@ impl Backup {
         ]
     }
 
+    /// The same as one JSON object.
+    fn json(&self) -> String {
+        let manifest = self.manifest.as_ref();
+        serde_json::json!({
+            "path": self.path.display().to_string(),
+            "name": self.name,
+            "bytes": self.bytes,
+            "created": self.time.to_string(),
+            "tables": manifest.map(|m| m.tables),
+            "rows": manifest.map(|m| m.rows),
+            "tag": manifest.and_then(|m| m.tag.clone()),
+            "proven": self.fault.is_none(),
+            "fault": self.fault,
+        })
+        .to_string()
+    }
+
     /// The heads of [`row`](Self::row)'s columns.
     pub const HEADER: [&'static str; 7] = ["NAME", "SIZE", "AGE", "TABLES", "ROWS", "TAG", "PROVEN"];
 }
@@ -114,6 +131,23 @@ pub fn scan(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
     }
     backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
     Ok(backups)
+}
+
+/// Prints the dumps in `dir` that are `wanted`, newest first: columns, or JSON objects a line.
+pub fn list(dir: &Path, json: bool, wanted: impl Fn(&Backup) -> bool) -> Result<()> {
+    let mut backups = scan(dir, None)?;
+    backups.retain(wanted);
+    if json {
+        for backup in &backups {
+            if !out::record(&backup.json())? {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let now = Stamp::now();
+    let rows: Vec<Vec<String>> = backups.iter().map(|b| b.row(now)).collect();
+    out::table(&Backup::HEADER, &rows)
 }
 
 /// The first second from `now` on whose name is free in `dir`, with any ending.

@@ -1,8 +1,11 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use crate::child::converse;
+use crate::child::{Child, converse, interrupted};
 use crate::exit::{Error, Result};
 use crate::settings::Settings;
 use crate::via::Via;
@@ -132,6 +135,27 @@ impl Server {
             .collect())
     }
 
+    /// Whether its psql knows `\\restrict`, which came with the fixes of CVE-2025-8714.
+    pub fn psql_knows_restrict(&self) -> Result<bool> {
+        let (ended, output) = converse(&mut self.via.run("psql").args(["--version"]).command(), "psql", "")?;
+        if !ended.ok() {
+            return Err(ended.error());
+        }
+        let text = String::from_utf8_lossy(&output);
+        let version =
+            text.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit())).unwrap_or_default();
+        let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+        let minor = minor.parse().unwrap_or(0);
+        Ok(match major_of(major) {
+            Some(13) => minor >= 22,
+            Some(14) => minor >= 19,
+            Some(15) => minor >= 14,
+            Some(16) => minor >= 10,
+            Some(17) => minor >= 6,
+            major => major >= Some(18),
+        })
+    }
+
     /// The names of the databases that can be connected to.
     pub fn databases(&self, from: &str) -> Result<Vec<String>> {
         let rows = self.query(
@@ -215,6 +239,39 @@ fn missing() -> Error {
 fn too_old(client: u32, server: u32) -> Error {
     Error::refused(format!("pg_dump {client} is older than the server, which is {server}"))
         .hint(format!("Install the client programs of version {server} (Debian, Ubuntu: apt-get install postgresql-client-{server})."))
+}
+
+/// Has pg_restore turn a custom archive into SQL, to its end, and hands that to `sink`.
+///
+/// An archive has neither checksum nor footer, and `pg_restore --list` reads its beginning only:
+/// unpacking it to the end is what proves it.
+///
+/// # Errors
+/// pg_restore's own complaint, what `sink` answers, or a signal.
+pub fn archive_as_sql(
+    via: &Via,
+    mut file: &File,
+    name: &str,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let fail = |e| Error::io("read", name, &e);
+    file.rewind().map_err(fail)?;
+    let stdin = Stdio::from(file.try_clone().map_err(fail)?);
+    let mut command = via.run("pg_restore").args(["--file=-"]).command();
+    let mut child = Child::spawn(&mut command, "pg_restore", stdin, Stdio::piped())?;
+    let mut sql = child.stdout().ok_or_else(|| Error::no("cannot read from pg_restore"))?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let n = sql.read(&mut buffer);
+        let n =
+            n.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_restore", &e)))?;
+        if n == 0 {
+            break;
+        }
+        sink(&buffer[..n])?;
+    }
+    let ended = child.wait()?;
+    if ended.ok() { Ok(()) } else { Err(ended.error().within(format!("cannot unpack '{name}'"))) }
 }
 
 /// A database name as a connection string's value, so that a name such as `a=b` or

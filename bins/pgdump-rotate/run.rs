@@ -157,17 +157,9 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
 fn list(args: &Args, dir: &Path) -> Result<Code> {
     let jobs = jobs(args);
     let narrowed = args.name.is_some() || matches!(args.from, From::Databases(_));
-    let mut backups = catalog::scan(dir, None)?;
-    backups.retain(|b| !narrowed || jobs.iter().any(|j| b.series.as_ref() == Some(&j.prefix)));
-    if args.json {
-        for backup in &backups {
-            out::record(&listed_as_json(backup))?;
-        }
-        return Ok(Code::Done);
-    }
-    let now = Stamp::now();
-    let rows: Vec<Vec<String>> = backups.iter().map(|b| b.row(now)).collect();
-    out::table(&Backup::HEADER, &rows)?;
+    catalog::list(dir, args.json, |b: &Backup| {
+        !narrowed || jobs.iter().any(|j| b.series.as_ref() == Some(&j.prefix))
+    })?;
     Ok(Code::Done)
 }
 
@@ -176,20 +168,4 @@ fn as_json(path: &Path, manifest: &Manifest) -> Result<String> {
         serde_json::to_value(manifest).map_err(|e| Error::no(format!("cannot write JSON: {e}")))?;
     value["path"] = path.display().to_string().into();
     Ok(value.to_string())
-}
-
-fn listed_as_json(backup: &Backup) -> String {
-    let manifest = backup.manifest.as_ref();
-    serde_json::json!({
-        "path": backup.path.display().to_string(),
-        "name": backup.name,
-        "bytes": backup.bytes,
-        "created": backup.time.to_string(),
-        "tables": manifest.map(|m| m.tables),
-        "rows": manifest.map(|m| m.rows),
-        "tag": manifest.and_then(|m| m.tag.clone()),
-        "proven": backup.fault.is_none(),
-        "fault": backup.fault,
-    })
-    .to_string()
 }

@@ -36,6 +36,10 @@ pub enum Statement {
     CreateTablespace(Name),
     /// `DROP TABLESPACE`.
     DropTablespace(Name),
+    /// What `--clean` begins with: `DROP` of an object, `ALTER … DROP`, `lo_unlink`.
+    Drop,
+    /// `DROP SCHEMA public`, which every database is born with.
+    DropPublic,
     /// `CREATE EXTENSION`.
     CreateExtension(Name),
     /// Anything about a database as such: `ALTER`, `COMMENT ON`, `GRANT … ON DATABASE`.
@@ -183,7 +187,13 @@ fn parse(p: &mut Parser<'_>) -> Option<Statement> {
             p.skip_if_exists();
             Statement::DropTablespace(p.name()?)
         }
+        b"drop" if p.take("schema") => {
+            p.skip_if_exists();
+            if p.name()? == b"public" { Statement::DropPublic } else { Statement::Drop }
+        }
+        b"drop" => Statement::Drop,
         b"alter" if p.take("database") => Statement::OnDatabase,
+        b"alter" if p.0.any(|t| t == Token::Word(b"drop".to_vec())) => Statement::Drop,
         b"comment" if p.take("on") && p.take("database") => Statement::OnDatabase,
         b"security" if p.take("label") => {
             while p.0.peek().is_some() && !p.take("on") {
@@ -255,6 +265,7 @@ fn selected(p: &mut Parser<'_>) -> Option<Statement> {
             _ => Statement::Session,
         },
         b"lo_create" | b"lo_creat" => Statement::LargeObject,
+        b"lo_unlink" => Statement::Drop,
         _ => Statement::Other,
     })
 }
@@ -329,6 +340,12 @@ mod tests {
             ("CREATE TABLE -- why\n t();", Statement::CreateTable(q(None, "t"))),
             ("CREATE USER MAPPING FOR x SERVER y;", Statement::Other),
             ("CREATE ROLE \"my role\";", Statement::CreateRole(name("my role"))),
+            ("DROP TABLE IF EXISTS public.t;", Statement::Drop),
+            ("DROP SCHEMA IF EXISTS public;", Statement::DropPublic),
+            ("SELECT pg_catalog.lo_unlink('16400');", Statement::Drop),
+            ("DROP SCHEMA s;", Statement::Drop),
+            ("ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS c;", Statement::Drop),
+            ("ALTER TABLE public.t OWNER TO r;", Statement::Other),
             ("DROP ROLE IF EXISTS r;", Statement::DropRole(name("r"))),
             ("CREATE DATABASE d WITH TEMPLATE = template0;", Statement::CreateDatabase(name("d"))),
             ("DROP DATABASE IF EXISTS \"D\";", Statement::DropDatabase(name("D"))),

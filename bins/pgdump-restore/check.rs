@@ -1,0 +1,136 @@
+//! The check that stands before everything: the dump is read from its first byte to its last.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use kit::codec::{self, read};
+use kit::dump::scan::{Facts, Item, Scan};
+use kit::dump::statement::{Name, Qualified};
+use kit::exit::{Error, Result};
+use kit::manifest::Format;
+use kit::pg;
+use kit::progress::Progress;
+use kit::via::Via;
+
+use crate::choose::{Chosen, beginning};
+
+/// A table of the dump and the rows it must have afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Empty where a single-database dump names none.
+    pub(crate) database: Name,
+    pub(crate) table: Qualified,
+    pub(crate) rows: u64,
+}
+
+/// A dump that was read to its end and found whole.
+pub(crate) struct Checked {
+    pub(crate) facts: Facts,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) format: Format,
+    /// Digest of the file as it was checked.
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+}
+
+/// Reads the dump to its end and refuses what must not be restored.
+pub(crate) fn check(chosen: &Chosen, via: &Via, quiet: bool) -> Result<Checked> {
+    let format = match beginning(chosen)? {
+        head if head.starts_with(b"PGDMP") => Format::Custom,
+        head if head.get(257..262) == Some(b"ustar") => return Err(tar(&chosen.name)),
+        _ => Format::Plain,
+    };
+    let mut scan = Scan::default();
+    let mut tables = Tables::default();
+    let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
+    let progress = Progress::start("checking", raw_bytes, quiet);
+    let seen = sql(chosen, format, via, |bytes| {
+        progress.advance(bytes.len() as u64);
+        scan.feed(bytes, &mut |item| tables.add(item));
+        Ok(())
+    })?;
+    let facts = scan.finish(&mut |item| tables.add(item));
+    drop(progress);
+    against_manifest(chosen, &seen, &facts)?;
+    if let Some(why) = &facts.incomplete {
+        return Err(Error::no(format!("cannot restore '{}': it is not whole: {why}", chosen.name))
+            .hint("Nothing was changed. --list shows the other backups."));
+    }
+    if let Some((offset, line)) = facts.suspicious.first() {
+        let line = kit::out::plain(line);
+        return Err(Error::refused(format!(
+            "'{}' would make psql run '{line}' (byte {offset})",
+            chosen.name
+        ))
+        .hint("pg_dump never writes that; look at the dump before you trust any of it."));
+    }
+    Ok(Checked { facts, tables: tables.list, format, sha256: seen.sha256, bytes: seen.bytes })
+}
+
+fn tar(name: &str) -> Error {
+    Error::refused(format!("'{name}' is a tar archive"))
+        .hint("Turn it into SQL first: pg_restore -f - FILE | pgdump-restore --yes -d NAME -")
+}
+
+/// The dump as SQL, and what the file was like.
+pub(crate) fn sql(
+    chosen: &Chosen,
+    format: Format,
+    via: &Via,
+    mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<read::Seen> {
+    let (file, name) = (&chosen.file, chosen.name.as_str());
+    let manifest = chosen.manifest.as_ref().filter(|m| m.file.bytes == length(file));
+    let index = manifest.map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes });
+    match format {
+        Format::Plain => read::read(file, name, index, sink),
+        Format::Custom => {
+            let seen = read::read(file, name, index, |_| Ok(()))?;
+            if seen.kind == codec::Kind::None {
+                pg::archive_as_sql(via, file, name, &mut sink)?;
+            } else {
+                return Err(Error::refused(format!("'{name}' is a custom archive, compressed once more"))
+                    .hint("Inflate it first (gunzip, unzstd): the archive is compressed within."));
+            }
+            Ok(seen)
+        }
+    }
+}
+
+fn length(file: &File) -> u64 {
+    file.metadata().map_or(0, |m| m.len())
+}
+
+/// The file must be the one that its manifest tells of.
+fn against_manifest(chosen: &Chosen, seen: &read::Seen, facts: &Facts) -> Result<()> {
+    let Some(manifest) = &chosen.manifest else { return Ok(()) };
+    let differs = |what: &str| {
+        Error::no(format!("'{}' is not the file of its manifest: {what}", chosen.name))
+            .hint("It was damaged or replaced after it had been proven; choose another backup.")
+    };
+    if seen.bytes != manifest.file.bytes || seen.sha256 != manifest.file.sha256 {
+        return Err(differs("its SHA-256 differs"));
+    }
+    if facts.rows != manifest.rows || facts.tables != manifest.tables {
+        return Err(differs("its tables or rows differ"));
+    }
+    Ok(())
+}
+
+/// Rows by table; several runs of one table add up.
+#[derive(Default)]
+struct Tables {
+    list: Vec<Table>,
+    places: HashMap<(Name, Qualified), usize>,
+}
+
+impl Tables {
+    fn add(&mut self, item: Item) {
+        let Some((rows, _)) = item.data else { return };
+        let place = *self.places.entry((item.database.clone(), item.table.clone())).or_insert_with(|| {
+            self.list.push(Table { database: item.database, table: item.table, rows: 0 });
+            self.list.len() - 1
+        });
+        self.list[place].rows += rows;
+    }
+}

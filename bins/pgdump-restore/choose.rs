@@ -1,0 +1,138 @@
+//! Which dump is meant, opened once: what is checked is what is restored, even if the name is
+//! given to another file meanwhile.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+
+use kit::catalog::{self, Backup};
+use kit::child::{Source, interrupted};
+use kit::exit::{Error, Result};
+use kit::manifest::Manifest;
+use kit::out::{self, Speech};
+use kit::stamp::Stamp;
+
+use crate::cli::Which;
+
+/// How many backups `--pick` offers.
+const OFFERED: usize = 10;
+
+/// The dump to restore.
+pub(crate) struct Chosen {
+    pub(crate) file: File,
+    /// For messages.
+    pub(crate) name: String,
+    pub(crate) manifest: Option<Manifest>,
+}
+
+/// Finds and opens the dump.
+pub(crate) fn choose(which: &Which, dir: &Path, series: Option<&str>, speech: &Speech) -> Result<Chosen> {
+    match which {
+        Which::Stdin => spool(),
+        Which::File(name) => open(&located(name, dir), speech),
+        Which::Latest => open(&latest(dir, series, speech)?.path, speech),
+        Which::Pick => open(&pick(dir, series)?, speech),
+    }
+}
+
+/// A name is a path; a bare one may also stand in the directory of backups.
+fn located(name: &str, dir: &Path) -> PathBuf {
+    let path = Path::new(name);
+    let there = dir.join(name);
+    if !path.exists() && !name.contains('/') && there.exists() { there } else { path.to_owned() }
+}
+
+fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|e| {
+        let error = Error::io("open", &name, &e);
+        if e.kind() == io::ErrorKind::NotFound {
+            error.hint("--list shows the backups that are there.")
+        } else {
+            error
+        }
+    })?;
+    if !file.metadata().is_ok_and(|m| m.is_file()) {
+        return Err(Error::no(format!("cannot restore '{name}': it is no file")));
+    }
+    let manifest = Manifest::of(path).unwrap_or_else(|error| {
+        speech.warn(&format!("warning: {error}; the dump is checked without it"));
+        None
+    });
+    Ok(Chosen { file, name, manifest })
+}
+
+/// Standard input, kept in an unnamed file: it must be checked to its end before anything is
+/// dropped, and then be read once more.
+fn spool() -> Result<Chosen> {
+    let mut file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file", &e))?;
+    let copied = io::copy(&mut Source::stdin()?, &mut file).and_then(|_| file.rewind());
+    copied.map_err(|e| {
+        interrupted().err().unwrap_or_else(|| {
+            Error::io("keep", "standard input", &e).hint("TMPDIR names the directory where it is kept.")
+        })
+    })?;
+    Ok(Chosen { file, name: "standard input".into(), manifest: None })
+}
+
+fn latest(dir: &Path, series: Option<&str>, speech: &Speech) -> Result<Backup> {
+    let mut backups = catalog::scan(dir, series)?;
+    let mut all: Vec<&str> = backups.iter().filter_map(|b| b.series.as_deref()).collect();
+    all.sort_unstable();
+    all.dedup();
+    if all.len() > 1 {
+        return Err(Error::refused(format!(
+            "'{}' holds backups of several series: {}",
+            dir.display(),
+            all.join(", ")
+        ))
+        .hint("Name one with --name."));
+    }
+    let newest = backups.iter().position(|b| b.fault.is_none());
+    for unproven in &backups[..newest.unwrap_or(backups.len())] {
+        let fault = unproven.fault.as_deref().unwrap_or_default();
+        speech.warn(&format!("passed over {}: {fault}", unproven.name));
+    }
+    let newest = newest.ok_or_else(|| Error::no(format!("'{}' holds no proven backup", dir.display())))?;
+    Ok(backups.swap_remove(newest))
+}
+
+/// Offers the newest backups and reads a number or a name.
+fn pick(dir: &Path, series: Option<&str>) -> Result<PathBuf> {
+    let mut backups = catalog::scan(dir, series)?;
+    backups.truncate(OFFERED);
+    if backups.is_empty() {
+        return Err(Error::no(format!("'{}' holds no backup", dir.display())));
+    }
+    let now = Stamp::now();
+    let mut offer = format!("Available backups (last {OFFERED}, newest first):\n");
+    for (i, backup) in backups.iter().enumerate() {
+        let row: Vec<String> = backup.row(now).iter().map(|c| out::plain(c)).collect();
+        let [name, size, age, tables, rows, tag, proven] = &row[..] else { continue };
+        let tag = if tag == "-" { String::new() } else { format!("  [{tag}]") };
+        offer.push_str(&format!(
+            "{:>3}  {name}  {size}  {age} ago  {tables} tables, {rows} rows  {proven}{tag}\n",
+            i + 1
+        ));
+    }
+    let answer = out::ask(&format!("{offer}Enter backup filename to restore (or its number): "))?;
+    let answer = answer.unwrap_or_default();
+    let by_number = answer.parse::<usize>().ok().and_then(|n| backups.get(n.checked_sub(1)?));
+    match by_number.or_else(|| backups.iter().find(|b| b.name == answer)) {
+        Some(backup) => Ok(backup.path.clone()),
+        // a name outside the last ten is fine too, when it is there
+        None if !answer.is_empty() && !answer.contains('/') && dir.join(&answer).is_file() => {
+            Ok(dir.join(answer))
+        }
+        None if answer.is_empty() => Err(Error::refused("no backup was chosen")),
+        None => Err(Error::no(format!("backup '{}' is not in '{}'", out::plain(&answer), dir.display()))),
+    }
+}
+
+/// The first bytes of the dump, inflated.
+pub(crate) fn beginning(chosen: &Chosen) -> Result<Vec<u8>> {
+    let mut file = &chosen.file;
+    let head = kit::codec::read::peek(file, &chosen.name, 262)?;
+    file.rewind().map_err(|e| Error::io("read", &chosen.name, &e))?;
+    Ok(head)
+}

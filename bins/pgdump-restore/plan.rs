@@ -1,0 +1,204 @@
+//! What a restore will do, computed before any of it is done. `--dry-run` prints the very same.
+
+use std::collections::BTreeSet;
+
+use kit::dump::scan::{Facts, Section, text_of};
+use kit::exit::{Error, Result};
+use kit::out;
+use kit::pg::{Server, literal};
+
+use crate::check::Checked;
+use crate::choose::Chosen;
+use crate::cli::Args;
+
+/// A database that the restore drops and creates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    /// It is there now, with so many bytes and sessions.
+    pub(crate) present: Option<(u64, u64)>,
+    /// The dump creates it; else it is created as it is now.
+    pub(crate) by_dump: bool,
+}
+
+/// What will be done.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) targets: Vec<Target>,
+    /// Databases on the server that stay as they are.
+    pub(crate) untouched: Vec<String>,
+    /// Roles and tablespaces of the dump that the server has: they are not created again.
+    pub(crate) roles: BTreeSet<String>,
+    pub(crate) tablespaces: BTreeSet<String>,
+    /// Where psql begins.
+    pub(crate) entrance: String,
+}
+
+/// Databases that a cluster always has, and that a dump therefore does not create.
+const ALWAYS: [&str; 2] = ["postgres", "template1"];
+
+/// Computes the plan; asks the server, changes nothing.
+pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Server) -> Result<Plan> {
+    if server.facts().in_recovery {
+        return Err(Error::refused("the server is a standby, which cannot be written")
+            .hint("Connect to the primary instead."));
+    }
+    let entrance = entrance(server)?;
+    let live = live(server, &entrance)?;
+    let mut targets: Vec<Target> = Vec::new();
+    for (name, by_dump) in wanted(args, chosen, &checked.facts, server, &live)? {
+        let present = live.iter().find(|l| l.0 == name).map(|l| (l.1, l.2));
+        match targets.iter_mut().find(|t| t.name == name) {
+            Some(target) => target.by_dump |= by_dump,
+            None => targets.push(Target { name, present, by_dump }),
+        }
+    }
+    let untouched = live.into_iter().map(|l| l.0).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
+    let names = |sql: &str| -> Result<BTreeSet<String>> {
+        Ok(server.query(&entrance, sql)?.into_iter().flatten().collect())
+    };
+    let here = |dumped: &[Vec<u8>], there: BTreeSet<String>| -> BTreeSet<String> {
+        dumped.iter().map(|n| text_of(n)).filter(|n| there.contains(n)).collect()
+    };
+    let roles = here(&checked.facts.roles, names("SELECT rolname FROM pg_roles;")?);
+    let tablespaces = here(&checked.facts.tablespaces, names("SELECT spcname FROM pg_tablespace;")?);
+    Ok(Plan { targets, untouched, roles, tablespaces, entrance })
+}
+
+/// A database to begin in that can always be connected to.
+fn entrance(server: &Server) -> Result<String> {
+    let rows = server
+        .query("template1", "SELECT 1 FROM pg_database WHERE datname = 'postgres' AND datallowconn;")?;
+    Ok(if rows.is_empty() { "template1" } else { "postgres" }.to_owned())
+}
+
+/// Name, bytes and sessions of each database that can be connected to.
+fn live(server: &Server, entrance: &str) -> Result<Vec<(String, u64, u64)>> {
+    let sql = "SELECT datname, pg_database_size(oid), \
+        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()) \
+        FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;";
+    let number = |s: Option<&String>| s.and_then(|s| s.parse().ok()).unwrap_or(0);
+    let rows = server.query(entrance, sql)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|r| Some((r.first()?.clone(), number(r.get(1)), number(r.get(2)))))
+        .collect())
+}
+
+/// The databases the dump fills, and whether the dump creates them.
+fn wanted(
+    args: &Args,
+    chosen: &Chosen,
+    facts: &Facts,
+    server: &Server,
+    live: &[(String, u64, u64)],
+) -> Result<Vec<(String, bool)>> {
+    let named: Vec<&Section> = facts.databases.iter().filter(|s| !s.name.is_empty()).collect();
+    if named.is_empty() {
+        let source = chosen.manifest.as_ref().and_then(|m| m.source.databases.first());
+        let name = args.database.as_ref().or(source).cloned().ok_or_else(|| {
+            Error::usage(format!("'{}' does not say which database it is of", chosen.name))
+                .hint("Name the one to restore into with -d NAME.")
+        })?;
+        return Ok(vec![(name, false)]);
+    }
+    if args.database.is_some() {
+        return Err(Error::refused(format!(
+            "'{}' names its databases itself; -d cannot lead it elsewhere",
+            chosen.name
+        ))
+        .hint("Leave -d out."));
+    }
+    let mut wanted = Vec::new();
+    for section in named {
+        let name = text_of(&section.name);
+        let always = ALWAYS.contains(&name.as_str());
+        // the two that always exist are made anew only where that changes anything
+        let pristine = always && section.statements == 0 && !section.created;
+        let occupied = || live.iter().any(|l| l.0 == name) && name == "postgres";
+        if pristine && !(occupied() && has_objects(server, &name)?) {
+            continue;
+        }
+        wanted.push((name, section.created && !always));
+    }
+    Ok(wanted)
+}
+
+/// Whether anyone has made anything in a database.
+fn has_objects(server: &Server, database: &str) -> Result<bool> {
+    // 16384: FirstNormalObjectId of PostgreSQL's access/transam.h
+    let sql = "SELECT 1 FROM pg_class WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_proc WHERE oid >= 16384 \
+        UNION ALL SELECT 1 FROM pg_largeobject_metadata UNION ALL SELECT 1 FROM pg_namespace WHERE oid >= 16384 LIMIT 1;";
+    Ok(!server.query(database, sql)?.is_empty())
+}
+
+impl Plan {
+    /// The plan, a step a line, for people.
+    pub(crate) fn lines(&self, args: &Args, chosen: &Chosen, checked: &Checked) -> Vec<String> {
+        let facts = &checked.facts;
+        let made = facts.server_version.as_ref().map_or(String::new(), |v| format!(", from PostgreSQL {v}"));
+        let proof = if chosen.manifest.is_some() {
+            "checked against its manifest"
+        } else {
+            "complete; it has no manifest"
+        };
+        let mut lines = vec![format!(
+            "dump    {}: {}, {} tables, {} rows{made}; {proof}",
+            chosen.name,
+            out::bytes(checked.bytes),
+            out::count(facts.tables),
+            out::count(facts.rows),
+        )];
+        lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
+        for target in &self.targets {
+            lines.push(match target.present {
+                Some((bytes, 0)) => format!("replace database {} ({} now)", target.name, out::bytes(bytes)),
+                Some((bytes, n)) => {
+                    format!("replace database {} ({} now, {n} sessions end)", target.name, out::bytes(bytes))
+                }
+                None => format!("create  database {}", target.name),
+            });
+        }
+        let new_roles = facts.roles.len() - self.roles.len();
+        if !facts.roles.is_empty() {
+            lines.push(format!("roles   {new_roles} created, {} set as in the dump", self.roles.len()));
+        }
+        if !self.untouched.is_empty() {
+            lines.push(format!("leave   {}", self.untouched.join(", ")));
+        }
+        lines.extend(args.start.iter().map(|c| format!("start   {c}")));
+        lines
+    }
+}
+
+/// The connection string of a database, as far as it can be told; never a password.
+pub(crate) fn connection_string(
+    settings: &kit::settings::Settings,
+    via_here: bool,
+    user: &str,
+    database: &str,
+) -> String {
+    let get = |name: &str| if via_here { settings.get(name).unwrap_or_default() } else { "" };
+    let (host, port) = (get("PGHOST"), get("PGPORT"));
+    let user = encoded(user);
+    let database = encoded(database);
+    let colon = if port.is_empty() { String::new() } else { format!(":{port}") };
+    if host.starts_with('/') || host.is_empty() {
+        let mut query: Vec<String> = Vec::new();
+        query.extend((!host.is_empty()).then(|| format!("host={}", encoded(host))));
+        query.extend((!port.is_empty()).then(|| format!("port={port}")));
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        return format!("postgresql://{user}@/{database}{query}");
+    }
+    format!("postgresql://{user}@{host}{colon}/{database}")
+}
+
+fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// `datname = …`, for a `WHERE`.
+pub(crate) fn is_database(name: &str) -> String {
+    format!("datname = {}", literal(name))
+}

@@ -1,0 +1,84 @@
+//! Dropping and creating databases, keeping what a dump of one database does not carry: its
+//! owner, encoding, locale, settings and grants.
+
+use kit::child::converse;
+use kit::dump::lex::{Event, Lexer};
+use kit::dump::statement::{Statement, classify};
+use kit::exit::{Error, Result};
+use kit::out::Speech;
+use kit::pg::{Server, identifier, literal_dbname};
+
+use crate::plan::{Plan, Target, is_database};
+
+/// Ends the sessions of each target and drops it; creates those that the dump does not.
+pub(crate) fn recreate(plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
+    for target in &plan.targets {
+        // while a database is dropped, nobody may be connected to it, we neither
+        let from = if target.name == plan.entrance { "template1" } else { &plan.entrance };
+        let definition = if target.by_dump { None } else { Some(definition(target, server, speech)?) };
+        if target.present.is_some() {
+            server
+                .query(from, &drop_sql(target, server))
+                .map_err(|e| e.within(format!("cannot drop database '{}'", target.name)))?;
+        }
+        for statement in definition.into_iter().flatten() {
+            server
+                .query(from, &statement)
+                .map_err(|e| e.within(format!("cannot create database '{}'", target.name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn drop_sql(target: &Target, server: &Server) -> String {
+    let name = identifier(&target.name);
+    let free = format!(
+        "UPDATE pg_database SET datistemplate = false WHERE datistemplate AND {};\n",
+        is_database(&target.name)
+    );
+    // PostgreSQL 13 ends the sessions and drops in one step, so that none can come back between
+    if server.facts().version >= 130_000 {
+        return format!("{free}DROP DATABASE IF EXISTS {name} WITH (FORCE);");
+    }
+    format!(
+        "{free}UPDATE pg_database SET datallowconn = false WHERE {is};\n\
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {is} AND pid <> pg_backend_pid();\n\
+         DROP DATABASE IF EXISTS {name};",
+        is = is_database(&target.name)
+    )
+}
+
+/// The statements that make an empty database like the one that is there now, by pg_dump itself.
+fn definition(target: &Target, server: &Server, speech: &Speech) -> Result<Vec<String>> {
+    let plain = vec![format!("CREATE DATABASE {} TEMPLATE template0;", identifier(&target.name))];
+    if target.present.is_none() {
+        return Ok(plain);
+    }
+    let dbname = format!("--dbname={}", literal_dbname(&target.name));
+    let run = server.via().run("pg_dump").connecting().args([
+        "--create",
+        "--schema-only",
+        "--exclude-schema=*",
+        &dbname,
+    ]);
+    let (ended, sql) = converse(&mut run.command(), "pg_dump", "")?;
+    if !ended.ok() {
+        let error: Error = ended.error();
+        speech.warn(&format!("warning: cannot read the settings of database '{}': {error}", target.name));
+        return Ok(plain);
+    }
+    let mut statements = Vec::new();
+    let mut present = Vec::new();
+    Lexer::default().feed(&sql, &mut |event| match event {
+        Event::Sql { bytes, .. } => present.extend_from_slice(bytes),
+        Event::SqlEnd { .. } => {
+            let about = matches!(classify(&present), Statement::CreateDatabase(_) | Statement::OnDatabase);
+            if about {
+                statements.push(String::from_utf8_lossy(&present).into_owned());
+            }
+            present.clear();
+        }
+        _ => {}
+    });
+    if statements.is_empty() { Ok(plain) } else { Ok(statements) }
+}
