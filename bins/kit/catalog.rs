@@ -1,5 +1,7 @@
 //! The backups in a directory: names, manifests, and whether they count.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Error, Result};
@@ -165,6 +167,34 @@ pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
     Ok(stamp)
 }
 
+/// The list of a folder's digests, for `sha256sum -c SHA256SUMS`.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// Rewrites `dir`'s list: without the names in `gone`, with `new` (name, digest) at its end.
+/// The caller holds the directory's lock.
+pub fn update_sums(dir: &Path, gone: &[&str], new: Option<(&str, &str)>) -> Result<()> {
+    let path = dir.join(SUMS);
+    let mut lines = String::new();
+    match File::open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::io("read", path.display(), &e)),
+        Ok(file) => {
+            for line in BufReader::new(file).lines() {
+                let line = line.map_err(|e| Error::io("read", path.display(), &e))?;
+                let name = line.get(66..).unwrap_or_default();
+                if !gone.contains(&name) && new.is_none_or(|(n, _)| n != name) {
+                    lines.push_str(&line);
+                    lines.push('\n');
+                }
+            }
+        }
+    }
+    if let Some((name, sha256)) = new {
+        lines.push_str(&format!("{sha256}  {name}\n"));
+    }
+    place::replace(&path, lines.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,5 +226,15 @@ mod tests {
             std::fs::write(dir.path().join(name("b", stamp, ending)), "").unwrap();
         }
         assert_eq!(place::names(dir.path()).unwrap(), ["b_20251127_143059.sql", "b_20251127_143100.sql.gz"]);
+    }
+
+    #[test]
+    fn sums_follow_what_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        update_sums(dir.path(), &[], Some(("my file.sql", &a))).unwrap();
+        update_sums(dir.path(), &[], Some(("b.sql", &b))).unwrap();
+        update_sums(dir.path(), &["my file.sql"], None).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join(SUMS)).unwrap(), format!("{b}  b.sql\n"));
     }
 }

@@ -9,7 +9,7 @@ use kit::codec::write::{Written, write};
 use kit::codec::{self, Codec};
 use kit::dump::scan::{self, Facts, Item, Scan, display, text_of};
 use kit::exit::{Error, Result};
-use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified, sums};
+use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place::{self, Part};
@@ -87,7 +87,7 @@ impl Run<'_> {
         manifest.file.format = if custom { Format::Custom } else { Format::Plain };
         manifest.duration_ms = clock.elapsed().as_millis() as u64;
         manifest.verified = Some(Verified { at: Stamp::now().to_string(), how: how.into(), ok: true });
-        sums::update(self.dir, &[], Some((&manifest.file.name, &written.sha256)))?;
+        catalog::update_sums(self.dir, &[], Some((&manifest.file.name, &written.sha256)))?;
         manifest.place(&path, lines.finish()?)?;
         if let Some(link) = &self.args.latest_link {
             place::relink(&self.dir.join(link), &manifest.file.name)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kit::catalog::{self, Backup};
 use kit::exit::Result;
-use kit::manifest::{self, sums};
+use kit::manifest;
 use kit::out::Speech;
 use kit::place;
 use kit::retention::{Candidate, Policy, Verdict, plan};
@@ -42,7 +42,7 @@ pub(crate) fn rotate(dir: &Path, series: &str, policy: &Policy, speech: &Speech)
     }
     // the list first: `sha256sum -c` must never miss a file
     let names: Vec<&str> = gone.iter().map(|(b, _)| b.name.as_str()).collect();
-    sums::update(dir, &names, None)?;
+    catalog::update_sums(dir, &names, None)?;
     for (backup, why) in gone {
         // a manifest without its file is no backup; a file without its manifest would look foreign
         place::remove_if_there(&backup.path)?;

@@ -1,0 +1,157 @@
+//! The table of contents: a line for each table's definition and data, streamed in and out.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek, Write};
+use std::path::Path;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use tempfile::SpooledTempFile;
+
+use super::path_of;
+use crate::dump::scan;
+use crate::exit::{Error, Result};
+
+/// A line of the table of contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The database; null where a single-database dump names none.
+    pub database: Option<String>,
+    /// The schema; null where the dump names none.
+    pub schema: Option<String>,
+    /// The table.
+    pub name: String,
+    /// `TABLE` (its definition) or `TABLE DATA`.
+    pub kind: String,
+    /// Raw offset.
+    pub offset: u64,
+    /// Raw bytes.
+    pub bytes: u64,
+    /// Rows, of data.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    /// Row hash, of COPY data: 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub row_hash: Option<String>,
+}
+
+impl Item {
+    /// From what a scan found, and the name of its database.
+    pub fn new(item: &scan::Item, database: Option<String>) -> Self {
+        Item {
+            database,
+            schema: item.table.schema.as_deref().map(scan::text_of),
+            name: scan::text_of(&item.table.name),
+            kind: if item.data.is_some() { "TABLE DATA" } else { "TABLE" }.into(),
+            offset: item.offset,
+            bytes: item.bytes,
+            rows: item.data.map(|d| d.0),
+            row_hash: item.data.and_then(|d| d.1).map(|h| format!("{h:032x}")),
+        }
+    }
+}
+
+/// A table of contents being collected: in memory while it is small, then in an unnamed file.
+pub struct Toc {
+    spool: BufWriter<SpooledTempFile>,
+    any: bool,
+}
+
+impl Toc {
+    /// An empty one, which may spill into `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Toc { spool: BufWriter::new(tempfile::spooled_tempfile_in(1 << 20, dir)), any: false }
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, item: &Item) -> Result<()> {
+        let separator: &[u8] = if self.any { b",\n    " } else { b"\n    " };
+        self.any = true;
+        let fail = |e| Error::io("write", "the table of contents", &e);
+        self.spool.write_all(separator).map_err(fail)?;
+        serde_json::to_writer(&mut self.spool, item).map_err(|e| fail(e.into()))
+    }
+
+    /// All lines from the first, for the manifest.
+    pub(super) fn into_reader(self) -> Result<SpooledTempFile> {
+        let fail = |e| Error::io("read", "the table of contents", &e);
+        let mut spool = self.spool.into_inner().map_err(|e| fail(e.into_error()))?;
+        spool.rewind().map_err(fail)?;
+        Ok(spool)
+    }
+}
+
+/// Hands each line of the table of contents beside `artifact` to `each`, in order.
+pub fn each_item(artifact: &Path, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+    let path = path_of(artifact);
+    let file = File::open(&path).map_err(|e| Error::io("read", path.display(), &e))?;
+    let mut outcome = Ok(());
+    let seed = TocOf { each, outcome: &mut outcome };
+    let mut input = serde_json::Deserializer::from_reader(BufReader::new(file));
+    let read = seed.deserialize(&mut input);
+    outcome?;
+    read.map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))
+}
+
+/// Walks a manifest, handing on the lines of `toc` and passing over the rest.
+struct TocOf<'a> {
+    each: &'a mut dyn FnMut(Item) -> Result<()>,
+    outcome: &'a mut Result<()>,
+}
+
+impl<'de> DeserializeSeed<'de> for TocOf<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> std::result::Result<(), D::Error> {
+        input.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TocOf<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a manifest")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> std::result::Result<(), M::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "toc" {
+                map.next_value_seed(Lines { each: &mut self.each, outcome: self.outcome })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Lines<'a, 'b> {
+    each: &'a mut &'b mut dyn FnMut(Item) -> Result<()>,
+    outcome: &'a mut Result<()>,
+}
+
+impl<'de> DeserializeSeed<'de> for Lines<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> std::result::Result<(), D::Error> {
+        input.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Lines<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table of contents")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut lines: S) -> std::result::Result<(), S::Error> {
+        while let Some(item) = lines.next_element::<Item>()? {
+            if self.outcome.is_ok() {
+                *self.outcome = (self.each)(item);
+            }
+        }
+        Ok(())
+    }
+}
