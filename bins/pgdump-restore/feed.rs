@@ -154,7 +154,7 @@ impl<W: Write> Filter<'_, W> {
         if restrict && !self.keep_restrict {
             return;
         }
-        if !restrict {
+        if line.starts_with(b"\\connect") {
             self.only_drops = true;
         }
         self.write(&line);

@@ -115,9 +115,9 @@ fn prove(plan: &Plan, checked: &Checked, server: &Server, speech: &Speech) -> Re
         rows += of.iter().map(|t| t.rows).sum::<u64>();
     }
     speech.say(&format!(
-        "restored and proven: {} tables, {} rows, as in the dump",
-        out::count(tables as u64),
-        out::count(rows)
+        "restored and proven: {} rows in {} tables, counted, as in the dump",
+        out::count(rows),
+        out::count(tables as u64)
     ));
     Ok(())
 }

@@ -92,7 +92,7 @@ fn a_body_cannot_forge_data_connects_or_footers() {
 }
 
 const TORTURE: &str = "\u{feff}--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict aB3\n\nCREATE ROLE \"my role\";\n\
-    CREATE DATABASE shop WITH TEMPLATE = template0;\n\\unrestrict aB3\n\\connect -reuse-previous=on \"dbname='shop'\"\n\
+    CREATE DATABASE shop WITH TEMPLATE = template0;\n\\unrestrict aB3\n\\encoding SQL_ASCII\n\\connect -reuse-previous=on \"dbname='shop'\"\n\
     \\restrict aB4\n--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)\n\
     SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n\
     CREATE TABLE public.\"a; Type: TABLE; Schema: b\" (x int, \"copy\" text);\n\

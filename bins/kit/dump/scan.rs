@@ -329,8 +329,7 @@ impl Look {
 
     fn meta(&mut self, beginning: &Beginning, item: &mut dyn FnMut(Item)) {
         let line = beginning.bytes.trim_ascii_end();
-        let key = line.strip_prefix(b"\\unrestrict ").or_else(|| line.strip_prefix(b"\\restrict "));
-        if key.is_some_and(|k| !k.is_empty() && k.iter().all(u8::is_ascii_alphanumeric)) {
+        if is_harmless(line) {
             return;
         }
         let Some(name) = statement::connect_target(line) else {
@@ -348,6 +347,15 @@ impl Look {
             self.facts.databases.push(Section { name, created, statements: 0 });
         }
     }
+}
+
+/// Whether a meta-command is one that pg_dump writes and that changes nothing but psql's own state:
+/// `\restrict` and `\unrestrict` with a key, and the `\encoding` that pg_dumpall writes before a
+/// database whose name needs quotes (`appendPsqlMetaConnect` in `string_utils.c`).
+fn is_harmless(line: &[u8]) -> bool {
+    const COMMANDS: [&[u8]; 3] = [b"\\restrict ", b"\\unrestrict ", b"\\encoding "];
+    let word = COMMANDS.iter().find_map(|command| line.strip_prefix(*command));
+    word.is_some_and(|w| !w.is_empty() && w.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
 }
 
 /// A name or a line of a dump as text. Bytes that are no UTF-8 become `\xNN`, so that two names
