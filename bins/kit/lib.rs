@@ -1,6 +1,6 @@
 //! What the programs share: naming, safety, codecs, dump reading, talking to PostgreSQL.
 //!
-//! The modules are layers. Each may use only those listed above it; `tests/layers.rs` holds
+//! The modules are layers. Each may use only those listed above it; `tests/layers` holds
 //! them to that. Code moves here when a second program needs it, never before, and nothing in
 //! here knows which program it works for.
 
@@ -12,8 +12,9 @@ pub mod out;
 pub mod settings;
 
 pub mod digest;
-pub mod lock;
 pub mod place;
+
+pub mod lock;
 
 pub mod child;
 pub mod progress;

@@ -48,7 +48,7 @@ impl Run<'_> {
         let ending = if custom { ".dump".to_owned() } else { format!(".sql{}", codec.kind.suffix()) };
         let name = catalog::name(&job.prefix, stamp, &ending);
         let path = self.dir.join(&name);
-        let mut part = Part::create(&path)?;
+        let part = Part::create(&path)?;
 
         let mut scan = Scan::default();
         let mut lines = Lines::new(self.dir, job);
@@ -65,7 +65,7 @@ impl Run<'_> {
                     progress.at(&display(table));
                 }
             };
-            write(codec, producer.stream(), look, &mut part)
+            write(codec, producer.stream(), look, part.file(), &part.path().display().to_string())
         };
         let producer_name = producer.name.clone();
         let written = written.map_err(|e| e.within(format!("cannot back up {}", job.describe())))?;
@@ -78,8 +78,6 @@ impl Run<'_> {
             self.check_whole(&facts, job)?;
             facts
         };
-        part.sync()?;
-        crate::prove::read_back(&part, &written)?;
         part.place()?;
 
         let how = if ended.is_some() { "read-back" } else { "read-back, footer" };

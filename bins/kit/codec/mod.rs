@@ -4,9 +4,10 @@
 //! breaks where a table's data begins and ends. `zcat`, `gzip -t` and `zstd -d` read it as one
 //! stream; we check and inflate it on all cores, and find one table with one seek.
 //!
-//! [`write`] makes such files, [`read`] reads these and any foreign gzip or zstd stream.
+//! [`mod@write`] makes such files, [`read`] reads these and any foreign gzip or zstd stream.
 
 mod ordered;
+mod prove;
 pub mod read;
 pub mod write;
 
@@ -119,7 +120,7 @@ mod tests {
     }
 
     fn packed(codec: &str, raw: &[u8]) -> (std::fs::File, write::Written) {
-        let mut file = tempfile::tempfile().unwrap();
+        let file = tempfile::tempfile().unwrap();
         // a cut every 100 kB, as if tables ended there
         let mut at = 0u64;
         let look = |bytes: &[u8], cuts: &mut Vec<u64>| {
@@ -127,8 +128,7 @@ mod tests {
             cuts.extend((at.div_ceil(100_000)..=end / 100_000).map(|n| n * 100_000));
             at = end;
         };
-        let written = write::write(codec.parse().unwrap(), raw, look, &mut file).unwrap();
-        file.flush().unwrap();
+        let written = write::write(codec.parse().unwrap(), raw, look, &file, "sample").unwrap();
         (file, written)
     }
 

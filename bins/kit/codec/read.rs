@@ -77,10 +77,10 @@ impl Index<'_> {
 }
 
 /// A piece to inflate: where it begins in the file, its bytes, and how many it must give.
-struct Piece {
-    offset: u64,
-    packed: Vec<u8>,
-    raw_bytes: usize,
+pub(super) struct Piece {
+    pub(super) offset: u64,
+    pub(super) packed: Vec<u8>,
+    pub(super) raw_bytes: usize,
 }
 
 fn pieces(
@@ -106,7 +106,8 @@ fn pieces(
     Ok(Seen { kind, bytes, raw_bytes: index.raw_bytes, sha256: sha.hex() })
 }
 
-fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Vec<u8>> + Send + use<> {
+/// Inflates pieces, each to exactly the bytes it must give.
+pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Vec<u8>> + Send + use<> {
     let name = name.to_owned();
     let mut gzip = libdeflater::Decompressor::new();
     let mut zstd: Option<zstd::bulk::Decompressor<'static>> = None;
@@ -122,7 +123,7 @@ fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Vec<u8>> + Se
         };
         match n {
             Ok(n) if n == raw.len() => Ok(raw),
-            Ok(_) => Err(damaged(&name, piece.offset, "a piece is shorter than the manifest says")),
+            Ok(_) => Err(damaged(&name, piece.offset, "it is shorter than it should be")),
             Err(cause) => Err(damaged(&name, piece.offset, &cause)),
         }
     }

@@ -1,14 +1,17 @@
-//! One pass from a producer to a file: look at the raw bytes, compress on all cores, digest, write.
+//! One pass from a producer to a proven file: look at the raw bytes, compress on all cores, write,
+//! read back.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::sync::mpsc::sync_channel;
 
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::ordered::{ordered, workers};
+use super::prove::{Receipt, prove};
 use super::{Codec, Frame, Kind};
 use crate::child::interrupted;
-use crate::digest::Sha;
 use crate::exit::{Error, Result};
 
 /// Raw bytes of a piece, unless a table ends sooner. Smaller pieces cost size, larger ones seeks.
@@ -38,37 +41,44 @@ pub struct Written {
     pub frames: Vec<Frame>,
 }
 
-/// Streams `source` to `sink`. `look` sees all raw bytes in order and names the raw offsets where
-/// a new piece should begin.
+/// Streams `source` to `file`, and proves it. `look` sees all raw bytes in order and names the raw
+/// offsets where a new piece should begin; `name` is the file's, for messages.
 ///
 /// # Errors
-/// A failed read, write or compression, or a signal. What was written until then is no file.
+/// A failed read, write, compression or proof, or a signal. What was written until then is no file.
 pub fn write(
     codec: Codec,
     source: impl Read,
     look: impl FnMut(&[u8], &mut Vec<u64>),
-    mut sink: impl Write + Send,
+    mut file: &File,
+    name: &str,
 ) -> Result<Written> {
     let mut pieces =
         Pieces { source, look, buffer: Vec::new(), start: 0, read: 0, breaks: VecDeque::new(), last: 0 };
-    let mut sha = Sha::default();
     let mut written = Written { bytes: 0, raw_bytes: 0, sha256: String::new(), frames: Vec::new() };
-    ordered(
-        memory_bound(codec),
-        || pieces.next(),
-        || packer(codec),
-        |(raw_bytes, packed): (u64, Vec<u8>)| {
-            sink.write_all(&packed).map_err(|e| Error::io("write", "the backup", &e))?;
-            sha.update(&packed);
+    let (proven, done) = std::thread::scope(|scope| {
+        let (receipts, to_prove) = sync_channel(64);
+        let prover = scope.spawn(move || prove(file, name, codec.kind, &to_prove));
+        let sink = |(raw_bytes, packed): (usize, Vec<u8>)| {
+            let receipt = Receipt::of(&packed, written.bytes, raw_bytes);
+            file.write_all(&packed).map_err(|e| Error::io("write", name, &e))?;
             if codec.kind != Kind::None {
                 written.frames.push(Frame(written.bytes, written.raw_bytes));
             }
             written.bytes += packed.len() as u64;
-            written.raw_bytes += raw_bytes;
-            Ok(())
-        },
-    )?;
-    written.sha256 = sha.hex();
+            written.raw_bytes += raw_bytes as u64;
+            receipts.send(receipt).map_err(|_| Error::no("the proof has ended"))
+        };
+        let done = ordered(memory_bound(codec), || pieces.next(), || packer(codec), sink);
+        // the end of the receipts is the end of the proof
+        drop(receipts);
+        (prover.join().unwrap_or_else(|_| Err(Error::no("the proof panicked"))), done)
+    });
+    // what the proof complains of is why writing ended, except where nothing came to prove
+    written.sha256 = match (proven, done) {
+        (Err(error), _) | (Ok(_), Err(error)) => return Err(error),
+        (Ok(sha256), Ok(())) => sha256,
+    };
     Ok(written)
 }
 
@@ -77,12 +87,12 @@ fn memory_bound(codec: Codec) -> usize {
     if codec.kind == Kind::Zstd && codec.level > Some(12) { workers().min(2) } else { workers() }
 }
 
-type Packed = Result<(u64, Vec<u8>)>;
+type Packed = Result<(usize, Vec<u8>)>;
 
 fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
     let failed = |what: &str| Error::no(format!("cannot compress: {what}"));
     match codec.kind {
-        Kind::None => Box::new(|raw| Ok((raw.len() as u64, raw))),
+        Kind::None => Box::new(|raw| Ok((raw.len(), raw))),
         Kind::Gzip => {
             // the level was checked when it was parsed
             let level = CompressionLvl::new(codec.level.unwrap_or(GZIP_LEVEL)).unwrap_or_default();
@@ -91,7 +101,7 @@ fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
                 let mut packed = vec![0; compressor.gzip_compress_bound(raw.len())];
                 let n = compressor.gzip_compress(&raw, &mut packed).map_err(|e| failed(&e.to_string()))?;
                 packed.truncate(n);
-                Ok((raw.len() as u64, packed))
+                Ok((raw.len(), packed))
             })
         }
         Kind::Zstd => {
@@ -108,7 +118,7 @@ fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
                     }
                 };
                 let packed = compressor.compress(&raw).map_err(|e| failed(&e.to_string()))?;
-                Ok((raw.len() as u64, packed))
+                Ok((raw.len(), packed))
             })
         }
     }

@@ -1,0 +1,11 @@
+//! The programs against a real PostgreSQL: what is backed up comes back, and bad days lose nothing.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod backup;
+mod bad_days;
+mod interrupted;
+mod retention;
+mod sources;
+mod stage;
