@@ -10,11 +10,22 @@ pub(super) fn workers() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
+/// How many items may wait before the workers, so that `next` seldom has to: whoever writes into
+/// our pipe, a server perhaps, waits with it. A piece is about 1 MiB.
+const WAITING: usize = 16;
+
+/// Steps this thread back behind those that the whole run waits for: the server that is being
+/// dumped, its client, and the thread that reads from it. On Linux niceness is a thread's own.
+pub(super) fn step_back() {
+    // where it is not allowed, all run alike
+    let _ = rustix::process::nice(5);
+}
+
 /// Takes items from `next` on this thread, works on them on `workers` threads, and hands the
 /// results to `sink`, in the order of the items, on a thread of its own.
 ///
 /// Items go round the workers in turn and results are collected in the same turn, so order needs
-/// no numbers. At most five items a worker are in flight. The first failure, wherever it is, ends
+/// no numbers. The first failure, wherever it is, ends
 /// everything.
 ///
 /// # Errors
@@ -34,10 +45,11 @@ where
         let mut ways_in: Vec<SyncSender<I>> = Vec::new();
         let mut ways_out: Vec<Receiver<Result<O>>> = Vec::new();
         for _ in 0..workers.max(1) {
-            let (way_in, items) = sync_channel::<I>(2);
+            let (way_in, items) = sync_channel::<I>((WAITING / workers.max(1)).max(1));
             let (results, way_out) = sync_channel::<Result<O>>(1);
             let mut work = new_worker();
             scope.spawn(move || {
+                step_back();
                 for item in items {
                     // the collector has left: nobody wants the rest
                     if results.send(work(item)).is_err() {

@@ -12,6 +12,7 @@ use std::sync::mpsc::Receiver;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Kind;
+use super::ordered::step_back;
 use super::read::{Piece, inflater};
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
@@ -36,6 +37,7 @@ impl Receipt {
 
 /// Proves all pieces in the order of their receipts; the SHA-256 of the file they make up.
 pub(super) fn prove(file: &File, name: &str, kind: Kind, receipts: &Receiver<Receipt>) -> Result<String> {
+    step_back();
     let mut inflate = inflater(kind, name);
     let mut sha = Sha::default();
     let mut batch = Vec::new();
