@@ -110,12 +110,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// `text` with control characters escaped (`\n`, `\u{1b}`), so that it cannot steer a terminal or
+/// break a record in two.
+pub fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        // C1 controls and bidirectional overrides steer terminals too
+        let steers = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if steers { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe
+}
+
 /// Prints an error as `tool: message` and `tool: hint: Sentence.` on standard error.
 pub fn report(tool: &str, error: &Error) {
     let mut stderr = io::stderr().lock();
     for line in error.lines() {
         // a closed stderr must not turn an error into a panic
-        let _ = writeln!(stderr, "{tool}: {line}");
+        let _ = writeln!(stderr, "{tool}: {}", plain(&line));
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+pub use crate::exit::plain;
 use crate::exit::{Error, Result};
 
 /// Writes one record and its newline to standard output. `Ok(false)`: the reader is gone.
@@ -75,18 +76,6 @@ pub fn ask(question: &str) -> Result<Option<String>> {
     Ok((n > 0).then(|| line.trim().to_owned()))
 }
 
-/// `text` with control characters escaped (`\n`, `\u{1b}`), so that it cannot steer a terminal or
-/// break a record in two.
-pub fn plain(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        // C1 controls and bidirectional overrides steer terminals too
-        let steers = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if steers { safe.extend(c.escape_default()) } else { safe.push(c) }
-    }
-    safe
-}
-
 /// Rows as text: aligned under a header on a terminal, else tab-separated without one.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let clean: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| plain(c)).collect()).collect();
@@ -129,7 +118,7 @@ pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(c);

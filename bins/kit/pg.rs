@@ -57,9 +57,11 @@ impl Server {
             via.set_bindir(&newest.dir);
         }
         let mut server = Server { via, facts: Facts::default() };
-        let databases = match database.or(settings.get("PGDATABASE")) {
+        // of those we were not told to ask, any that is there will do: the one that the environment
+        // names may be what was lost
+        let databases: Vec<&str> = match database {
             Some(name) => vec![name],
-            None => vec!["postgres", "template1"],
+            None => settings.get("PGDATABASE").into_iter().chain(["postgres", "template1"]).collect(),
         };
         let mut rows = Err(Error::no("no database to ask"));
         for name in databases {

@@ -65,6 +65,9 @@ fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
 /// Standard input, kept in an unnamed file: it must be checked to its end before anything is
 /// dropped, and then be read once more.
 fn spool() -> Result<Chosen> {
+    if out::stdin_is_terminal() {
+        return Err(Error::usage("-: standard input is a terminal, not a dump").hint("Try --help."));
+    }
     let mut file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file", &e))?;
     let copied = io::copy(&mut Source::stdin()?, &mut file).and_then(|_| file.rewind());
     copied.map_err(|e| {

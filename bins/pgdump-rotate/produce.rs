@@ -8,6 +8,7 @@ use kit::child::{Child, Ended, Source};
 use kit::codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
+use kit::out::stdin_is_terminal;
 use kit::pg::{Server, literal_dbname};
 
 use crate::cli::{self, Args, From};
@@ -92,6 +93,11 @@ impl Producer {
     /// Starts the dump of `job`. `server` is there for all but commands and standard input.
     pub(crate) fn start(job: &Job, server: Option<&Server>, args: &Args) -> Result<Self> {
         let (name, command) = match (&job.what, server) {
+            (What::Stdin, _) if stdin_is_terminal() => {
+                return Err(
+                    Error::usage("--stdin: standard input is a terminal, not a dump").hint("Try --help.")
+                );
+            }
             (What::Stdin, _) => ("stdin".to_owned(), None),
             (What::Command(words), _) => {
                 let mut command = Command::new(&words[0]);

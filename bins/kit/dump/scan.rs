@@ -342,7 +342,7 @@ impl Look {
         self.footer = None;
         self.search_path = None;
         self.end_inserts(item);
-        if !self.facts.databases.last().is_some_and(|d| d.name == name) {
+        if self.facts.databases.last().is_none_or(|d| d.name != name) {
             let created = self.facts.databases.iter().any(|d| d.name == name && d.created);
             self.facts.databases.push(Section { name, created, statements: 0 });
         }

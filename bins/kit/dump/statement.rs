@@ -193,6 +193,11 @@ fn parse(p: &mut Parser<'_>) -> Option<Statement> {
         }
         b"drop" => Statement::Drop,
         b"alter" if p.take("database") => Statement::OnDatabase,
+        // `ALTER ROLE … IN DATABASE … SET …`
+        b"alter" if p.take_any(&["role", "user"]) => {
+            p.0.next();
+            if p.take("in") && p.take("database") { Statement::OnDatabase } else { Statement::Other }
+        }
         b"alter" if p.0.any(|t| t == Token::Word(b"drop".to_vec())) => Statement::Drop,
         b"comment" if p.take("on") && p.take("database") => Statement::OnDatabase,
         b"security" if p.take("label") => {
@@ -354,6 +359,8 @@ mod tests {
                 "CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
                 Statement::CreateExtension(name("hstore")),
             ),
+            ("ALTER ROLE \"drop\" IN DATABASE d SET work_mem TO '1MB';", Statement::OnDatabase),
+            ("ALTER ROLE r WITH NOLOGIN;", Statement::Other),
             ("GRANT ALL ON DATABASE d TO r;", Statement::OnDatabase),
             ("GRANT ALL ON TABLE \"database\" TO r;", Statement::Other),
             ("SET search_path = legacy, pg_catalog;", Statement::SearchPath(Some(name("legacy")))),
