@@ -83,8 +83,7 @@ pub(crate) fn an_unknown_option_is_refused_with_a_hint(tool: &str) {
 }
 
 pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
-    let help = fs::read_to_string(golden(tool)).unwrap();
-    let opts = of_help(&help);
+    let opts = of_help(&help(tool));
     assert!(opts.len() > 5, "{opts:?}");
     for (long, opt) in &opts {
         for name in opt.short.iter().chain([long]) {
@@ -99,11 +98,15 @@ pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
 }
 
 pub(crate) fn an_option_without_its_value_is_refused(tool: &str) {
-    for (long, opt) in of_help(&fs::read_to_string(golden(tool)).unwrap()) {
+    for (long, opt) in of_help(&help(tool)) {
         if opt.value.is_some() {
             is_usage_error(tool, &[&long]);
         }
     }
+}
+
+fn help(tool: &str) -> String {
+    run(tool, &["--help"]).exits(0).out
 }
 
 fn page(tool: &str) -> String {
@@ -112,13 +115,13 @@ fn page(tool: &str) -> String {
 }
 
 pub(crate) fn help_page_and_parser_know_the_same_options(tool: &str) {
-    let help = of_help(&fs::read_to_string(golden(tool)).unwrap());
+    let help = of_help(&help(tool));
     assert_eq!(of_man(&page(tool)), help, "left the man page, right the help");
     assert_eq!(of_source(tool), pages::names(&help), "left the parser, right the help");
 }
 
 pub(crate) fn the_man_page_tells_variables_and_exit_codes(tool: &str) {
-    let (page, help) = (page(tool), fs::read_to_string(golden(tool)).unwrap());
+    let (page, help) = (page(tool), help(tool));
     let section = |name: &str| -> Vec<String> {
         let mut lines = page.lines().skip_while(|l| *l != format!(".Sh {name}"));
         assert!(lines.next().is_some(), "no section {name}");
@@ -141,19 +144,15 @@ pub(crate) fn the_man_page_tells_variables_and_exit_codes(tool: &str) {
 
 pub(crate) fn the_man_page_is_clean(tool: &str) {
     let path = root().join("docs").join(format!("{tool}.1"));
-    let lint = std::process::Command::new("mandoc").arg("-Tlint").arg(&path).stdin(Stdio::null()).output();
-    match lint {
+    // not below warnings: which pages are installed here, and how long a line may be, is taste
+    let mut mandoc = std::process::Command::new("mandoc");
+    match mandoc.args(["-Tlint", "-Wwarning"]).arg(&path).stdin(Stdio::null()).output() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             println!(
                 "the man page of {tool} is not linted: mandoc is not installed (apt-get install mandoc)"
             );
         }
-        other => {
-            let output = other.unwrap();
-            let said = String::from_utf8_lossy(&output.stdout).into_owned()
-                + &String::from_utf8_lossy(&output.stderr);
-            assert_eq!(said, "");
-        }
+        output => assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), ""),
     }
 }
 

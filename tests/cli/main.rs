@@ -18,7 +18,7 @@ use std::path::Path;
 
 use lab::Ran;
 
-/// Runs a program in a folder of its own, which stays as empty as it was.
+/// Runs a program in a folder of its own, which stays empty when the command line is refused.
 #[track_caller]
 fn run(tool: &str, words: &[&str]) -> Ran {
     run_bytes(tool, &words.iter().map(|w| w.as_bytes()).collect::<Vec<_>>())
@@ -30,7 +30,9 @@ fn run_bytes(tool: &str, words: &[&[u8]]) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let words = words.iter().map(|w| OsString::from_vec(w.to_vec()));
     let ran = lab::run(lab::tool(tool, dir.path()).args(words));
-    assert_eq!(lab::names(dir.path()), [""; 0], "the run left something behind");
+    if ran.code == 2 {
+        assert_eq!(lab::names(dir.path()), [""; 0], "status 2, and yet something was made");
+    }
     ran
 }
 

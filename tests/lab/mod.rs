@@ -11,6 +11,7 @@ mod ran;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -48,14 +49,11 @@ impl Server {
         server
     }
 
-    /// Starts a server that was stopped; what it asks of the disk it finds as it was left.
+    /// Starts a server that was stopped: it finds everything that was committed.
     pub fn start_again(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = as_runner(bin("postgres"));
         command.current_dir(self.data()).arg("-D").arg(self.data()).arg("-k").arg(self.host());
-        for setting in SETTINGS {
-            command.args(["-c", setting]);
-        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut postmaster = command.spawn().unwrap();
         // the last line of the pid file tells when connections are taken
@@ -203,22 +201,21 @@ impl Drop for Server {
 }
 
 /// Small, quick, and without surprises in the middle of a test.
-const SETTINGS: [&str; 14] = [
-    "listen_addresses=",
-    "port=5432",
-    "shared_buffers=16MB",
-    "max_connections=20",
-    "fsync=off",
-    "full_page_writes=off",
-    "synchronous_commit=off",
-    "wal_level=minimal",
-    "max_wal_senders=0",
-    "autovacuum=off",
-    "jit=off",
-    "timezone=UTC",
-    "log_timezone=UTC",
-    "lc_messages=C",
-];
+const SETTINGS: &str = "
+listen_addresses = ''
+port = 5432
+shared_buffers = 16MB
+max_connections = 20
+fsync = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+autovacuum = off
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+lc_messages = 'C'
+";
 
 const SMALL: &str = r#"
 CREATE TABLE people (id int PRIMARY KEY, name text, note text);
@@ -237,13 +234,19 @@ fn template() -> &'static Path {
         let version = run(Command::new(bin("postgres")).arg("--version")).exits(0).out;
         let of: String = version.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
         let user = getuid().as_raw();
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-of-{of}-by-{user}"));
+        // other settings, another directory
+        let sum = SETTINGS.bytes().fold(0_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
+        let name = format!("data-{sum:08x}-of-{of}-by-{user}");
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if !kept.exists() {
             let place = tempfile::Builder::new().prefix("pgkeep-").tempdir_in("/tmp").unwrap();
             give(place.path());
             let mut initdb = as_runner(bin("initdb"));
             initdb.current_dir(place.path()).args(["-D", "data", "-U", "postgres", "-E", "UTF8"]);
             run(initdb.args(["--locale=C", "--auth=trust", "--no-sync", "--wal-segsize=1"])).exits(0);
+            let mut conf =
+                fs::File::options().append(true).open(place.path().join("data/postgresql.conf")).unwrap();
+            conf.write_all(SETTINGS.as_bytes()).unwrap();
             // a copy under another name, then renamed: half a copy is never taken for a whole
             let fresh = kept.with_extension(format!("{}.new", std::process::id()));
             let copied = Command::new("cp").arg("-a").arg(place.path().join("data")).arg(&fresh).status();

@@ -5,7 +5,10 @@ mod lab;
 
 mod backup;
 mod bad_days;
+mod hostile;
 mod interrupted;
+mod restore;
 mod retention;
 mod sources;
 mod stage;
+mod untouched;

@@ -7,12 +7,12 @@ use crate::exit::{Error, Result};
 
 /// How many workers pay off and still keep the memory of all pieces in flight below 64 MiB.
 pub(super) fn workers() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(8)
+    thread::available_parallelism().map_or(1, usize::from).min(6)
 }
 
 /// How many items may wait before the workers, so that `next` seldom has to: whoever writes into
 /// our pipe, a server perhaps, waits with it. A piece is about 1 MiB.
-const WAITING: usize = 16;
+const WAITING: usize = 12;
 
 /// Steps this thread back behind those that the whole run waits for: the server that is being
 /// dumped, its client, and the thread that reads from it. On Linux niceness is a thread's own.

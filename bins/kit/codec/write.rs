@@ -82,9 +82,13 @@ pub fn write(
     Ok(written)
 }
 
-/// zstd's strong levels take some 10 MiB a worker.
+/// As many workers as memory allows: beyond level 6 zstd takes some 10 MiB for each.
 fn memory_bound(codec: Codec) -> usize {
-    if codec.kind == Kind::Zstd && codec.level > Some(12) { workers().min(2) } else { workers() }
+    match (codec.kind, codec.level) {
+        (Kind::Zstd, Some(13..)) => workers().min(2),
+        (Kind::Zstd, Some(7..)) => workers().min(3),
+        _ => workers(),
+    }
 }
 
 type Packed = Result<(usize, Vec<u8>)>;
