@@ -55,7 +55,9 @@ impl Backup {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let (series, named) = parse(&name).map_or((None, None), |(s, t)| (Some(s.to_owned()), Some(t)));
         let (manifest, fault) = match Manifest::of(path) {
-            Ok(Some(m)) => {
+            Ok(Some(mut m)) => {
+                // of no use in a list, and large for large backups
+                m.frames = Vec::new();
                 let fault = fault(&m, &name, meta.len());
                 (Some(m), fault)
             }
@@ -176,6 +178,7 @@ pub fn update_sums(dir: &Path, gone: &[&str], new: Option<(&str, &str)>) -> Resu
     let path = dir.join(SUMS);
     let mut lines = String::new();
     match File::open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && new.is_none() => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io("read", path.display(), &e)),
         Ok(file) => {

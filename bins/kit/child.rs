@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -40,14 +40,29 @@ pub fn catch_signals() -> Result<()> {
     let (wake, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
     let seen = Arc::new(AtomicUsize::new(0));
+    let ignored = ignored();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        if ignored >> (signal - 1) & 1 == 1 {
+            continue;
+        }
         signal_hook::flag::register_usize(signal, seen.clone(), signal as usize).map_err(fail)?;
         let end = write.try_clone().map_err(fail)?;
         signal_hook::low_level::pipe::register(signal, end).map_err(fail)?;
     }
+    // caught, a file that grows beyond `ulimit -f` is an error of write() instead of our death
+    let caught = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught).map_err(fail)?;
     // a second call changes nothing
     let _ = SIGNALS.set(Signals { seen, wake });
     Ok(())
+}
+
+/// The signals that our caller has us ignore (nohup, `&` of a shell), one bit each: they stay
+/// ignored. Where `/proc` is not, none are.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The error of a caught signal, once one has come.
@@ -141,7 +156,12 @@ impl Child {
         }
         let mut inner = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().map_err(|e| {
             let error = Error::io("run", name, &e);
-            if e.kind() == io::ErrorKind::NotFound { Error::refused(error.to_string()) } else { error }
+            match e.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+                    Error::refused(error.to_string()).hint("Is it installed, and is its folder in PATH?")
+                }
+                _ => error,
+            }
         })?;
         let (send, stderr) = channel();
         if let Some(pipe) = inner.stderr.take() {
@@ -238,7 +258,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 14] = [
+const TEMPORARY: [&str; 20] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -252,6 +272,13 @@ const TEMPORARY: [&str; 14] = [
     "No space left on device",
     "Connection refused",
     "Connection timed out",
+    "Connection reset",
+    "Connection closed by",
+    "Network is unreachable",
+    "No route to host",
+    "Could not resolve hostname",
+    // docker compose exec, docker exec
+    "is not running",
     "Cannot connect to the Docker daemon",
 ];
 

@@ -26,6 +26,15 @@ pub fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String> {
     utf8(value, option)
 }
 
+/// The value of `--dir`, just read: paths in it are printed one a line, so it must be one line.
+pub fn folder(parser: &mut lexopt::Parser) -> Result<String> {
+    let dir = text(parser, "--dir")?;
+    if dir.is_empty() || dir.chars().any(char::is_control) {
+        return Err(usage(format!("--dir: '{dir}' is no name of a directory")));
+    }
+    Ok(dir)
+}
+
 /// A word of the command line as text; arguments that are no UTF-8 are refused.
 pub fn utf8(word: OsString, what: &str) -> Result<String> {
     word.into_string().map_err(|w| usage(format!("{what}: '{}' is not valid UTF-8", w.display())))

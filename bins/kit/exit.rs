@@ -61,11 +61,13 @@ impl Error {
         Self::new(Code::Temporary, message)
     }
 
-    /// `cannot VERB 'THING': cause`, with the code that the cause deserves: a full disk or quota
-    /// is worth a retry, the rest is not.
+    /// `cannot VERB 'THING': cause`, with the code that the cause deserves: a full disk, quota
+    /// or file size limit is worth a retry, the rest is not.
     pub fn io(verb: &str, thing: impl fmt::Display, cause: &io::Error) -> Self {
         let code = match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::Temporary,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Code::Temporary
+            }
             _ => Code::No,
         };
         let thing = thing.to_string();

@@ -18,8 +18,9 @@ pub const NAME: &str = ".pgkeep.lock";
 pub struct Lock(#[allow(dead_code)] File);
 
 impl Lock {
-    /// Takes the lock of `dir`, waiting up to `wait` for another run to end.
-    pub fn take(dir: &Path, wait: Duration) -> Result<Self> {
+    /// Takes the lock of `dir`, waiting up to `wait` for another run to end. `pause` is how to wait
+    /// for a moment; its error ends the waiting.
+    pub fn take(dir: &Path, wait: Duration, mut pause: impl FnMut(Duration) -> Result<()>) -> Result<Self> {
         let path = dir.join(NAME);
         let fail = |e| Error::io("lock", dir.display(), &e);
         let mut file = OpenOptions::new()
@@ -35,7 +36,7 @@ impl Lock {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
-                    std::thread::sleep(Duration::from_millis(50));
+                    pause(Duration::from_millis(50))?;
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(Self::held(dir, &mut file)),
                 Err(e) => return Err(fail(e.into())),
@@ -68,11 +69,15 @@ mod tests {
     #[test]
     fn the_second_is_told_to_come_back() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Lock::take(dir.path(), Duration::ZERO).unwrap();
-        let second = Lock::take(dir.path(), Duration::from_millis(60)).err().unwrap();
+        let nap = |time| {
+            std::thread::sleep(time);
+            Ok(())
+        };
+        let first = Lock::take(dir.path(), Duration::ZERO, nap).unwrap();
+        let second = Lock::take(dir.path(), Duration::from_millis(60), nap).err().unwrap();
         assert_eq!(second.code(), Code::Temporary);
         assert!(second.to_string().contains(&std::process::id().to_string()));
         drop(first);
-        Lock::take(dir.path(), Duration::ZERO).unwrap();
+        Lock::take(dir.path(), Duration::ZERO, nap).unwrap();
     }
 }

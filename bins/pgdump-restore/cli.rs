@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, text, usage, utf8};
+use kit::cli::{bad, folder, text, usage, utf8};
 use kit::exit::Result;
 use lexopt::prelude::*;
 
@@ -113,7 +113,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 word if word == "-" => Which::Stdin,
                 word => Which::File(word),
             })),
-            Short('o') | Long("dir") => args.dir = Some(text(&mut parser, "--dir")?),
+            Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(text(&mut parser, "--name")?),
             Short('d') | Long("database") => args.database = Some(text(&mut parser, "--database")?),
             Long("stop") => args.stop = Some(text(&mut parser, "--stop")?),

@@ -46,8 +46,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
     catch_signals()?;
     let speech = Speech::new(TOOL, args.quiet);
     may_ask(args, which)?;
-    let server = Server::find(args.via.clone(), settings, None)?;
     let chosen = choose(which, dir, args.name.as_deref(), &speech)?;
+    let server = Server::find(args.via.clone(), settings, None)?;
     let checked = check(&chosen, server.via(), args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {

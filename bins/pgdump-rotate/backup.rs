@@ -79,19 +79,30 @@ impl Run<'_> {
             facts
         };
         part.place()?;
-
         let how = if ended.is_some() { "read-back" } else { "read-back, footer" };
         let mut manifest = self.manifest(job, &producer_name, name, began, &facts, &written, codec);
         manifest.file.format = if custom { Format::Custom } else { Format::Plain };
         manifest.duration_ms = clock.elapsed().as_millis() as u64;
         manifest.verified = Some(Verified { at: Stamp::now().to_string(), how: how.into(), ok: true });
-        catalog::update_sums(self.dir, &[], Some((&manifest.file.name, &written.sha256)))?;
-        manifest.place(&path, lines.finish()?)?;
+        self.enter(&path, &manifest, lines).inspect_err(|_| self.leave_nothing(&path, &manifest))?;
         if let Some(link) = &self.args.latest_link {
             place::relink(&self.dir.join(link), &manifest.file.name)?;
         }
         self.tell(&manifest, &facts, ended.as_ref());
         Ok((path, manifest))
+    }
+
+    /// Enters the placed file into the list of digests, and places its manifest.
+    fn enter(&self, path: &Path, manifest: &Manifest, lines: Lines) -> Result<()> {
+        catalog::update_sums(self.dir, &[], Some((&manifest.file.name, &manifest.file.sha256)))?;
+        manifest.place(path, lines.finish()?)
+    }
+
+    /// A dump without its manifest would be no backup, and nobody would ever remove it.
+    fn leave_nothing(&self, path: &Path, manifest: &Manifest) {
+        // best effort: the error that led here is the one to tell
+        let _ = place::remove_if_there(path);
+        let _ = catalog::update_sums(self.dir, &[&manifest.file.name], None);
     }
 
     fn check_end(&self, ended: Option<&Ended>, job: &Job) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, number, span, text, usage, utf8};
+use kit::cli::{bad, folder, number, span, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
@@ -135,6 +135,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     };
     let (mut databases, mut stdin) = (Vec::new(), false);
     let (mut policy, mut no_rotate) = (Policy::default(), false);
+    let (mut list, mut rotate_only) = (false, false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
         match arg {
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
@@ -152,9 +153,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("pg-dump-arg") => args.pg_dump_args.push(text(&mut parser, "--pg-dump-arg")?),
             Long("stdin") => stdin = true,
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
-            Short('o') | Long("dir") => args.dir = Some(nonempty(text(&mut parser, "--dir")?, "--dir")?),
+            Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(file_name(text(&mut parser, "--name")?, "--name")?),
-            Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?)?),
+            Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
             Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
             Long("latest-link") => {
                 args.latest_link = Some(file_name(text(&mut parser, "--latest-link")?, "--latest-link")?)
@@ -171,15 +172,32 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("keep-yearly") => policy.periods.push((Period::Year, number(&mut parser, "--keep-yearly")?)),
             Long("keep-tag") => policy.tags.push(text(&mut parser, "--keep-tag")?),
             Long("no-rotate") => no_rotate = true,
-            Long("rotate-only") => args.action = Action::RotateOnly,
+            Long("rotate-only") => rotate_only = true,
             Long("dry-run") => args.dry_run = true,
-            Long("list") => args.action = Action::List,
+            Long("list") => list = true,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
             other => return Err(bad(&other.unexpected())),
         }
     }
     args.from = from(databases, stdin, command.unwrap_or_default())?;
+    args.action = match (list, rotate_only) {
+        (true, true) => return Err(usage("--list and --rotate-only exclude each other")),
+        (true, false) => Action::List,
+        (false, true) => Action::RotateOnly,
+        (false, false) => Action::Backup,
+    };
+    if let From::Command(_) | From::Stdin = args.from {
+        if !matches!(args.action, Action::Backup) {
+            return Err(usage("--list and --rotate-only make no backup: they take no dump"));
+        }
+        if args.via.is_some() || !args.pg_dump_args.is_empty() {
+            return Err(usage("--via and --pg-dump-arg are for the dumps that this program starts itself"));
+        }
+    }
+    if let From::Command(command) = &args.from {
+        program(command)?;
+    }
     if args.format == Format::Custom && !matches!(args.from, From::Databases(_)) {
         return Err(usage("--format custom holds one database: name it with -d"));
     }
@@ -190,7 +208,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if policy == (Policy { tags: policy.tags.clone(), ..Policy::default() }) {
         policy.last = 10;
     }
-    if no_rotate && matches!(args.action, Action::RotateOnly) {
+    if no_rotate && rotate_only {
         return Err(usage("--no-rotate and --rotate-only exclude each other"));
     }
     args.policy = (!no_rotate).then_some(policy);
@@ -208,8 +226,8 @@ fn from(databases: Vec<String>, stdin: bool, command: Vec<OsString>) -> Result<F
 }
 
 /// A codec by name, from the command line or the environment.
-pub(crate) fn codec(text: &str) -> Result<Codec> {
-    text.parse().map_err(|e: String| usage(format!("--compress: {e}")))
+pub(crate) fn codec(text: &str, option: &str) -> Result<Codec> {
+    text.parse().map_err(|e: String| usage(format!("{option}: {e}")))
 }
 
 fn nonempty(text: String, option: &str) -> Result<String> {

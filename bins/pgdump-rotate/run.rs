@@ -47,7 +47,7 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
     kit::child::catch_signals()?;
     let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
         (Some(codec), _) => codec,
-        (None, Some(text)) => cli::codec(text).map_err(|e| e.within("BACKUP_COMPRESS"))?,
+        (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
         (None, None) => kit::codec::Codec::default(),
     };
     let _lock = prepare(args, dir, speech)?;
@@ -109,7 +109,7 @@ fn one(run: &Run<'_>, job: &Job) -> Result<()> {
 /// The directory, its lock, and what a crash left in it.
 fn prepare(args: &Args, dir: &Path, speech: &Speech) -> Result<Lock> {
     place::ensure_dir(dir)?;
-    let lock = Lock::take(dir, Duration::from_secs(args.lock_timeout))?;
+    let lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
     let ours = |name: &str| catalog::parse(name.strip_suffix(".json").unwrap_or(name)).is_some();
     for name in place::sweep(dir, ours)? {
         speech.say(&format!("removed {name}, left by a run that did not end"));

@@ -3,6 +3,7 @@
 //! The dumps are not part of this source tree: `PGKEEP_CORPUS` names their folder, by default
 //! `../shared/corpus` beside it. Without them the small dump at the foot is all there is to read,
 //! and one line says so. `INDEX.tsv` there lists the dumps, `facts/*.json` holds the counts.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -232,6 +232,10 @@ fn a_prefix_stands_before_the_client_programs() {
     assert!(logged.lines().any(|l| l == "psql") && logged.lines().any(|l| l == "pg_dumpall"), "{logged}");
     assert_eq!(manifest(&back_up(&server, &["--via", "env X=1", "-d", "shop"]))["rows"], 505);
 
+    let archive = back_up(&server, &["--via", log, "-d", "shop", "--format", "custom"]);
+    assert_eq!(manifest(&archive)["rows"], 505);
+    server.restore(&["--via", log, archive.to_str().unwrap(), "--yes"]).exits(0);
+
     // the command line goes before the environment
     let mut rotate = server.tool("pgdump-rotate");
     run(rotate.env("PG_VIA", "false").args(["-d", "shop"])).exits(1);
