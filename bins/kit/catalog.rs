@@ -8,7 +8,7 @@ use crate::exit::{Error, Result};
 use crate::manifest::Manifest;
 use crate::out;
 use crate::place;
-use crate::retention::Candidate;
+use crate::retention::{self, Candidate};
 use crate::stamp::Stamp;
 
 /// The endings of dumps, longest first.
@@ -154,15 +154,19 @@ pub fn list(dir: &Path, json: bool, wanted: impl Fn(&Backup) -> bool) -> Result<
     out::table(&Backup::HEADER, &rows)
 }
 
-/// The first second from `now` on whose name is free in `dir`, with any ending.
+/// The time of a new backup's name: `now`, or the second after the newest of its series where that
+/// is not older. A second backup within a second, or one after a clock was put back a little, is
+/// still the newest by name. Names of a far future are passed over.
 pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
+    // a manifest whose file somebody took away holds the name too
     let taken: Vec<Stamp> = place::names(dir)?
         .iter()
-        .filter_map(|n| parse(n))
+        .filter_map(|n| parse(n.strip_suffix(".json").unwrap_or(n)))
         .filter(|(p, _)| *p == prefix)
         .map(|(_, s)| s)
         .collect();
-    let mut stamp = now;
+    let newest = taken.iter().filter(|s| **s >= now && !retention::is_future(**s, now)).max();
+    let mut stamp = newest.map_or(now, |s| s.plus(1));
     while taken.contains(&stamp) {
         stamp = stamp.plus(1);
     }

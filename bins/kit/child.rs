@@ -250,6 +250,11 @@ impl Ended {
         };
         let words: Vec<String> = self.stderr.iter().map(|l| crate::out::plain(l)).collect();
         let said = words.join("; ");
+        // the shell's and env's words for a program that is not there, or must not be run
+        if let Some(126 | 127) = self.status.code() {
+            return Error::refused(format!("{how}: {said}"))
+                .hint("Is it installed there, and is its folder in PATH?");
+        }
         let temporary = TEMPORARY.iter().any(|t| said.contains(t)) && !FINAL.iter().any(|t| said.contains(t));
         let code = if temporary { Code::Temporary } else { Code::No };
         Error::new(code, if said.is_empty() { how } else { format!("{how}: {said}") })

@@ -10,6 +10,9 @@ use crate::exit::{Error, Result};
 use crate::settings::Settings;
 use crate::via::Via;
 
+/// Lifts what a role's or a database's settings may forbid by default.
+pub const READ_WRITE: &str = "SET default_transaction_read_only = off;";
+
 /// Separators of psql's unaligned output that stand in no name of anyone's.
 const FIELD: char = '\u{1f}';
 const RECORD: char = '\u{1e}';
@@ -122,7 +125,9 @@ impl Server {
         let run = self.psql(&literal_dbname(database)).args(["-A", "-t", &field, &record]);
         let mut command = run.command();
         command.env("PGCLIENTENCODING", "UTF8");
-        let (ended, output) = converse(&mut command, "psql", sql)?;
+        // a role or a database may be set to be read-only
+        let sql = format!("{READ_WRITE}\n{sql}");
+        let (ended, output) = converse(&mut command, "psql", &sql)?;
         if !ended.ok() {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));
         }

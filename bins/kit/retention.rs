@@ -44,9 +44,14 @@ pub enum Verdict {
     Remove(String),
 }
 
+/// Whether a time lies further ahead of `now` than clocks differ.
+pub fn is_future(time: Stamp, now: Stamp) -> bool {
+    time > now.plus(SKEW)
+}
+
 /// The verdict on each candidate, in their order.
 pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdict> {
-    let future = |c: &Candidate| c.time > now.plus(SKEW);
+    let future = |c: &Candidate| is_future(c.time, now);
     let mut order: Vec<usize> = (0..candidates.len())
         .filter(|i| candidates[*i].fault.is_none() && !future(&candidates[*i]))
         .collect();

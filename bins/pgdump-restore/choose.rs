@@ -55,7 +55,9 @@ fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
     if !file.metadata().is_ok_and(|m| m.is_file()) {
         return Err(Error::no(format!("cannot restore '{name}': it is no file")));
     }
-    let manifest = Manifest::of(path).unwrap_or_else(|error| {
+    // a link is another name of a backup, whose manifest stands beside the backup
+    let real = path.canonicalize().unwrap_or(path.to_owned());
+    let manifest = Manifest::of(&real).unwrap_or_else(|error| {
         speech.warn(&format!("warning: {error}; the dump is checked without it"));
         None
     });

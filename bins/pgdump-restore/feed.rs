@@ -4,7 +4,8 @@
 //! the role we are and databases we have dropped: these statements are left out. No error of the
 //! others is ignored.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use kit::child::{Child, interrupted};
@@ -13,7 +14,7 @@ use kit::dump::lex::{Event, Lexer};
 use kit::dump::scan::text_of;
 use kit::dump::statement::{Statement, classify};
 use kit::exit::{Error, Result};
-use kit::pg::{Server, literal_dbname};
+use kit::pg::{READ_WRITE, Server, literal_dbname};
 use kit::progress::Progress;
 
 use crate::check::{Checked, sql};
@@ -40,7 +41,7 @@ pub(crate) fn feed(
     let mut filter = Filter {
         out: std::io::BufWriter::with_capacity(64 << 10, stdin),
         plan,
-        keep_restrict: server.psql_knows_restrict()?,
+        key: if server.psql_knows_restrict()? { Some(key()?) } else { None },
         head: Vec::new(),
         deciding: true,
         dropping: false,
@@ -48,6 +49,7 @@ pub(crate) fn feed(
         line: Vec::new(),
         failed: None,
     };
+    filter.begin();
     let progress = Progress::start("restoring", Some(checked.facts.bytes), quiet);
     let mut lexer = Lexer::default();
     let fed = sql(chosen, checked.format, server.via(), |bytes| {
@@ -69,6 +71,16 @@ pub(crate) fn feed(
     fed
 }
 
+/// A key that nobody who wrote the dump can know. psql runs no meta-command until it is told the key
+/// again, so that even where a dump makes it read strings in another way than we do (by
+/// `standard_conforming_strings` or an encoding, hidden in a function) nothing but SQL is run.
+fn key() -> Result<String> {
+    let mut bytes = [0; 16];
+    let fail = |e| Error::io("read", "/dev/urandom", &e);
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(fail)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
 /// What was fed must be what was checked.
 fn unchanged(seen: &Seen, checked: &Checked) -> Result<()> {
     if seen.sha256 == checked.sha256 {
@@ -81,7 +93,8 @@ fn unchanged(seen: &Seen, checked: &Checked) -> Result<()> {
 struct Filter<'a, W: Write> {
     out: W,
     plan: &'a Plan,
-    keep_restrict: bool,
+    /// The key of `\restrict`, where psql knows that.
+    key: Option<String>,
     /// The beginning of the present statement, until it is clear what it is.
     head: Vec<u8>,
     deciding: bool,
@@ -148,17 +161,31 @@ impl<W: Write> Filter<'_, W> {
         }
     }
 
+    /// A session begins: no meta-command from here on, and read-only by default no more.
+    fn begin(&mut self) {
+        if let Some(key) = &self.key {
+            let restrict = format!("\\restrict {key}\n");
+            self.write(restrict.as_bytes());
+        }
+        self.write(READ_WRITE.as_bytes());
+        self.write(b"\n");
+    }
+
     fn meta(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let restrict = line.starts_with(b"\\restrict") || line.starts_with(b"\\unrestrict");
-        if restrict && !self.keep_restrict {
+        let connect = line.starts_with(b"\\c");
+        // the dump's own keys are known to whoever made it
+        if !connect && !line.starts_with(b"\\encoding") {
             return;
         }
-        if line.starts_with(b"\\connect") {
-            self.only_drops = true;
+        if let Some(key) = &self.key {
+            let unrestrict = format!("\\unrestrict {key}\n");
+            self.write(unrestrict.as_bytes());
         }
         self.write(&line);
         self.write(b"\n");
+        self.only_drops |= connect;
+        self.begin();
     }
 
     fn write(&mut self, bytes: &[u8]) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
 use kit::out;
-use kit::pg::{Server, literal};
+use kit::pg::Server;
 
 use crate::check::Checked;
 use crate::choose::Chosen;
@@ -15,10 +15,19 @@ use crate::cli::Args;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) name: String,
-    /// It is there now, with so many bytes and sessions.
-    pub(crate) present: Option<(u64, u64)>,
+    /// As it is now, if it is there.
+    pub(crate) present: Option<Live>,
     /// The dump creates it; else it is created as it is now.
     pub(crate) by_dump: bool,
+}
+
+/// A database on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) sessions: u64,
+    pub(crate) is_template: bool,
 }
 
 /// What will be done.
@@ -43,17 +52,23 @@ pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Ser
         return Err(Error::refused("the server is a standby, which cannot be written")
             .hint("Connect to the primary instead."));
     }
+    if checked.facts.tables == 0 && !checked.tables.is_empty() {
+        let only = format!("'{}' holds rows without the tables they belong to", chosen.name);
+        return Err(Error::refused(only)
+            .hint("Databases are made anew; load it with psql into one that has the tables."));
+    }
     let entrance = entrance(server)?;
     let live = live(server, &entrance)?;
     let mut targets: Vec<Target> = Vec::new();
     for (name, by_dump) in wanted(args, chosen, &checked.facts, server, &live)? {
-        let present = live.iter().find(|l| l.0 == name).map(|l| (l.1, l.2));
+        let present = live.iter().find(|l| l.name == name).cloned();
         match targets.iter_mut().find(|t| t.name == name) {
             Some(target) => target.by_dump |= by_dump,
             None => targets.push(Target { name, present, by_dump }),
         }
     }
-    let untouched = live.into_iter().map(|l| l.0).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
+    let untouched =
+        live.into_iter().map(|l| l.name).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
     let names = |sql: &str| -> Result<BTreeSet<String>> {
         Ok(server.query(&entrance, sql)?.into_iter().flatten().collect())
     };
@@ -72,17 +87,18 @@ fn entrance(server: &Server) -> Result<String> {
     Ok(if rows.is_empty() { "template1" } else { "postgres" }.to_owned())
 }
 
-/// Name, bytes and sessions of each database that can be connected to.
-fn live(server: &Server, entrance: &str) -> Result<Vec<(String, u64, u64)>> {
-    let sql = "SELECT datname, pg_database_size(oid), \
-        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()) \
+/// Each database but template0.
+fn live(server: &Server, entrance: &str) -> Result<Vec<Live>> {
+    let sql = "SELECT datname, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END, \
+        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()), \
+        datistemplate \
         FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;";
-    let number = |s: Option<&String>| s.and_then(|s| s.parse().ok()).unwrap_or(0);
-    let rows = server.query(entrance, sql)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|r| Some((r.first()?.clone(), number(r.get(1)), number(r.get(2)))))
-        .collect())
+    let live = |row: Vec<String>| {
+        let cell = |i: usize| row.get(i).map_or("", String::as_str);
+        let number = |i: usize| cell(i).parse().unwrap_or(0);
+        Live { name: cell(0).to_owned(), bytes: number(1), sessions: number(2), is_template: cell(3) == "t" }
+    };
+    Ok(server.query(entrance, sql)?.into_iter().map(live).collect())
 }
 
 /// The databases the dump fills, and whether the dump creates them.
@@ -91,10 +107,25 @@ fn wanted(
     chosen: &Chosen,
     facts: &Facts,
     server: &Server,
-    live: &[(String, u64, u64)],
+    live: &[Live],
 ) -> Result<Vec<(String, bool)>> {
     let named: Vec<&Section> = facts.databases.iter().filter(|s| !s.name.is_empty()).collect();
-    if named.is_empty() {
+    let cluster = facts.kind == Some(kit::dump::scan::Kind::Cluster);
+    if args.database.is_some() && (cluster || !named.is_empty()) {
+        return Err(Error::refused(format!(
+            "'{}' names its databases itself; -d cannot lead it elsewhere",
+            chosen.name
+        ))
+        .hint("Leave -d out."));
+    }
+    if !named.is_empty() && facts.databases.iter().any(|s| s.name.is_empty()) {
+        return Err(Error::refused(format!(
+            "'{}' fills a database that it does not name before it names one",
+            chosen.name
+        ))
+        .hint("pg_dump never writes that; look at the dump before you trust any of it."));
+    }
+    if named.is_empty() && !cluster {
         let source = chosen.manifest.as_ref().and_then(|m| m.source.databases.first());
         let name = args.database.as_ref().or(source).cloned().ok_or_else(|| {
             Error::usage(format!("'{}' does not say which database it is of", chosen.name))
@@ -102,20 +133,13 @@ fn wanted(
         })?;
         return Ok(vec![(name, false)]);
     }
-    if args.database.is_some() {
-        return Err(Error::refused(format!(
-            "'{}' names its databases itself; -d cannot lead it elsewhere",
-            chosen.name
-        ))
-        .hint("Leave -d out."));
-    }
     let mut wanted = Vec::new();
     for section in named {
         let name = text_of(&section.name);
         let always = ALWAYS.contains(&name.as_str());
         // the two that always exist are made anew only where that changes anything
         let pristine = always && section.statements == 0 && !section.created;
-        let occupied = || live.iter().any(|l| l.0 == name) && name == "postgres";
+        let occupied = || live.iter().any(|l| l.name == name) && name == "postgres";
         if pristine && !(occupied() && has_objects(server, &name)?) {
             continue;
         }
@@ -151,10 +175,13 @@ impl Plan {
         )];
         lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
         for target in &self.targets {
-            lines.push(match target.present {
-                Some((bytes, 0)) => format!("replace database {} ({} now)", target.name, out::bytes(bytes)),
-                Some((bytes, n)) => {
-                    format!("replace database {} ({} now, {n} sessions end)", target.name, out::bytes(bytes))
+            lines.push(match &target.present {
+                Some(Live { bytes, sessions: 0, .. }) => {
+                    format!("replace database {} ({} now)", target.name, out::bytes(*bytes))
+                }
+                Some(Live { bytes, sessions, .. }) => {
+                    let now = out::bytes(*bytes);
+                    format!("replace database {} ({now} now, {sessions} sessions end)", target.name)
                 }
                 None => format!("create  database {}", target.name),
             });
@@ -196,9 +223,4 @@ pub(crate) fn connection_string(
 fn encoded(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-/// `datname = …`, for a `WHERE`.
-pub(crate) fn is_database(name: &str) -> String {
-    format!("datname = {}", literal(name))
 }

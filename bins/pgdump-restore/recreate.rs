@@ -6,9 +6,9 @@ use kit::dump::lex::{Event, Lexer};
 use kit::dump::statement::{Statement, classify};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
-use kit::pg::{Server, identifier, literal_dbname};
+use kit::pg::{Server, identifier, literal, literal_dbname};
 
-use crate::plan::{Plan, Target, is_database};
+use crate::plan::{Plan, Target};
 
 /// Ends the sessions of each target and drops it; creates those that the dump does not.
 pub(crate) fn recreate(plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
@@ -32,19 +32,18 @@ pub(crate) fn recreate(plan: &Plan, server: &Server, speech: &Speech) -> Result<
 
 fn drop_sql(target: &Target, server: &Server) -> String {
     let name = identifier(&target.name);
-    let free = format!(
-        "UPDATE pg_database SET datistemplate = false WHERE datistemplate AND {};\n",
-        is_database(&target.name)
-    );
+    let is_template = target.present.as_ref().is_some_and(|live| live.is_template);
+    let free =
+        if is_template { format!("ALTER DATABASE {name} IS_TEMPLATE false;\n") } else { String::new() };
     // PostgreSQL 13 ends the sessions and drops in one step, so that none can come back between
     if server.facts().version >= 130_000 {
         return format!("{free}DROP DATABASE IF EXISTS {name} WITH (FORCE);");
     }
     format!(
-        "{free}UPDATE pg_database SET datallowconn = false WHERE {is};\n\
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {is} AND pid <> pg_backend_pid();\n\
+        "{free}ALTER DATABASE {name} ALLOW_CONNECTIONS false;\n\
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid();\n\
          DROP DATABASE IF EXISTS {name};",
-        is = is_database(&target.name)
+        literal(&target.name)
     )
 }
 

@@ -135,8 +135,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     };
     let (mut databases, mut stdin) = (Vec::new(), false);
     let (mut policy, mut no_rotate) = (Policy::default(), false);
-    let (mut list, mut rotate_only) = (false, false);
+    let (mut list, mut rotate_only, mut ruled) = (false, false, false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
+        ruled |= matches!(arg, Long(option) if option.starts_with("keep-") && option != "keep-tag");
         match arg {
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
@@ -205,7 +206,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         return Err(usage("--latest-link is one backup's: dump each database in a run of its own"));
     }
     // a tag to keep is one rule more, not the only one
-    if policy == (Policy { tags: policy.tags.clone(), ..Policy::default() }) {
+    if !ruled {
         policy.last = 10;
     }
     if no_rotate && rotate_only {

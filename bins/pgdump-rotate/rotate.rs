@@ -28,12 +28,19 @@ pub(crate) fn verdicts(
 }
 
 /// Removes what no rule keeps from one series. The caller holds the directory's lock.
-pub(crate) fn rotate(dir: &Path, series: &str, policy: &Policy, speech: &Speech) -> Result<()> {
+/// `made`: the backup of this very run, which stays whatever the clocks say.
+pub(crate) fn rotate(
+    dir: &Path,
+    series: &str,
+    policy: &Policy,
+    made: Option<&str>,
+    speech: &Speech,
+) -> Result<()> {
     let verdicts = verdicts(dir, series, policy, Stamp::now(), None)?;
     let gone: Vec<(&Backup, &String)> = verdicts
         .iter()
         .filter_map(|(backup, _, verdict)| match (backup, verdict) {
-            (Some(backup), Verdict::Remove(why)) => Some((backup, why)),
+            (Some(backup), Verdict::Remove(why)) if made != Some(&backup.name) => Some((backup, why)),
             _ => None,
         })
         .collect();

@@ -101,7 +101,7 @@ fn one(run: &Run<'_>, job: &Job) -> Result<()> {
         out::record(&path.display().to_string())?;
     }
     match &run.args.policy {
-        Some(policy) => rotate(run.dir, &job.prefix, policy, run.speech),
+        Some(policy) => rotate(run.dir, &job.prefix, policy, Some(&manifest.file.name), run.speech),
         None => Ok(()),
     }
 }
@@ -124,7 +124,7 @@ fn rotate_only(args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
     let _lock = prepare(args, dir, speech)?;
     if let Some(policy) = &args.policy {
         for job in jobs(args) {
-            rotate(dir, &job.prefix, policy, speech)?;
+            rotate(dir, &job.prefix, policy, None, speech)?;
         }
     }
     Ok(Code::Done)

@@ -196,7 +196,7 @@ fn a_file_that_may_grow_no_further() {
         // in blocks of 512 bytes; the signal that would come with the error is not wanted
         let mut limited = server.shell("trap '' XFSZ; ulimit -f 1000; exec \"$@\"");
         limited.arg(server.tool("pgdump-rotate").get_program()).args(["--compress", codec]);
-        let ran = run(&mut limited).exits(1).says("cannot write").says("file too large");
+        let ran = run(&mut limited).exits(5).says("cannot write").says("file too large");
         assert_eq!(ran.out, "");
         assert_eq!(kept(backup.parent().unwrap()), before, "{codec}");
     }
@@ -211,7 +211,7 @@ fn a_manifest_that_cannot_be_written_takes_its_dump_along() {
     let before = kept(backup.parent().unwrap());
     let mut limited = server.shell("trap '' XFSZ; ulimit -f 64; exec \"$@\"");
     limited.arg(server.tool("pgdump-rotate").get_program());
-    let ran = run(&mut limited).exits(1).says(".sql.gz.json").says("file too large");
+    let ran = run(&mut limited).exits(5).says(".sql.gz.json").says("file too large");
     assert_eq!(ran.out, "");
     // no manifest, no backup: what stayed of it no rotation would ever remove
     let after = kept(backup.parent().unwrap());

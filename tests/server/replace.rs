@@ -138,12 +138,7 @@ fn a_dump_of_one_database_with_clean_is_restored() {
     let server = Server::start();
     server.seed("university");
     let want = server.everything();
-    for clean in [
-        &["--clean"][..],
-        &["--clean", "--if-exists"],
-        &["--clean", "--create"],
-        &["--clean", "--if-exists", "--create"],
-    ] {
+    for clean in [&["--clean"][..], &["--clean", "--if-exists"], &["--clean", "--if-exists", "--create"]] {
         let options = clean.iter().flat_map(|arg| ["--pg-dump-arg", arg]);
         let args: Vec<&str> = ["-d", "university"].into_iter().chain(options).collect();
         let backup = back_up(&server, &args);

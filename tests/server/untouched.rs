@@ -40,11 +40,16 @@ impl Known {
         self.holds(ran.exits(code))
     }
 
+    /// At the end of a test: all is as it was.
+    #[track_caller]
+    fn is_untouched(&self) {
+        same(&self.server.everything(), &self.everything);
+    }
+
     #[track_caller]
     fn holds(&mut self, ran: Ran) -> Ran {
         assert_eq!(ran.out, "");
         assert_eq!(identities(&self.server), self.identities);
-        same(&self.server.everything(), &self.everything);
         assert_eq!(self.session.try_wait().unwrap(), None, "its session was ended");
         assert!(!self.server.home().join("stopped").exists(), "it stopped what uses the database");
         ran
@@ -72,6 +77,7 @@ fn nobody_at_a_terminal_and_no_yes() {
     known.refuses(4, &["-"]).says("--yes");
     let ran = feed(known.server.tool("pgdump-restore").arg("--pick"), "1\nyes\n").exits(4).says("--yes");
     known.holds(ran);
+    known.is_untouched();
 }
 
 #[test]
@@ -102,6 +108,7 @@ fn a_file_that_is_cut_short() {
         }
     }
     known.refuses(1, &["--latest", "--yes", "--name", "shop"]).says("no proven backup");
+    known.is_untouched();
 }
 
 #[test]
@@ -122,6 +129,7 @@ fn a_single_flipped_bit() {
             known.refuses(1, &[arg(&backup), "--yes"]);
         }
     }
+    known.is_untouched();
 }
 
 #[test]
@@ -143,6 +151,7 @@ fn the_manifest_of_another_file() {
         m["frames"] = serde_json::json!([[0, 0], [5, 9]]);
     });
     known.refuses(1, &[arg(&third), "--yes"]).says("damaged");
+    known.is_untouched();
 }
 
 #[test]
@@ -172,6 +181,7 @@ fn what_is_no_dump() {
     let script = "pg_dump -Fc -d shop | gzip >packed.dump.gz";
     crate::lab::run(&mut known.server.shell(script)).exits(0);
     known.refuses(4, &["packed.dump.gz", "--yes", "-d", "shop"]).says("compressed once more");
+    known.is_untouched();
 }
 
 #[test]
@@ -202,6 +212,7 @@ fn a_dump_that_fills_a_database_it_does_not_name() {
     let text = crate::stage::with_last_act(dump.as_bytes(), b"\\connect shop\nSELECT 1;");
     fs::write(known.server.home().join("mixed.sql"), text).unwrap();
     known.refuses(4, &["mixed.sql", "--yes"]);
+    known.is_untouched();
 }
 
 #[test]
@@ -213,4 +224,5 @@ fn rows_without_their_tables() {
         let backup = back_up(&known.server, &args);
         known.refuses(4, &[arg(&backup), "--yes"]);
     }
+    known.is_untouched();
 }
