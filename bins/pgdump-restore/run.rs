@@ -100,7 +100,7 @@ fn replace(plan: &Plan, chosen: &Chosen, checked: &Checked, server: &Server, spe
         prove(plan, checked, server, speech)
     };
     attempt().map_err(|e| {
-        e.hint("The databases of the plan are incomplete now; mend the cause and restore again.")
+        e.hint("Databases of the plan that were dropped by then are incomplete; mend the cause and restore again.")
     })
 }
 

@@ -175,6 +175,7 @@ fn the_newest_proven_backup_stays_whatever_is_asked() {
     // newer, and not proven
     edit(&forge(&original, "shop", "20260101_000000"), |m| m["verified"]["ok"] = false.into());
     fs::remove_file(&original).unwrap();
+    fs::remove_file(beside(&original)).unwrap();
     for args in [["--keep-last", "0"], ["--keep-within", "0s"], ["--keep-daily", "0"]] {
         let all = [&["--rotate-only", "-d", "shop"][..], &args].concat();
         alone(&server, &all).exits(0);
