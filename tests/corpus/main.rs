@@ -1,7 +1,7 @@
 //! Real dumps against facts that another program counted.
 //!
-//! The dumps are not part of this source tree: `PGKEEP_CORPUS` names their folder, by default
-//! `../shared/corpus` beside it. Without them the small dump at the foot is all there is to read,
+//! The dumps are not part of this source tree: `PGKEEP_CORPUS` names their folder, by default one
+//! called `corpus` in any folder beside it. Without them the small dump at the foot is all there is to read,
 //! and one line says so. `INDEX.tsv` there lists the dumps, `facts/*.json` holds the counts.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -41,8 +41,11 @@ struct Dump {
 }
 
 fn corpus() -> PathBuf {
-    std::env::var_os("PGKEEP_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from)
+    let beside = || {
+        let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent()?).ok()?;
+        folders.flatten().map(|f| f.path().join("corpus")).find(|c| c.join("INDEX.tsv").is_file())
+    };
+    std::env::var_os("PGKEEP_CORPUS").map(PathBuf::from).or_else(beside).unwrap_or("corpus".into())
 }
 
 /// Every plain dump of the corpus, and the built-in one.
