@@ -10,8 +10,9 @@ use crate::exit::{Error, Result};
 use crate::settings::Settings;
 use crate::via::Via;
 
-/// Lifts what a role's or a database's settings may forbid by default.
-pub const READ_WRITE: &str = "SET default_transaction_read_only = off;";
+/// Lifts what a role's or a database's settings may forbid or cut short by default.
+pub const UNHINDERED: &str =
+    "SET default_transaction_read_only = off; SET statement_timeout = 0; SET lock_timeout = 0;";
 
 /// Separators of psql's unaligned output that stand in no name of anyone's.
 const FIELD: char = '\u{1f}';
@@ -125,8 +126,8 @@ impl Server {
         let run = self.psql(&literal_dbname(database)).args(["-A", "-t", &field, &record]);
         let mut command = run.command();
         command.env("PGCLIENTENCODING", "UTF8");
-        // a role or a database may be set to be read-only
-        let sql = format!("{READ_WRITE}\n{sql}");
+        // a role or a database may be set to be read-only, or to time out
+        let sql = format!("{UNHINDERED}\n{sql}");
         let (ended, output) = converse(&mut command, "psql", &sql)?;
         if !ended.ok() {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));

@@ -14,7 +14,7 @@ use kit::dump::lex::{Event, Lexer};
 use kit::dump::scan::text_of;
 use kit::dump::statement::{Statement, classify};
 use kit::exit::{Error, Result};
-use kit::pg::{READ_WRITE, Server, literal_dbname};
+use kit::pg::{Server, UNHINDERED, literal_dbname};
 use kit::progress::Progress;
 
 use crate::check::{Checked, sql};
@@ -167,7 +167,7 @@ impl<W: Write> Filter<'_, W> {
             let restrict = format!("\\restrict {key}\n");
             self.write(restrict.as_bytes());
         }
-        self.write(READ_WRITE.as_bytes());
+        self.write(UNHINDERED.as_bytes());
         self.write(b"\n");
     }
 
