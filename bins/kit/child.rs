@@ -317,14 +317,19 @@ fn tail(pipe: impl Read) -> VecDeque<String> {
 
 /// Runs a child to its end with `input` on its standard input; gives back its standard output.
 /// For short conversations: the output is held in memory.
-pub fn converse(command: &mut Command, name: &str, input: &str) -> Result<(Ended, Vec<u8>)> {
+pub fn converse(
+    command: &mut Command,
+    name: &str,
+    input: impl AsRef<[u8]> + Sync,
+) -> Result<(Ended, Vec<u8>)> {
     let mut child = Child::spawn(command, name, Stdio::piped(), Stdio::piped())?;
     let (stdin, stdout) = (child.stdin(), child.stdout());
     let mut output = Vec::new();
+    let input = input.as_ref();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // a child that does not read to the end tells why by its status
-            let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
+            let _ = stdin.map(|mut pipe| pipe.write_all(input));
         });
         stdout.map(|mut pipe| pipe.read_to_end(&mut output)).transpose()
     })

@@ -122,12 +122,19 @@ impl Server {
 
     /// Runs SQL in `database` and gives back its rows; NULL is an empty string.
     pub fn query(&self, database: &str, sql: &str) -> Result<Vec<Vec<String>>> {
+        self.query_in("UTF8", database, sql.as_bytes())
+    }
+
+    /// The same with SQL in another encoding, by PostgreSQL's name for it.
+    pub fn query_in(&self, encoding: &str, database: &str, sql: &[u8]) -> Result<Vec<Vec<String>>> {
         let (field, record) = (format!("--field-separator={FIELD}"), format!("--record-separator={RECORD}"));
         let run = self.psql(&literal_dbname(database)).args(["-A", "-t", &field, &record]);
         let mut command = run.command();
-        command.env("PGCLIENTENCODING", "UTF8");
+
         // a role or a database may be set to be read-only, or to time out
-        let sql = format!("{UNHINDERED}\n{sql}");
+        // (not by PGCLIENTENCODING, which would stay on this side of a prefix)
+        let settings = format!("SET client_encoding = {};\n{UNHINDERED}\n", literal(encoding));
+        let sql = [settings.as_bytes(), sql].concat();
         let (ended, output) = converse(&mut command, "psql", &sql)?;
         if !ended.ok() {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));

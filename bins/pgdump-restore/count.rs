@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use kit::dump::scan::display;
 use kit::dump::statement::Qualified;
 use kit::exit::{Error, Result};
-use kit::out::{self, Speech};
-use kit::pg::{Server, identifier};
+use kit::out;
+use kit::pg::Server;
 
 use crate::check::Table;
 
@@ -16,30 +16,23 @@ const BATCH: usize = 200;
 const TOLD: usize = 10;
 
 /// Counts the rows of `tables` in `database`. How many tables were counted.
-pub(crate) fn count(server: &Server, database: &str, tables: &[&Table], speech: &Speech) -> Result<usize> {
+pub(crate) fn count(server: &Server, database: &str, tables: &[&Table]) -> Result<usize> {
+    // the dump names its tables in the encoding of its database
+    let encoding = server.query(database, "SHOW server_encoding;")?.concat().concat();
     let partitioned = partitioned(server, database)?;
     let (mut differing, mut counted) = (Vec::new(), 0);
     for batch in tables.chunks(BATCH) {
         let mut questions = Vec::new();
         for (i, table) in batch.iter().enumerate() {
-            match relation(&table.table) {
-                Some(name) => {
-                    // a COPY holds a table's own rows, not those of its children
-                    let only = if partitioned.contains(&name) { "" } else { "ONLY " };
-                    questions.push(format!("SELECT {i}, count(*) FROM {only}{name}"));
-                }
-                None => speech.warn(&format!(
-                    "warning: the rows of {} cannot be counted: its name is not in UTF-8",
-                    display(&table.table)
-                )),
-            }
-        }
-        if questions.is_empty() {
-            continue;
+            // a COPY holds a table's own rows, not those of its children
+            let only = if partitioned.contains(&display(&table.table)) { "" } else { "ONLY " };
+            let count = format!("SELECT {i}, count(*) FROM {only}");
+            questions.push([count.as_bytes(), &relation(&table.table)].concat());
         }
         counted += questions.len();
-        let sql = format!("SET row_security = off;\n{};", questions.join("\nUNION ALL "));
-        for row in server.query(database, &sql)? {
+        let questions = questions.join(&b"\nUNION ALL "[..]);
+        let sql = [b"SET row_security = off;\n", questions.as_slice(), b";"].concat();
+        for row in server.query_in(&encoding, database, &sql)? {
             let number = |i: usize| row.get(i).and_then(|n| n.parse::<u64>().ok());
             let (Some(i), Some(rows)) = (number(0), number(1)) else {
                 return Err(Error::no(format!("cannot count the rows in database '{database}'")));
@@ -64,20 +57,19 @@ pub(crate) fn count(server: &Server, database: &str, tables: &[&Table], speech: 
     Err(Error::no(format!("database '{database}' differs from the dump: {}{more}", differing.join("; "))))
 }
 
-/// The table as SQL names it; `None` where its name is in no encoding we know.
-fn relation(table: &Qualified) -> Option<String> {
-    let name = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(identifier);
-    let schema =
-        table.schema.as_deref().map_or(Some("public".to_owned()).as_deref().map(identifier), name)?;
-    Some(format!("{schema}.{}", name(&table.name)?))
+/// The table as SQL names it, in the dump's encoding.
+fn relation(table: &Qualified) -> Vec<u8> {
+    let quoted = |name: &[u8]| {
+        let doubled = name.split(|b| *b == b'"').collect::<Vec<_>>().join(&b"\"\""[..]);
+        [b"\"", doubled.as_slice(), b"\""].concat()
+    };
+    let schema = table.schema.as_deref().unwrap_or(b"public");
+    [quoted(schema), quoted(&table.name)].join(&b'.')
 }
 
 fn partitioned(server: &Server, database: &str) -> Result<HashSet<String>> {
     let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE c.relkind = 'p';";
     let rows = server.query(database, sql)?;
-    Ok(rows
-        .iter()
-        .filter_map(|r| Some(format!("{}.{}", identifier(r.first()?), identifier(r.get(1)?))))
-        .collect())
+    Ok(rows.iter().filter_map(|r| Some(format!("{}.{}", r.first()?, r.get(1)?))).collect())
 }

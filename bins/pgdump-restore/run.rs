@@ -111,7 +111,7 @@ fn prove(plan: &Plan, checked: &Checked, server: &Server, speech: &Speech) -> Re
     for target in &plan.targets {
         let of: Vec<&Table> =
             checked.tables.iter().filter(|t| single || text_of(&t.database) == target.name).collect();
-        tables += count::count(server, &target.name, &of, speech)?;
+        tables += count::count(server, &target.name, &of)?;
         rows += of.iter().map(|t| t.rows).sum::<u64>();
     }
     speech.say(&format!(
