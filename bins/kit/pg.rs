@@ -170,15 +170,6 @@ impl Server {
             major => major >= Some(18),
         })
     }
-
-    /// The names of the databases that can be connected to.
-    pub fn databases(&self, from: &str) -> Result<Vec<String>> {
-        let rows = self.query(
-            from,
-            "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1;",
-        )?;
-        Ok(rows.into_iter().flatten().collect())
-    }
 }
 
 impl Facts {
