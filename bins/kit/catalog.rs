@@ -1,11 +1,9 @@
 //! The backups in a directory: names, manifests, and whether they count.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Kin, Manifest};
 use crate::out;
 use crate::place;
 use crate::retention::{self, Candidate};
@@ -73,7 +71,13 @@ impl Backup {
     /// As retention sees it.
     pub fn candidate(&self) -> Candidate {
         let tag = self.manifest.as_ref().and_then(|m| m.tag.clone());
-        Candidate { name: self.name.clone(), time: self.time, tag, fault: self.fault.clone() }
+        let kin = self.kin();
+        Candidate { name: self.name.clone(), time: self.time, tag, kin, fault: self.fault.clone() }
+    }
+
+    /// What it is a backup of, by its manifest.
+    pub fn kin(&self) -> Option<Kin> {
+        self.manifest.as_ref().map(Manifest::kin)
     }
 
     /// Name, size, age, tables, rows, tag and whether it is proven, for a listing.
@@ -86,7 +90,11 @@ impl Backup {
             of(|m| m.tables.to_string()),
             of(|m| m.rows.to_string()),
             of(|m| m.tag.clone().unwrap_or("-".into())),
-            self.fault.clone().map_or("proven".into(), |f| format!("no: {f}")),
+            match (&self.fault, self.kin().filter(|k| !k.is_whole())) {
+                (Some(fault), _) => format!("no: {fault}"),
+                (None, Some(part)) => format!("proven, {}", part.partial.join(" ")),
+                (None, None) => "proven".into(),
+            },
         ]
     }
 
@@ -101,6 +109,7 @@ impl Backup {
             "tables": manifest.map(|m| m.tables),
             "rows": manifest.map(|m| m.rows),
             "tag": manifest.and_then(|m| m.tag.clone()),
+            "partial": manifest.map(|m| &m.source.partial),
             "proven": self.fault.is_none(),
             "fault": self.fault,
         })
@@ -176,30 +185,33 @@ pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
 /// The list of a folder's digests, for `sha256sum -c SHA256SUMS`.
 pub const SUMS: &str = "SHA256SUMS";
 
+/// `dir`'s list as it is; `None` where there is none.
+pub fn sums(dir: &Path) -> Result<Option<String>> {
+    let path = dir.join(SUMS);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", path.display(), &e)),
+    }
+}
+
 /// Rewrites `dir`'s list: without the names in `gone`, with `new` (name, digest) at its end.
 /// The caller holds the directory's lock.
 pub fn update_sums(dir: &Path, gone: &[&str], new: Option<(&str, &str)>) -> Result<()> {
-    let path = dir.join(SUMS);
-    let mut lines = String::new();
-    match File::open(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && new.is_none() => return Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::io("read", path.display(), &e)),
-        Ok(file) => {
-            for line in BufReader::new(file).lines() {
-                let line = line.map_err(|e| Error::io("read", path.display(), &e))?;
-                let name = line.get(66..).unwrap_or_default();
-                if !gone.contains(&name) && new.is_none_or(|(n, _)| n != name) {
-                    lines.push_str(&line);
-                    lines.push('\n');
-                }
-            }
-        }
+    let before = sums(dir)?;
+    if before.is_none() && new.is_none() {
+        return Ok(());
     }
+    let stays = |line: &&str| {
+        let name = line.get(66..).unwrap_or_default();
+        !gone.contains(&name) && new.is_none_or(|(n, _)| n != name)
+    };
+    let mut lines: String =
+        before.unwrap_or_default().lines().filter(stays).map(|l| format!("{l}\n")).collect();
     if let Some((name, sha256)) = new {
         lines.push_str(&format!("{sha256}  {name}\n"));
     }
-    place::replace(&path, lines.as_bytes())
+    place::replace(&dir.join(SUMS), lines.as_bytes())
 }
 
 #[cfg(test)]

@@ -26,5 +26,6 @@ pub mod manifest;
 pub mod catalog;
 pub mod retention;
 
+pub mod guard;
 pub mod pg;
 pub mod via;

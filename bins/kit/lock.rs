@@ -22,7 +22,17 @@ impl Lock {
     /// for a moment; its error ends the waiting.
     pub fn take(dir: &Path, wait: Duration, mut pause: impl FnMut(Duration) -> Result<()>) -> Result<Self> {
         let path = dir.join(NAME);
-        let fail = |e| Error::io("lock", dir.display(), &e);
+        let fail = |e: std::io::Error| {
+            let error = Error::io("lock", dir.display(), &e);
+            match (e.kind(), path.metadata()) {
+                (std::io::ErrorKind::PermissionDenied, Ok(meta)) => error.hint(format!(
+                    "'{}' belongs to user {}: let the same user make all backups of a directory.",
+                    path.display(),
+                    std::os::unix::fs::MetadataExt::uid(&meta)
+                )),
+                _ => error,
+            }
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

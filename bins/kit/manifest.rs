@@ -14,8 +14,10 @@ use crate::exit::{Error, Result};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
+mod kin;
 mod toc;
 
+pub use kin::Kin;
 pub use toc::{Item, Toc, each_item};
 
 /// The version of the format that is written, and the newest that is understood.
@@ -90,6 +92,13 @@ pub struct Source {
     pub databases: Vec<String>,
     /// Roles that the dump creates.
     pub roles: Vec<String>,
+    /// The options by which the dump was told to leave rows or tables out, such as
+    /// `--schema-only`; empty for a whole dump.
+    #[serde(default)]
+    pub partial: Vec<String>,
+    /// Databases of the server that no dump of all holds, because they allow no connections.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// The artifact's own facts.

@@ -38,10 +38,12 @@ pub struct Facts {
     pub in_recovery: bool,
     /// The role we are.
     pub user: String,
+    /// The database we asked through.
+    pub database: String,
 }
 
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
-    pg_is_in_recovery(), current_user, \
+    pg_is_in_recovery(), current_user, current_database(), \
     CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
     THEN (SELECT system_identifier::text FROM pg_control_system()) END;";
 
@@ -60,6 +62,9 @@ impl Server {
             let newest = homes.first().ok_or_else(missing)?;
             via.set_bindir(&newest.dir);
         }
+        via.try_words(|mut command| {
+            converse(&mut command, "printf", "").ok().filter(|(ended, _)| ended.ok()).map(|(_, text)| text)
+        });
         let mut server = Server { via, facts: Facts::default() };
         // of those we were not told to ask, any that is there will do: the one that the environment
         // names may be what was lost
@@ -150,6 +155,13 @@ impl Server {
             .collect())
     }
 
+    /// Databases that no program can connect to, in the order of their names, without template0.
+    pub fn databases_without_connections(&self) -> Result<Vec<String>> {
+        let sql =
+            "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname <> 'template0' ORDER BY 1;";
+        Ok(self.query(&self.facts.database, sql)?.into_iter().flatten().collect())
+    }
+
     /// Whether its psql knows `\\restrict`, which came with the fixes of CVE-2025-8714.
     pub fn psql_knows_restrict(&self) -> Result<bool> {
         let (ended, output) = converse(&mut self.via.run("psql").args(["--version"]).command(), "psql", "")?;
@@ -181,7 +193,8 @@ impl Facts {
             version_text: cell(1),
             in_recovery: cell(2) == "t",
             user: cell(3),
-            system_identifier: Some(cell(4)).filter(|s| !s.is_empty()),
+            database: cell(4),
+            system_identifier: Some(cell(5)).filter(|s| !s.is_empty()),
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Which backups to keep: a pure plan with reasons.
 //!
-//! Only proven backups of one series are counted, and only they are ever removed. The newest of
-//! them always stays. A backup dated in the future (a clock that jumped, a hostile name) is kept
+//! Only proven backups of one series are counted, each kin by itself, and only they are ever
+//! removed. The newest of each kin always stays. A backup dated in the future (a clock that jumped, a hostile name) is kept
 //! and counted by nobody, so that it can never crowd out the real ones.
 
+use crate::manifest::Kin;
 use crate::stamp::{Period, Stamp};
 
 /// A clock may run this far ahead of another machine's before a backup counts as future-dated.
@@ -31,6 +32,8 @@ pub struct Candidate {
     pub time: Stamp,
     /// Its reason.
     pub tag: Option<String>,
+    /// What it is a backup of.
+    pub kin: Option<Kin>,
     /// Why it is not counted; `None` when it is proven.
     pub fault: Option<String>,
 }
@@ -59,14 +62,32 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
         (candidates[*b].time, &candidates[*b].name).cmp(&(candidates[*a].time, &candidates[*a].name))
     });
     let mut reasons: Vec<Vec<String>> = vec![Vec::new(); candidates.len()];
+    while let Some(newest) = order.first() {
+        let kin = candidates[*newest].kin.clone();
+        let (of_kin, others): (Vec<usize>, Vec<usize>) =
+            order.into_iter().partition(|i| candidates[*i].kin == kin);
+        judge(policy, candidates, &of_kin, &mut reasons);
+        order = others;
+    }
 
+    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
+        Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
+        None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
+        None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
+        None => Verdict::Keep(reasons.join(", ")),
+    };
+    candidates.iter().zip(reasons).map(verdict).collect()
+}
+
+/// Collects the reasons to keep backups of one kin, whose places are in `order`, newest first.
+fn judge(policy: &Policy, candidates: &[Candidate], order: &[usize], reasons: &mut [Vec<String>]) {
     if let Some(newest) = order.first() {
         reasons[*newest].push("newest".into());
         for i in order.iter().take(policy.last as usize) {
             reasons[*i].push(format!("last {}", policy.last));
         }
         let since = policy.within.map(|w| candidates[*newest].time.plus(-w));
-        for i in &order {
+        for i in order {
             if since.is_some_and(|s| candidates[*i].time >= s) {
                 reasons[*i].push("within".into());
             }
@@ -78,7 +99,7 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
     for (period, most) in &policy.periods {
         let mut seen = None;
         let mut left = *most;
-        for i in &order {
+        for i in order {
             let bucket = candidates[*i].time.bucket(*period);
             if seen == Some(bucket) || left == 0 {
                 continue;
@@ -88,14 +109,6 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
             reasons[*i].push(name(*period).into());
         }
     }
-
-    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
-        Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
-        None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
-        None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
-        None => Verdict::Keep(reasons.join(", ")),
-    };
-    candidates.iter().zip(reasons).map(verdict).collect()
 }
 
 fn name(period: Period) -> &'static str {
@@ -114,7 +127,13 @@ mod tests {
 
     fn at(stamp: &str) -> Candidate {
         let (stamp, tag) = stamp.split_once('#').map_or((stamp, None), |(s, t)| (s, Some(t.to_owned())));
-        Candidate { name: stamp.into(), time: Stamp::parse_compact(stamp).unwrap(), tag, fault: None }
+        Candidate {
+            name: stamp.into(),
+            time: Stamp::parse_compact(stamp).unwrap(),
+            tag,
+            kin: None,
+            fault: None,
+        }
     }
 
     fn kept(policy: &Policy, now: &str, stamps: &[&str]) -> Vec<String> {

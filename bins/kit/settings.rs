@@ -62,15 +62,23 @@ impl Settings {
     }
 
     fn dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
-        let iter = match dotenvy::from_path_iter(path) {
-            Ok(iter) => iter,
-            Err(e) if e.not_found() => return Ok(BTreeMap::new()),
-            Err(e) => {
-                return Err(Error::no(format!("cannot read '{}': {}", path.display(), dotenv_cause(&e))));
-            }
+        let fail = |cause: &str| Error::no(format!("cannot read '{}': {cause}", path.display()));
+        let text = match std::fs::read_to_string(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            other => other.map_err(|e| Error::io("read", path.display(), &e))?,
         };
-        let pairs = iter.collect::<std::result::Result<BTreeMap<_, _>, _>>();
-        pairs.map_err(|e| Error::no(format!("cannot read '{}': {}", path.display(), dotenv_cause(&e))))
+        let mut pairs = BTreeMap::new();
+        for pair in dotenvy::from_read_iter(text.as_bytes()) {
+            match pair {
+                Ok((name, value)) => {
+                    pairs.insert(name, value);
+                }
+                // other programs have rules of their own for the lines that are theirs
+                Err(dotenvy::Error::LineParse(wrong, _)) if !is_in_ours(&wrong, &text) => {}
+                Err(e) => return Err(fail(&dotenv_cause(&e))),
+            }
+        }
+        Ok(pairs)
     }
 
     /// The rules of the module's head, applied to two sets of variables.
@@ -80,9 +88,12 @@ impl Settings {
         let mut values = environment;
         let mut connection = BTreeMap::new();
         for (name, value) in dotenv {
-            let about_server = name == "DATABASE_URL" || PARAMETERS.iter().any(|(_, v)| *v == name);
-            let ours = about_server || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS"].contains(&name.as_str());
-            if !ours || value.is_empty() || values.contains_key(&name) || (about_server && server_is_named) {
+            let about_server = is_about_server(&name);
+            if !is_ours(&name)
+                || value.is_empty()
+                || values.contains_key(&name)
+                || (about_server && server_is_named)
+            {
                 continue;
             }
             if about_server && name != "DATABASE_URL" {
@@ -108,6 +119,25 @@ impl Settings {
     pub fn connection(&self) -> impl Iterator<Item = (&str, &str)> {
         self.connection.iter().map(|(k, v)| (k.as_str(), v.as_str()))
     }
+}
+
+fn is_about_server(name: &str) -> bool {
+    name == "DATABASE_URL" || PARAMETERS.iter().any(|(_, variable)| *variable == name)
+}
+
+/// Whether a variable is one that the programs know.
+fn is_ours(name: &str) -> bool {
+    is_about_server(name) || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS"].contains(&name)
+}
+
+/// Whether what could not be read stands in a line of `.env` that sets a variable of ours.
+fn is_in_ours(wrong: &str, text: &str) -> bool {
+    let wrong = wrong.lines().next().unwrap_or_default();
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let name = line.strip_prefix("export ").unwrap_or(line).split('=').next().unwrap_or_default();
+        is_ours(name.trim()) && line.contains(wrong)
+    })
 }
 
 /// The cause without the line it stands in: a line of `.env` may hold a password.
@@ -230,6 +260,17 @@ mod tests {
         assert_eq!((s.get("PGPASSWORD"), s.get("BACKUP_DIR")), (None, Some("b")));
         let s = Settings::from(map(&[]), dotenv).unwrap();
         assert_eq!((s.get("PGPASSWORD"), s.get("LD_PRELOAD")), (Some("secret"), None));
+    }
+
+    #[test]
+    fn only_our_own_lines_of_dotenv_can_be_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        std::fs::write(&path, "A=b c d\nFOO=$(x)\nnonsense\nexport PGPORT=7\n").unwrap();
+        assert_eq!(Settings::dotenv(&path).unwrap().get("PGPORT").map(String::as_str), Some("7"));
+        std::fs::write(&path, "A=b\nexport PGPASSWORD=b c d\n").unwrap();
+        let error = Settings::dotenv(&path).unwrap_err().to_string();
+        assert!(!error.contains("b c d"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::settings::Settings;
 #[derive(Clone, Debug, Default)]
 pub struct Via {
     prefix: Option<String>,
+    /// The prefix hands its words to another shell, as ssh does, which would split them again.
+    splits_again: bool,
     /// Variables for the programs, from `.env` and `DATABASE_URL`.
     environment: BTreeMap<String, String>,
     user: Option<String>,
@@ -24,10 +26,11 @@ pub struct Via {
 impl Via {
     /// `prefix` from the command line, else `PG_VIA`, else programs run here.
     pub fn new(prefix: Option<String>, settings: &Settings) -> Self {
+        let prefix = prefix.or_else(|| settings.get("PG_VIA").map(str::to_owned));
+        let prefix = prefix.filter(|p| !p.trim().is_empty());
         Via {
-            prefix: prefix
-                .or_else(|| settings.get("PG_VIA").map(str::to_owned))
-                .filter(|p| !p.trim().is_empty()),
+            splits_again: prefix.as_deref().is_some_and(is_ssh),
+            prefix,
             environment: settings.connection().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             user: settings.get("PGUSER").map(str::to_owned),
             bindir: None,
@@ -37,6 +40,16 @@ impl Via {
     /// Whether programs run here, so that their versions can be chosen and files be shared.
     pub fn is_here(&self) -> bool {
         self.prefix.is_none()
+    }
+
+    /// Tries whether words reach the other side whole: a wrapper script may end in ssh. `run` runs
+    /// a command and gives back what it printed.
+    pub fn try_words(&mut self, run: impl FnOnce(Command) -> Option<Vec<u8>>) {
+        // two blanks would become one, or none
+        if !self.is_here() && !self.splits_again {
+            let printed = run(self.run("printf").args(["%s", "a  b"]).command());
+            self.splits_again = printed.is_some_and(|text| text == b"ab");
+        }
     }
 
     /// From now on, takes the programs of this directory.
@@ -93,8 +106,7 @@ impl Run<'_> {
                 let mut command = Command::new("sh");
                 let words = std::iter::once(self.program).chain(self.args);
                 command.args(["-c", &format!("{prefix} \"$@\""), "sh"]);
-                // ssh hands its words to another shell, which would split them again
-                if is_ssh(prefix) {
+                if self.via.splits_again {
                     command.args(words.map(|w| quoted(&w)))
                 } else {
                     command.args(words)
@@ -145,5 +157,13 @@ mod tests {
             ["sh", "-c", "docker exec -i db \"$@\"", "sh", "psql", "a b"]
         );
         assert_eq!(words(&via("ssh host"), &["it's"])[4..], ["'psql'", "'it'\\''s'"]);
+    }
+    #[test]
+    fn a_wrapper_is_tried() {
+        let mut via = Via::new(Some("./far".into()), &Settings::default());
+        via.try_words(|_| Some(b"a  b".to_vec()));
+        assert_eq!(words(&via, &["x y"])[4..], ["psql", "x y"]);
+        via.try_words(|_| Some(b"ab".to_vec()));
+        assert_eq!(words(&via, &["x y"])[4..], ["'psql'", "'x y'"]);
     }
 }

@@ -35,11 +35,9 @@ pub(crate) struct Checked {
 
 /// Reads the dump to its end and refuses what must not be restored.
 pub(crate) fn check(chosen: &Chosen, via: &Via, quiet: bool) -> Result<Checked> {
-    let format = match beginning(chosen)? {
-        head if head.starts_with(b"PGDMP") => Format::Custom,
-        head if head.get(257..262) == Some(b"ustar") => return Err(tar(&chosen.name)),
-        _ => Format::Plain,
-    };
+    let head = beginning(chosen)?;
+    unreadable(&head, &chosen.name).map_or(Ok(()), Err)?;
+    let format = if head.starts_with(b"PGDMP") { Format::Custom } else { Format::Plain };
     let mut scan = Scan::default();
     let mut tables = Tables::default();
     let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
@@ -67,9 +65,23 @@ pub(crate) fn check(chosen: &Chosen, via: &Via, quiet: bool) -> Result<Checked> 
     Ok(Checked { facts, tables: tables.list, format, sha256: seen.sha256, bytes: seen.bytes })
 }
 
-fn tar(name: &str) -> Error {
-    Error::refused(format!("'{name}' is a tar archive"))
-        .hint("Turn it into SQL first: pg_restore -f - FILE | pgdump-restore --yes -d NAME -")
+/// What can be no dump that we read, by its first bytes, and how to make it one.
+fn unreadable(head: &[u8], name: &str) -> Option<Error> {
+    let refused = |what: &str, how: &str| {
+        Error::refused(format!("'{name}' is {what}")).hint(format!("Turn it into SQL on the way: {how}"))
+    };
+    if head.get(257..262) == Some(b"ustar") {
+        return Some(refused("a tar archive", "pg_restore -f - FILE | pgdump-restore --yes -d NAME -"));
+    }
+    if let Some(program) = codec::Kind::foreign(head) {
+        let how = format!("{program} -dc FILE | pgdump-restore --yes -");
+        return Some(refused(&format!("compressed by {program}"), &how));
+    }
+    // such as `>` of PowerShell writes
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return Some(refused("UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | pgdump-restore --yes -"));
+    }
+    None
 }
 
 /// The dump as SQL, and what the file was like.

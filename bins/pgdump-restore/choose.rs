@@ -1,14 +1,15 @@
 //! Which dump is meant, opened once: what is checked is what is restored, even if the name is
 //! given to another file meanwhile.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::catalog::{self, Backup};
 use kit::child::{Source, interrupted};
 use kit::exit::{Error, Result};
-use kit::manifest::Manifest;
+use kit::manifest::{Kin, Manifest};
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
 
@@ -26,11 +27,18 @@ pub(crate) struct Chosen {
 }
 
 /// Finds and opens the dump.
-pub(crate) fn choose(which: &Which, dir: &Path, series: Option<&str>, speech: &Speech) -> Result<Chosen> {
+/// `server`: the system identifier of the server to restore to, where it is known.
+pub(crate) fn choose(
+    which: &Which,
+    dir: &Path,
+    series: Option<&str>,
+    server: Option<&str>,
+    speech: &Speech,
+) -> Result<Chosen> {
     match which {
         Which::Stdin => spool(),
         Which::File(name) => open(&located(name, dir), speech),
-        Which::Latest => open(&latest(dir, series, speech)?.path, speech),
+        Which::Latest => open(&latest(dir, series, server, speech)?.path, speech),
         Which::Pick => open(&pick(dir, series)?, speech),
     }
 }
@@ -44,7 +52,10 @@ fn located(name: &str, dir: &Path) -> PathBuf {
 
 fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|e| {
+    // a pipe by name would have us wait for its writer, deaf to signals
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|e| {
         let error = Error::io("open", &name, &e);
         if e.kind() == io::ErrorKind::NotFound {
             error.hint("--list shows the backups that are there.")
@@ -53,7 +64,8 @@ fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
         }
     })?;
     if !file.metadata().is_ok_and(|m| m.is_file()) {
-        return Err(Error::no(format!("cannot restore '{name}': it is no file")));
+        return Err(Error::no(format!("cannot restore '{name}': it is no file"))
+            .hint("A dump from a pipe is taken from standard input: COMMAND | pgdump-restore --yes -"));
     }
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
@@ -80,8 +92,9 @@ fn spool() -> Result<Chosen> {
     Ok(Chosen { file, name: "standard input".into(), manifest: None })
 }
 
-fn latest(dir: &Path, series: Option<&str>, speech: &Speech) -> Result<Backup> {
-    let mut backups = catalog::scan(dir, series)?;
+/// The newest proven backup, if there is no doubt which that is.
+fn latest(dir: &Path, series: Option<&str>, server: Option<&str>, speech: &Speech) -> Result<Backup> {
+    let backups = catalog::scan(dir, series)?;
     let mut all: Vec<&str> = backups.iter().filter_map(|b| b.series.as_deref()).collect();
     all.sort_unstable();
     all.dedup();
@@ -93,13 +106,32 @@ fn latest(dir: &Path, series: Option<&str>, speech: &Speech) -> Result<Backup> {
         ))
         .hint("Name one with --name."));
     }
-    let newest = backups.iter().position(|b| b.fault.is_none());
-    for unproven in &backups[..newest.unwrap_or(backups.len())] {
-        let fault = unproven.fault.as_deref().unwrap_or_default();
-        speech.warn(&format!("passed over {}: {fault}", unproven.name));
+    let mut proven: Vec<(&Backup, Kin)> =
+        backups.iter().filter(|b| b.fault.is_none()).filter_map(|b| b.kin().map(|kin| (b, kin))).collect();
+    prefer(&mut proven, |kin| server.is_some() && kin.server.as_deref() == server);
+    prefer(&mut proven, Kin::is_whole);
+    let Some((newest, kin)) = proven.first() else {
+        return Err(Error::no(format!("'{}' holds no proven backup", dir.display())));
+    };
+    if let Some((_, other)) = proven.iter().find(|(_, other)| other != kin) {
+        return Err(Error::refused(format!(
+            "'{}' holds backups of different things: {kin}; {other}",
+            dir.display()
+        ))
+        .hint("Name the file, or choose with --pick."));
     }
-    let newest = newest.ok_or_else(|| Error::no(format!("'{}' holds no proven backup", dir.display())))?;
-    Ok(backups.swap_remove(newest))
+    for passed in backups.iter().take_while(|b| b.path != newest.path) {
+        let why = passed.fault.clone().or_else(|| passed.kin().map(|kin| format!("it is of {kin}")));
+        speech.warn(&format!("passed over {}: {}", passed.name, why.unwrap_or_default()));
+    }
+    Ok((*newest).clone())
+}
+
+/// Leaves only those of a kin that is wanted, if there are any.
+fn prefer(backups: &mut Vec<(&Backup, Kin)>, wanted: impl Fn(&Kin) -> bool) {
+    if backups.iter().any(|(_, kin)| wanted(kin)) {
+        backups.retain(|(_, kin)| wanted(kin));
+    }
 }
 
 /// Offers the newest backups and reads a number or a name.

@@ -9,6 +9,9 @@ use lexopt::prelude::*;
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "pgdump-restore";
 
+/// NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the terminating zero.
+const LONGEST: usize = 63;
+
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 Check a PostgreSQL dump to its last byte, put it back, and count every row.
@@ -131,8 +134,14 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     }
     args.action =
         actions.pop().ok_or_else(|| usage("nothing to restore: give FILE, -, --latest or --pick"))?;
-    if args.database.as_deref() == Some("") {
-        return Err(usage("--database: it is empty"));
+    if let Some(name) = &args.database {
+        let wrong = match name {
+            name if name.is_empty() => Some("it is empty"),
+            name if name.len() > LONGEST => Some("it is longer than 63 bytes: PostgreSQL would cut it"),
+            name if name.contains(['\n', '\r']) => Some("PostgreSQL's programs take no name with a newline"),
+            _ => None,
+        };
+        wrong.map_or(Ok(()), |why| Err(usage(format!("--database: {why}"))))?;
     }
     Ok(args)
 }
@@ -146,7 +155,9 @@ mod tests {
         let action = |words: &[&str]| parse(words.iter().map(OsString::from)).map(|a| a.action);
         assert_eq!(action(&["a.sql", "-y"]).unwrap(), Action::Restore(Which::File("a.sql".into())));
         assert_eq!(action(&["-"]).unwrap(), Action::Restore(Which::Stdin));
-        for words in [&[][..], &["a", "b"], &["a", "--latest"], &["--bogus"], &["a", "-d", ""]] {
+        for words in
+            [&[][..], &["a", "b"], &["a", "--latest"], &["--bogus"], &["a", "-d", ""], &["a", "-d", "x\ny"]]
+        {
             assert_eq!(action(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }
     }

@@ -127,7 +127,7 @@ impl<W: Write> Filter<'_, W> {
             }
             Event::Meta { bytes, .. } => self.line.extend_from_slice(bytes),
             Event::MetaEnd { .. } => self.meta(),
-            Event::DataEnd { .. } => self.write(b"\\.\n"),
+            Event::DataEnd { crlf, .. } => self.write(if crlf { b"\\.\r\n" } else { b"\\.\n" }),
             Event::Comment { .. } | Event::CommentEnd | Event::DataBegin { .. } => {}
         }
     }

@@ -16,6 +16,7 @@ mod plan;
 mod recreate;
 mod run;
 mod services;
+mod survey;
 
 fn main() -> ExitCode {
     kit::exit::run(cli::TOOL, run::run)

@@ -10,6 +10,7 @@ use kit::pg::Server;
 use crate::check::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
+use crate::survey::{Live, entrance, has_objects, live, may_restore};
 
 /// A database that the restore drops and creates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +20,6 @@ pub(crate) struct Target {
     pub(crate) present: Option<Live>,
     /// The dump creates it; else it is created as it is now.
     pub(crate) by_dump: bool,
-}
-
-/// A database on the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) name: String,
-    pub(crate) bytes: u64,
-    pub(crate) sessions: u64,
-    pub(crate) is_template: bool,
 }
 
 /// What will be done.
@@ -41,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) tablespaces: BTreeSet<String>,
     /// Where psql begins.
     pub(crate) entrance: String,
+    /// A database that stays, to hold a lock in.
+    pub(crate) vantage: Option<String>,
 }
 
 /// Databases that a cluster always has, and that a dump therefore does not create.
@@ -67,6 +61,16 @@ pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Ser
             None => targets.push(Target { name, present, by_dump }),
         }
     }
+    for target in &targets {
+        target.present.as_ref().map_or(Ok(()), |live| live.may_be_replaced(target.by_dump))?;
+    }
+    whole_or_new(chosen, &targets)?;
+    if !targets.is_empty() || !checked.facts.roles.is_empty() {
+        may_restore(server, &entrance, !checked.facts.roles.is_empty())?;
+    }
+    let vantage = live.iter().filter(|l| l.allows_connections && targets.iter().all(|t| t.name != l.name));
+    // nobody is in the way in the one we begin in; in template1, those who create databases are
+    let vantage = vantage.map(|l| l.name.clone()).min_by_key(|n| (*n != entrance, n == "template1"));
     let untouched =
         live.into_iter().map(|l| l.name).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
     let names = |sql: &str| -> Result<BTreeSet<String>> {
@@ -77,28 +81,24 @@ pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Ser
     };
     let roles = here(&checked.facts.roles, names("SELECT rolname FROM pg_roles;")?);
     let tablespaces = here(&checked.facts.tablespaces, names("SELECT spcname FROM pg_tablespace;")?);
-    Ok(Plan { targets, untouched, roles, tablespaces, entrance })
+    Ok(Plan { targets, untouched, roles, tablespaces, entrance, vantage })
 }
 
-/// A database to begin in that can always be connected to.
-fn entrance(server: &Server) -> Result<String> {
-    let rows = server
-        .query("template1", "SELECT 1 FROM pg_database WHERE datname = 'postgres' AND datallowconn;")?;
-    Ok(if rows.is_empty() { "template1" } else { "postgres" }.to_owned())
-}
-
-/// Each database but template0.
-fn live(server: &Server, entrance: &str) -> Result<Vec<Live>> {
-    let sql = "SELECT datname, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END, \
-        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()), \
-        datistemplate \
-        FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;";
-    let live = |row: Vec<String>| {
-        let cell = |i: usize| row.get(i).map_or("", String::as_str);
-        let number = |i: usize| cell(i).parse().unwrap_or(0);
-        Live { name: cell(0).to_owned(), bytes: number(1), sessions: number(2), is_template: cell(3) == "t" }
-    };
-    Ok(server.query(entrance, sql)?.into_iter().map(live).collect())
+/// A part of a database must not take the place of the whole.
+fn whole_or_new(chosen: &Chosen, targets: &[Target]) -> Result<()> {
+    let partial = chosen.manifest.as_ref().map_or(&[][..], |m| &m.source.partial);
+    // what leaves a few tables out is what its owner restores; what picks some is not
+    let picks = partial.iter().any(|option| !option.starts_with("--exclude-"));
+    match targets.iter().find(|t| t.present.is_some()) {
+        Some(target) if picks => Err(Error::refused(format!(
+            "'{}' holds only a part ({}), and database '{}' is there",
+            chosen.name,
+            partial.join(" "),
+            target.name
+        ))
+        .hint("Restore it into a database of its own with -d NAME.")),
+        _ => Ok(()),
+    }
 }
 
 /// The databases the dump fills, and whether the dump creates them.
@@ -131,6 +131,10 @@ fn wanted(
             Error::usage(format!("'{}' does not say which database it is of", chosen.name))
                 .hint("Name the one to restore into with -d NAME.")
         })?;
+        if ["template0", "template1"].contains(&name.as_str()) {
+            return Err(Error::refused(format!("'{name}' is what new databases are made from"))
+                .hint("Name another database with -d NAME."));
+        }
         return Ok(vec![(name, false)]);
     }
     let mut wanted = Vec::new();
@@ -146,14 +150,6 @@ fn wanted(
         wanted.push((name, section.created && !always));
     }
     Ok(wanted)
-}
-
-/// Whether anyone has made anything in a database.
-fn has_objects(server: &Server, database: &str) -> Result<bool> {
-    // 16384: FirstNormalObjectId of PostgreSQL's access/transam.h
-    let sql = "SELECT 1 FROM pg_class WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_proc WHERE oid >= 16384 \
-        UNION ALL SELECT 1 FROM pg_largeobject_metadata UNION ALL SELECT 1 FROM pg_namespace WHERE oid >= 16384 LIMIT 1;";
-    Ok(!server.query(database, sql)?.is_empty())
 }
 
 impl Plan {
@@ -174,6 +170,10 @@ impl Plan {
             out::count(facts.rows),
         )];
         lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
+        let partial = chosen.manifest.as_ref().map_or(&[][..], |m| &m.source.partial);
+        if !partial.is_empty() {
+            lines.push(format!("without what was left out by {}", partial.join(" ")));
+        }
         for target in &self.targets {
             lines.push(match &target.present {
                 Some(Live { bytes, sessions: 0, .. }) => {
@@ -185,6 +185,9 @@ impl Plan {
                 }
                 None => format!("create  database {}", target.name),
             });
+        }
+        for live in self.targets.iter().filter_map(|t| t.present.as_ref()).filter(|l| !l.slots.is_empty()) {
+            lines.push(format!("drop    replication slots of {}: {}", live.name, live.slots));
         }
         let new_roles = facts.roles.len() - self.roles.len();
         if !facts.roles.is_empty() {

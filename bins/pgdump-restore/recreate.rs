@@ -4,26 +4,27 @@
 use kit::child::converse;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::statement::{Statement, classify};
-use kit::exit::{Error, Result};
-use kit::out::Speech;
+use kit::exit::Result;
 use kit::pg::{Server, identifier, literal, literal_dbname};
 
 use crate::plan::{Plan, Target};
 
-/// Ends the sessions of each target and drops it; creates those that the dump does not.
-pub(crate) fn recreate(plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
+/// Ends the sessions of each target and drops it; creates those that the dump does not. `dropped`
+/// are the names of those that are gone, also when it fails.
+pub(crate) fn recreate(plan: &Plan, server: &Server, dropped: &mut Vec<String>) -> Result<()> {
     for target in &plan.targets {
         // while a database is dropped, nobody may be connected to it, we neither
         let from = if target.name == plan.entrance { "template1" } else { &plan.entrance };
-        let definition = if target.by_dump { None } else { Some(definition(target, server, speech)?) };
+        let definition = if target.by_dump { None } else { Some(definition(target, server)?) };
         if target.present.is_some() {
             server
                 .query(from, &drop_sql(target, server))
                 .map_err(|e| e.within(format!("cannot drop database '{}'", target.name)))?;
+            dropped.push(target.name.clone());
         }
-        for statement in definition.into_iter().flatten() {
+        if let Some(definition) = definition {
             server
-                .query(from, &statement)
+                .query_in("UTF8", from, &definition)
                 .map_err(|e| e.within(format!("cannot create database '{}'", target.name)))?;
         }
     }
@@ -47,9 +48,10 @@ fn drop_sql(target: &Target, server: &Server) -> String {
     )
 }
 
-/// The statements that make an empty database like the one that is there now, by pg_dump itself.
-fn definition(target: &Target, server: &Server, speech: &Speech) -> Result<Vec<String>> {
-    let plain = vec![format!("CREATE DATABASE {} TEMPLATE template0;", identifier(&target.name))];
+/// The statements that make an empty database like the one that is there now, by pg_dump itself,
+/// behind those that say how they are to be read.
+fn definition(target: &Target, server: &Server) -> Result<Vec<u8>> {
+    let plain = format!("CREATE DATABASE {} TEMPLATE template0;", identifier(&target.name)).into_bytes();
     if target.present.is_none() {
         return Ok(plain);
     }
@@ -62,22 +64,28 @@ fn definition(target: &Target, server: &Server, speech: &Speech) -> Result<Vec<S
     ]);
     let (ended, sql) = converse(&mut run.command(), "pg_dump", "")?;
     if !ended.ok() {
-        let error: Error = ended.error();
-        speech.warn(&format!("warning: cannot read the settings of database '{}': {error}", target.name));
-        return Ok(plain);
+        let what = format!("cannot read the owner and settings of database '{}'", target.name);
+        return Err(ended.error().within(what).hint(
+            "To do without them drop the database yourself; then it is made with the server's defaults.",
+        ));
     }
     let mut statements = Vec::new();
     let mut present = Vec::new();
+    let mut found = false;
     Lexer::default().feed(&sql, &mut |event| match event {
         Event::Sql { bytes, .. } => present.extend_from_slice(bytes),
         Event::SqlEnd { .. } => {
-            let about = matches!(classify(&present), Statement::CreateDatabase(_) | Statement::OnDatabase);
-            if about {
-                statements.push(String::from_utf8_lossy(&present).into_owned());
+            let statement = classify(&present);
+            found |= matches!(statement, Statement::CreateDatabase(_));
+            let about = matches!(statement, Statement::CreateDatabase(_) | Statement::OnDatabase);
+            // the encoding and the backslashes of what follows are as these say
+            if about || statement == Statement::Session {
+                statements.append(&mut present);
+                statements.push(b'\n');
             }
             present.clear();
         }
         _ => {}
     });
-    if statements.is_empty() { Ok(plain) } else { Ok(statements) }
+    Ok(if found { statements } else { plain })
 }

@@ -6,6 +6,7 @@ use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::dump::scan::text_of;
 use kit::exit::{Code, Error, Result};
+use kit::guard::{For, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -16,6 +17,9 @@ use crate::choose::{Chosen, choose};
 use crate::cli::{self, Action, Args, HELP, TOOL, Which};
 use crate::plan::{Plan, connection_string, plan};
 use crate::{count, feed, recreate, services};
+
+/// What to do after a failure.
+const AGAIN: &str = "Mend the cause and restore again.";
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -46,8 +50,12 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
     catch_signals()?;
     let speech = Speech::new(TOOL, args.quiet);
     may_ask(args, which)?;
-    let chosen = choose(which, dir, args.name.as_deref(), &speech)?;
-    let server = Server::find(args.via.clone(), settings, None)?;
+    let find = || Server::find(args.via.clone(), settings, None);
+    // of the backups of several servers in one place, the latest is that of this one
+    let early = if *which == Which::Latest { Some(find()?) } else { None };
+    let own = early.as_ref().and_then(|s| s.facts().system_identifier.as_deref());
+    let chosen = choose(which, dir, args.name.as_deref(), own, &speech)?;
+    let server = early.map_or_else(find, Ok)?;
     let checked = check(&chosen, server.via(), args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
@@ -57,6 +65,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
         return Ok(Code::Done);
     }
     confirm(args)?;
+    let lock = |vantage: &String| guard(&server, vantage, For::Restore, TOOL);
+    let _guard = plan.vantage.as_ref().map(lock).transpose()?;
     let stopped = services::stop(args.stop.as_deref(), args.start.as_deref(), &speech)?;
     let outcome = replace(&plan, &chosen, &checked, &server, &speech);
     // a failed restore is the news, whatever the start says
@@ -94,14 +104,20 @@ fn confirm(args: &Args) -> Result<()> {
 }
 
 fn replace(plan: &Plan, chosen: &Chosen, checked: &Checked, server: &Server, speech: &Speech) -> Result<()> {
-    let attempt = || {
-        recreate::recreate(plan, server, speech)?;
-        feed::feed(plan, chosen, checked, server, speech.is_quiet())?;
-        prove(plan, checked, server, speech)
-    };
-    attempt().map_err(|e| {
-        e.hint("Databases of the plan that were dropped by then are incomplete; mend the cause and restore again.")
-    })
+    let mut dropped = Vec::new();
+    recreate::recreate(plan, server, &mut dropped).map_err(|e| match dropped.as_slice() {
+        [] => e.hint("Nothing was dropped: every database is as it was."),
+        gone => e.hint(format!("Dropped by then: {}. Others are as they were. {AGAIN}", gone.join(", "))),
+    })?;
+    let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
+    let names = names.join(", ");
+    feed::feed(plan, chosen, checked, server, speech.is_quiet()).map_err(|e| {
+        let what =
+            if names.is_empty() { "Roles were set in part.".into() } else { format!("Not whole: {names}.") };
+        e.hint(format!("{what} {AGAIN}"))
+    })?;
+    prove(plan, checked, server, speech)
+        .map_err(|e| e.hint(format!("Loaded without an error, but not proven: {names}.")))
 }
 
 /// Every table of every target has the rows of the dump.

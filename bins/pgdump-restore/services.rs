@@ -1,10 +1,13 @@
 //! What is stopped for a restore is started again: after failure, after a panic, after signals.
 
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use kit::exit::{Error, Result};
 use kit::out::Speech;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Services that are down until this is dropped.
 pub(crate) struct Stopped<'a> {
@@ -21,7 +24,7 @@ pub(crate) fn stop<'a>(
     kit::child::interrupted()?;
     let stopped = Stopped { start, speech };
     if let Some(command) = stop {
-        run(command).map_err(|e| e.within("cannot stop what uses the database"))?;
+        run_unless_interrupted(command).map_err(|e| e.within("cannot stop what uses the database"))?;
     }
     Ok(stopped)
 }
@@ -47,13 +50,33 @@ impl Drop for Stopped<'_> {
 
 /// Runs a shell command to its end, whatever signals have come. Its output is speech.
 fn run(command: &str) -> Result<()> {
+    let status = spawn(command)?.wait().map_err(|e| Error::io("wait for", command, &e))?;
+    judged(command, status)
+}
+
+/// The same, but a signal ends the command.
+fn run_unless_interrupted(command: &str) -> Result<()> {
+    let mut child = spawn(command)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|e| Error::io("wait for", command, &e))? {
+            return judged(command, status);
+        }
+        if let Err(interrupted) = kit::child::pause(Duration::from_millis(20)) {
+            let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
+            let _ = child.wait();
+            return Err(interrupted);
+        }
+    }
+}
+
+fn spawn(command: &str) -> Result<Child> {
     let fail = |e| Error::io("run", command, &e);
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(fail)?;
-    let status = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .stdout(stderr)
-        .status()
-        .map_err(fail)?;
+    // in a group of its own: ctrl-C at the terminal must not end what starts the services
+    let mut sh = Command::new("sh");
+    sh.args(["-c", command]).stdin(Stdio::null()).stdout(stderr).process_group(0).spawn().map_err(fail)
+}
+
+fn judged(command: &str, status: ExitStatus) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Error::no(format!("'{command}' failed ({status})"))) }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Run<'a> {
     pub(crate) codec: Codec,
     pub(crate) server: Option<&'a Server>,
     pub(crate) speech: &'a Speech,
+    /// Databases that pg_dumpall cannot connect to.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// A table of contents on its way into the manifest: the first failure to write it is kept.
@@ -148,6 +150,10 @@ impl Run<'_> {
             _ => named().collect(),
         };
         databases.dedup();
+        let mut partial = job.partial(self.args);
+        if partial.is_empty() && facts.tables == 0 && facts.rows > 0 {
+            partial.push("--data-only".into());
+        }
         Manifest {
             format_version: FORMAT_VERSION,
             kind: match facts.kind {
@@ -165,6 +171,8 @@ impl Run<'_> {
                 system_identifier: server.and_then(|s| s.system_identifier.clone()),
                 databases,
                 roles: facts.roles.iter().map(|r| text_of(r)).collect(),
+                partial,
+                left_out: self.left_out.clone(),
             },
             file: Artifact {
                 name,

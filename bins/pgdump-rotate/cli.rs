@@ -10,6 +10,8 @@ use kit::retention::Policy;
 use kit::stamp::Period;
 use lexopt::prelude::*;
 
+use crate::narrow;
+
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "pgdump-rotate";
 
@@ -84,6 +86,17 @@ pub(crate) enum From {
     Databases(Vec<String>),
     Command(Vec<OsString>),
     Stdin,
+}
+
+impl From {
+    /// Which program makes the dump, where we start it.
+    pub(crate) fn dumper(&self) -> &'static str {
+        match self {
+            From::Cluster => "pg_dumpall",
+            From::Databases(_) => "pg_dump",
+            From::Command(_) | From::Stdin => "",
+        }
+    }
 }
 
 /// The command line, checked as far as it can be without looking at the world.
@@ -199,6 +212,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if let From::Command(command) = &args.from {
         program(command)?;
     }
+    if narrow::writes_a_file(args.from.dumper(), &args.pg_dump_args) {
+        return Err(usage("--pg-dump-arg: the dump must go to standard output, not to a file of its own"));
+    }
     if args.format == Format::Custom && !matches!(args.from, From::Databases(_)) {
         return Err(usage("--format custom holds one database: name it with -d"));
     }
@@ -291,6 +307,8 @@ mod tests {
             vec!["pg_dump"],
             vec!["--"],
             vec!["-d", "a", "-d", "b", "--latest-link", "l"],
+            vec!["-d", "a", "--pg-dump-arg", "-vf", "--pg-dump-arg", "x"],
+            vec!["--pg-dump-arg=--file=x"],
         ] {
             assert_eq!(parsed(&words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }

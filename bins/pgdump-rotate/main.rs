@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod backup;
 mod cli;
+mod narrow;
 mod produce;
 mod prove;
 mod rotate;

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use kit::child::{Child, Ended, Source};
 use kit::codec;
 use kit::exit::{Error, Result};
-use kit::manifest::Format;
+use kit::manifest::{self, Format, Kin};
 use kit::out::stdin_is_terminal;
 use kit::pg::{Server, literal_dbname};
 
 use crate::cli::{self, Args, From};
+use crate::narrow;
 
 /// One dump to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,24 @@ pub(crate) enum What {
 }
 
 impl Job {
+    /// What it is going to be a backup of, as far as that can be told before; the server is not known.
+    pub(crate) fn kin(&self, args: &Args) -> Kin {
+        let (kind, database) = match &self.what {
+            What::Database(name) => (manifest::Kind::Database, Some(name.clone())),
+            _ => (manifest::Kind::Cluster, None),
+        };
+        Kin { kind, database, server: None, partial: self.partial(args) }
+    }
+
+    /// The options by which the dump leaves something out.
+    pub(crate) fn partial(&self, args: &Args) -> Vec<String> {
+        match &self.what {
+            What::Command(command) => narrow::dumper(command)
+                .map_or(Vec::new(), |(program, words)| narrow::narrowing(program, words)),
+            _ => narrow::narrowing(args.from.dumper(), &args.pg_dump_args),
+        }
+    }
+
     /// For messages.
     pub(crate) fn describe(&self) -> String {
         match &self.what {

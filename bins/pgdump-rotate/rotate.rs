@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kit::catalog::{self, Backup};
 use kit::exit::Result;
-use kit::manifest;
+use kit::manifest::{self, Kin};
 use kit::out::Speech;
 use kit::place;
 use kit::retention::{Candidate, Policy, Verdict, plan};
@@ -20,11 +20,23 @@ pub(crate) fn verdicts(
     coming: Option<Candidate>,
 ) -> Result<Vec<(Option<Backup>, String, Verdict)>> {
     let backups = if dir.is_dir() { catalog::scan(dir, Some(series))? } else { Vec::new() };
+    // whose server is not known yet: taken for that of the newest one that is like it
+    let coming = coming.map(|mut coming| {
+        let server = coming.kin.as_ref().and_then(|kin| of_like(kin, &backups)).and_then(|kin| kin.server);
+        coming.kin = coming.kin.map(|kin| Kin { server, ..kin });
+        coming
+    });
     let candidates: Vec<Candidate> =
         coming.iter().cloned().chain(backups.iter().map(Backup::candidate)).collect();
     let verdicts = plan(policy, now, &candidates);
     let backups = coming.iter().map(|_| None).chain(backups.into_iter().map(Some));
     Ok(backups.zip(candidates).zip(verdicts).map(|((b, c), v)| (b, c.name, v)).collect())
+}
+
+/// The kin of the newest proven backup that is of the same thing, on whatever server.
+fn of_like(kin: &Kin, backups: &[Backup]) -> Option<Kin> {
+    let proven = backups.iter().filter(|b| b.fault.is_none()).filter_map(Backup::kin);
+    proven.into_iter().find(|k| Kin { server: None, ..k.clone() } == *kin)
 }
 
 /// Removes what no rule keeps from one series. The caller holds the directory's lock.
@@ -37,6 +49,16 @@ pub(crate) fn rotate(
     speech: &Speech,
 ) -> Result<()> {
     let verdicts = verdicts(dir, series, policy, Stamp::now(), None)?;
+    let mut kins: Vec<Kin> = Vec::new();
+    for kin in verdicts.iter().filter_map(|(b, ..)| b.as_ref().filter(|b| b.fault.is_none())?.kin()) {
+        if !kins.contains(&kin) {
+            kins.push(kin);
+        }
+    }
+    if kins.len() > 1 {
+        let list: Vec<String> = kins.iter().map(Kin::to_string).collect();
+        speech.say(&format!("'{series}' holds backups of {}: each is counted by itself", list.join("; ")));
+    }
     let gone: Vec<(&Backup, &String)> = verdicts
         .iter()
         .filter_map(|(backup, _, verdict)| match (backup, verdict) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kit::catalog::{self, Backup};
 use kit::exit::{Code, Error, Result};
+use kit::guard::{For, guard};
 use kit::lock::Lock;
 use kit::manifest::Manifest;
 use kit::out::{self, Speech};
@@ -56,7 +57,13 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
         From::Databases(names) => Some(find_through(names, args, settings)?),
         From::Command(_) | From::Stdin => None,
     };
-    let run = Run { args, dir, codec, server: server.as_ref(), speech };
+    // held to the end: no restore of this server begins meanwhile, and none is running
+    let _guard = server.as_ref().map(|s| guard(s, &s.facts().database, For::Backup, TOOL)).transpose()?;
+    let left_out = match &server {
+        Some(server) if args.from == From::Cluster => left_out(server, speech)?,
+        _ => Vec::new(),
+    };
+    let run = Run { args, dir, codec, server: server.as_ref(), speech, left_out };
     let jobs = jobs(args);
     let mut failed = Vec::new();
     for job in &jobs {
@@ -77,6 +84,15 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
         Some(code) if failed.len() == jobs.len() => Ok(*code),
         Some(_) => Ok(Code::Part),
     }
+}
+
+/// pg_dumpall passes over databases that allow no connections, and says nothing.
+fn left_out(server: &Server, speech: &Speech) -> Result<Vec<String>> {
+    let names = server.databases_without_connections()?;
+    for name in &names {
+        speech.warn(&format!("warning: database '{name}' allows no connections: it is not in the backup"));
+    }
+    Ok(names)
 }
 
 /// A server is asked through any of the databases that lets us in; one that is missing must not
@@ -114,10 +130,24 @@ fn prepare(args: &Args, dir: &Path, speech: &Speech) -> Result<Lock> {
     for name in place::sweep(dir, ours)? {
         speech.say(&format!("removed {name}, left by a run that did not end"));
     }
+    // what would fail after the dump is found out before it
+    catalog::sums(dir)?;
     if let Some(link) = &args.latest_link {
-        place::may_link(&dir.join(link))?;
+        may_link(&dir.join(link))?;
     }
     Ok(lock)
+}
+
+/// Only a link that leads to a backup beside it is ours to change.
+fn may_link(link: &Path) -> Result<()> {
+    place::may_link(link)?;
+    match link.read_link() {
+        Ok(target) if !target.to_str().is_some_and(|t| !t.contains('/') && catalog::parse(t).is_some()) => {
+            Err(Error::refused(format!("cannot link '{}': it leads to no backup beside it", link.display()))
+                .hint("Remove it, or choose another name."))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rotate_only(args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
@@ -139,7 +169,8 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             let stamp = if dir.is_dir() { catalog::free_stamp(dir, &job.prefix, now)? } else { now };
             let name = catalog::name(&job.prefix, stamp, "");
             rows.push(vec!["make".into(), name.clone(), job.describe()]);
-            coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), fault: None });
+            let kin = Some(job.kin(args));
+            coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };
         for (backup, name, verdict) in verdicts(dir, &job.prefix, policy, now, coming)? {

@@ -35,6 +35,11 @@ pub struct Server {
 impl Server {
     /// Starts a server with the three databases that every cluster has.
     pub fn start() -> Server {
+        Server::start_with("")
+    }
+
+    /// The same, with further lines of `postgresql.conf`.
+    pub fn start_with(settings: &str) -> Server {
         let place = tempfile::Builder::new().prefix("pgkeep-").tempdir_in("/tmp").unwrap();
         // whoever runs the server must get through to its data
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -45,6 +50,8 @@ impl Server {
         give(&server.host());
         let copied = Command::new("cp").arg("-a").arg(template()).arg(server.data()).status().unwrap();
         assert!(copied.success());
+        let conf = fs::File::options().append(true).open(server.data().join("postgresql.conf"));
+        conf.unwrap().write_all(settings.as_bytes()).unwrap();
         server.start_again();
         server
     }
@@ -85,6 +92,11 @@ impl Server {
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.place.path().join("data")
+    }
+
+    /// What the server wrote into its log so far.
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap()
     }
 
     fn log(&self) -> PathBuf {

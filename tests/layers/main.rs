@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     "exit",
     "stamp",
     "cli",
@@ -31,6 +31,7 @@ const LAYERS: [&str; 23] = [
     "catalog",
     "via",
     "pg",
+    "guard",
     "redis",
     "volume",
     "wal",

@@ -39,6 +39,16 @@ impl Kind {
         }
     }
 
+    /// The program that inflates what is compressed in a way we do not read, by its first bytes.
+    pub fn foreign(first: &[u8]) -> Option<&'static str> {
+        match first {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("bzip2"),
+            [0x04, 0x22, 0x4d, 0x18, ..] => Some("lz4"),
+            _ => None,
+        }
+    }
+
     /// The ending of a file name: empty, `.gz` or `.zst`.
     pub fn suffix(self) -> &'static str {
         match self {

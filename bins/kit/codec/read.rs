@@ -155,13 +155,7 @@ fn stream(
         let next = || {
             interrupted()?;
             let mut chunk = Vec::with_capacity(CHUNK);
-            (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk).map_err(|e| match (kind, e.kind()) {
-                (Kind::None, _) => Error::io("read", name, &e),
-                (_, io::ErrorKind::UnexpectedEof) => {
-                    Error::no(format!("'{name}' is cut short: the {kind} stream has no end"))
-                }
-                _ => Error::no(format!("'{name}' is damaged: {e}")),
-            })?;
+            (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk).map_err(|e| unreadable(name, kind, &e))?;
             Ok((!chunk.is_empty()).then_some(chunk))
         };
         ordered(
@@ -176,6 +170,21 @@ fn stream(
     }
     let Digested { sha, bytes, .. } = digested;
     Ok(Seen { kind, bytes, raw_bytes, sha256: sha.hex() })
+}
+
+fn unreadable(name: &str, kind: Kind, e: &io::Error) -> Error {
+    match (kind, e.kind()) {
+        (Kind::None, _) => Error::io("read", name, e),
+        (_, io::ErrorKind::UnexpectedEof) => Error::no(format!(
+            "'{name}' is cut short, or other bytes follow its end: the {kind} stream has no end"
+        )),
+        // made with zstd --long
+        _ if e.to_string().contains("too much memory") => {
+            Error::refused(format!("'{name}' takes more than 128 MiB of memory to inflate"))
+                .hint("Inflate it on the way: zstd -dc --long=31 FILE | COMMAND -")
+        }
+        _ => Error::no(format!("'{name}' is damaged: {e}")),
+    }
 }
 
 /// A reader that digests what passes through it.
@@ -204,12 +213,13 @@ pub fn peek(mut file: &File, name: &str, n: u64) -> Result<Vec<u8>> {
     file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4).read_to_end(&mut first)).map_err(fail)?;
     file.rewind().map_err(fail)?;
     let mut head = Vec::new();
-    let outcome = match Kind::detect(&first) {
+    let kind = Kind::detect(&first);
+    let outcome = match kind {
         Kind::None => file.take(n).read_to_end(&mut head),
         Kind::Gzip => flate2::read::MultiGzDecoder::new(file).take(n).read_to_end(&mut head),
         Kind::Zstd => zstd::stream::read::Decoder::new(file).and_then(|d| d.take(n).read_to_end(&mut head)),
     };
-    outcome.map_err(|e| Error::no(format!("'{name}' is damaged: {e}")))?;
+    outcome.map_err(|e| unreadable(name, kind, &e))?;
     file.rewind().map_err(fail)?;
     Ok(head)
 }

@@ -70,6 +70,8 @@ pub enum Event<'a> {
     DataEnd {
         /// Offset of the line `\.`.
         at: u64,
+        /// The line ends in a carriage return too, as the server then expects of every row.
+        crlf: bool,
     },
 }
 
@@ -216,7 +218,7 @@ impl Lexer {
             }
             // psql takes a last `\.` without its newline
             State::DataLine { seen } if seen >= 2 => {
-                sink(Event::DataEnd { at: self.at - seen as u64 });
+                sink(Event::DataEnd { at: self.at - seen as u64, crlf: seen == TERMINATOR.len() });
                 End::Clean
             }
             State::DataLine { seen } => {
@@ -273,7 +275,7 @@ impl Lexer {
     fn data_line<'a>(&mut self, seen: usize, rest: &'a [u8], sink: &mut impl FnMut(Event<'a>)) -> usize {
         let byte = rest[0];
         if seen >= 2 && byte == b'\n' {
-            sink(Event::DataEnd { at: self.at - seen as u64 });
+            sink(Event::DataEnd { at: self.at - seen as u64, crlf: seen == TERMINATOR.len() });
             self.state = State::Code;
             self.at += 1;
             return 1;

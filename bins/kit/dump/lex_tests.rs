@@ -19,7 +19,7 @@ fn events(chunks: &[&[u8]]) -> (Vec<String>, End) {
             Event::MetaEnd { at } => ('M', at, b""),
             Event::DataBegin { at } => ('d', at, b""),
             Event::Data { at, bytes } => ('d', at, bytes),
-            Event::DataEnd { at } => ('D', at, b""),
+            Event::DataEnd { at, .. } => ('D', at, b""),
         };
         if open == Some(kind)
             && let Some(last) = joined.last_mut()

@@ -121,7 +121,9 @@ impl Scan {
             (End::InStatement, _) => Some("it ends within a statement".into()),
             _ if look.preamble => Some("it begins with text that is no SQL".into()),
             (End::Clean, None) => Some("it does not end with pg_dump's completeness footer".into()),
-            (End::Clean, Some(Kind::Database)) if facts.kind == Some(Kind::Cluster) => {
+            (End::Clean, Some(Kind::Database))
+                if facts.kind == Some(Kind::Cluster) && !look.cluster_ended =>
+            {
                 Some("it is a cluster dump that ends after one of its databases".into())
             }
             (End::Clean, Some(_)) => None,

@@ -103,6 +103,12 @@ pub(super) struct Look {
     /// Rows of INSERT statements into one table that follow each other.
     inserts: Option<Item>,
     pub(super) footer: Option<Kind>,
+    /// The present database's dump has ended by its footer.
+    ended: bool,
+    /// The cluster's footer has been seen; `pg_dumpall -g; pg_dump -C …` go on behind it.
+    pub(super) cluster_ended: bool,
+    /// A second dump follows in the same place, where it would meet what the first one made.
+    pub(super) joined: bool,
     pub(super) breaks: Vec<u64>,
 }
 
@@ -130,7 +136,7 @@ impl Look {
                 self.data = Some(Data { table, offset: at, rows: Rows::default() });
                 self.breaks.push(at);
             }
-            Event::DataEnd { at } => self.end_data(at, item),
+            Event::DataEnd { at, .. } => self.end_data(at, item),
         }
     }
 
@@ -232,6 +238,7 @@ impl Look {
         if self.facts.kind == Some(Kind::Cluster) && self.current.is_none() {
             return;
         }
+        self.joined |= self.ended;
         self.section().statements += 1;
     }
 
@@ -245,10 +252,17 @@ impl Look {
         // forks put their own name before the same words
         let makers: [&[u8]; 3] = [b"PostgreSQL ", b"Greenplum Database ", b"EnterpriseDB "];
         match makers.iter().find_map(|maker| text.strip_prefix(*maker)).unwrap_or_default() {
+            b"database cluster dump" if self.facts.kind == Some(Kind::Cluster) => self.joined = true,
             b"database cluster dump" if self.facts.kind.is_none() => self.facts.kind = Some(Kind::Cluster),
             b"database dump" if self.facts.kind.is_none() => self.facts.kind = Some(Kind::Database),
-            b"database dump complete" => self.footer = Some(Kind::Database),
-            b"database cluster dump complete" => self.footer = Some(Kind::Cluster),
+            b"database dump complete" => {
+                self.footer = Some(Kind::Database);
+                self.ended = true;
+            }
+            b"database cluster dump complete" => {
+                self.footer = Some(Kind::Cluster);
+                self.cluster_ended = true;
+            }
             _ => {
                 let version = |prefix: &str| {
                     let rest = text.strip_prefix(prefix.as_bytes())?.trim_ascii();
@@ -276,6 +290,7 @@ impl Look {
             return;
         };
         self.footer = None;
+        self.ended = false;
         self.search_path = None;
         self.end_inserts(item);
         self.current = Some(self.place(name));

@@ -1,0 +1,56 @@
+//! Which backups can stand for each other.
+
+use std::fmt;
+
+use super::{Kind, Manifest};
+
+/// What backups of one kin share: the same thing, whole or the same part of it, of the same server.
+/// Retention counts each kin by itself, so that dumps of the schema alone, or those of another
+/// server in the same folder, never crowd out the backups that bring everything back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kin {
+    /// What it is a backup of.
+    pub kind: Kind,
+    /// The database, of a backup of one; `None` where that is not known.
+    pub database: Option<String>,
+    /// The server's system identifier; `None` where that is not known.
+    pub server: Option<String>,
+    /// The options that left something out.
+    pub partial: Vec<String>,
+}
+
+impl Manifest {
+    /// The kin of this backup.
+    pub fn kin(&self) -> Kin {
+        Kin {
+            kind: self.kind,
+            database: self.source.databases.first().filter(|_| self.kind == Kind::Database).cloned(),
+            server: self.source.system_identifier.clone(),
+            partial: self.source.partial.clone(),
+        }
+    }
+}
+
+impl Kin {
+    /// Whether all of it was dumped.
+    pub fn is_whole(&self) -> bool {
+        self.partial.is_empty()
+    }
+}
+
+impl fmt::Display for Kin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, &self.database) {
+            (Kind::Cluster, _) => f.write_str("the cluster")?,
+            (Kind::Database, Some(name)) => write!(f, "database {name}")?,
+            (Kind::Database, None) => f.write_str("a database")?,
+        }
+        if let Some(server) = &self.server {
+            write!(f, " of server {server}")?;
+        }
+        if !self.is_whole() {
+            write!(f, " with {}", self.partial.join(" "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! What is on the server, and what would stop a restore halfway: asked before anything is dropped.
+
+use kit::exit::{Error, Result};
+use kit::pg::Server;
+
+/// A database on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) sessions: u64,
+    pub(crate) is_template: bool,
+    pub(crate) allows_connections: bool,
+    /// Idle logical replication slots, which are dropped with it.
+    pub(crate) slots: String,
+    /// Why the server would not drop it, and what helps.
+    obstacle: Option<(String, &'static str)>,
+}
+
+/// A database to begin in that can always be connected to.
+pub(crate) fn entrance(server: &Server) -> Result<String> {
+    let rows = server
+        .query("template1", "SELECT 1 FROM pg_database WHERE datname = 'postgres' AND datallowconn;")?;
+    Ok(if rows.is_empty() { "template1" } else { "postgres" }.to_owned())
+}
+
+/// Each database but template0.
+pub(crate) fn live(server: &Server, entrance: &str) -> Result<Vec<Live>> {
+    let slots = |active: &str| {
+        format!(
+            "(SELECT string_agg(slot_name, ', ') FROM pg_replication_slots r \
+            WHERE r.database = d.datname AND {active})"
+        )
+    };
+    // before PostgreSQL 10 there were no subscriptions
+    let subscriptions = if server.facts().version >= 100_000 {
+        "(SELECT string_agg(subname, ', ') FROM pg_subscription s WHERE s.subdbid = d.oid)"
+    } else {
+        "NULL"
+    };
+    let sql = format!(
+        "SELECT datname, \
+        CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END, \
+        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()), \
+        datistemplate, datallowconn, {}, \
+        (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts x WHERE x.database = d.datname), \
+        {subscriptions}, {}, pg_has_role(datdba, 'USAGE') \
+        FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;",
+        slots("NOT active"),
+        slots("active"),
+    );
+    Ok(server.query(entrance, &sql)?.iter().map(|row| Live::from(row)).collect())
+}
+
+impl Live {
+    fn from(row: &[String]) -> Self {
+        let cell = |i: usize| row.get(i).map_or("", String::as_str);
+        let number = |i: usize| cell(i).parse().unwrap_or(0);
+        let obstacle = if !cell(6).is_empty() {
+            let what = format!("has prepared transactions ({})", cell(6));
+            Some((what, "End each with COMMIT PREPARED or ROLLBACK PREPARED first."))
+        } else if !cell(7).is_empty() {
+            let what = format!("has subscriptions ({})", cell(7));
+            Some((what, "DROP SUBSCRIPTION in it first, and create it again afterwards."))
+        } else if !cell(8).is_empty() {
+            let what = format!("feeds logical replication slots that are in use ({})", cell(8));
+            Some((what, "Disable their subscriptions first; the slots go with the database."))
+        } else if cell(9) != "t" {
+            Some(("belongs to another role".into(), "Only its owner or a superuser may drop it."))
+        } else {
+            None
+        };
+        Live {
+            name: cell(0).to_owned(),
+            bytes: number(1),
+            sessions: number(2),
+            is_template: cell(3) == "t",
+            allows_connections: cell(4) == "t",
+            slots: cell(5).to_owned(),
+            obstacle,
+        }
+    }
+
+    /// Refuses a database that the server would not drop. `by_dump`: the dump itself says what the
+    /// database is like.
+    pub(crate) fn may_be_replaced(&self, by_dump: bool) -> Result<()> {
+        let refused = |what: &str, hint: &str| {
+            Err(Error::refused(format!("cannot replace database '{}': it {what}", self.name)).hint(hint))
+        };
+        if let Some((what, hint)) = &self.obstacle {
+            return refused(what, hint);
+        }
+        if !by_dump && !self.allows_connections {
+            let hint = "ALTER DATABASE … ALLOW_CONNECTIONS true first, or drop it yourself.";
+            return refused("allows no connections, so that its owner and settings cannot be kept", hint);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a role that could not carry the restore through. `roles`: the dump makes roles.
+pub(crate) fn may_restore(server: &Server, entrance: &str, roles: bool) -> Result<()> {
+    let sql = "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user;";
+    let rights = server.query(entrance, sql)?.concat();
+    let has = |i: usize| rights.get(i).is_some_and(|r| r == "t");
+    let user = &server.facts().user;
+    if roles && !has(0) {
+        return Err(Error::refused(format!("role '{user}' is no superuser, and the dump sets roles"))
+            .hint("Restore as a superuser, or restore a dump of one database."));
+    }
+    if !has(0) && !has(1) {
+        return Err(Error::refused(format!("role '{user}' may not create databases"))
+            .hint(format!("ALTER ROLE {} CREATEDB lets it.", kit::pg::identifier(user))));
+    }
+    Ok(())
+}
+
+/// Whether anyone has made anything in a database.
+pub(crate) fn has_objects(server: &Server, database: &str) -> Result<bool> {
+    // 16384: FirstNormalObjectId of PostgreSQL's access/transam.h
+    let sql = "SELECT 1 FROM pg_class WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_proc WHERE oid >= 16384 \
+        UNION ALL SELECT 1 FROM pg_largeobject_metadata UNION ALL SELECT 1 FROM pg_namespace WHERE oid >= 16384 LIMIT 1;";
+    Ok(!server.query(database, sql)?.is_empty())
+}
