@@ -35,6 +35,7 @@ fn forge(original: &Path, series: &str, stamp: &str) -> PathBuf {
     edit(&path, |m| {
         m["file"]["name"] = name.into();
         m["created"] = created.into();
+        m["source"]["databases"] = serde_json::json!([series]);
     });
     path
 }

@@ -111,7 +111,7 @@ fn an_error_in_the_middle_is_told_in_psqls_words() {
         fs::write(server.home().join(name), text).unwrap();
         let ran = server.restore(&commands.args(&[name, "--yes", "-d", "shop"])).exits(1).says(words);
         assert!(ran.err.contains(&format!("cannot restore '{name}'")), "{}", ran.err);
-        assert!(ran.err.contains("are incomplete") && ran.out.is_empty(), "{}", ran.err);
+        assert!(ran.err.contains("Not whole: shop.") && ran.out.is_empty(), "{}", ran.err);
         assert_eq!(
             log(&server).lines().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(),
             ["stop", "start"]

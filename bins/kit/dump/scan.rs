@@ -121,6 +121,7 @@ impl Scan {
             (End::InStatement, _) => Some("it ends within a statement".into()),
             _ if look.preamble => Some("it begins with text that is no SQL".into()),
             (End::Clean, None) => Some("it does not end with pg_dump's completeness footer".into()),
+            _ if look.joined => Some("a second dump follows the first one".into()),
             (End::Clean, Some(Kind::Database))
                 if facts.kind == Some(Kind::Cluster) && !look.cluster_ended =>
             {
