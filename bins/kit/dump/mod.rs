@@ -4,8 +4,10 @@
 //! [`scan`] draws the two together into facts.
 
 pub mod lex;
+pub mod object;
 pub mod scan;
 pub mod statement;
+mod token;
 mod word;
 
 #[cfg(test)]

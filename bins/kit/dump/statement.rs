@@ -2,18 +2,8 @@
 //!
 //! Comments of pg_dump (`-- Name: …; Type: …`) are never asked: they can be forged by a table's name.
 
-/// An identifier as the server sees it: quotes undone, unquoted letters in lower case. Bytes,
-/// because a dump may be in any encoding.
-pub type Name = Vec<u8>;
-
-/// A possibly qualified identifier.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Qualified {
-    /// The schema, when it is named.
-    pub schema: Option<Name>,
-    /// The object's own name.
-    pub name: Name,
-}
+pub use super::token::{Name, Qualified};
+use super::token::{Parser, Token, Tokens};
 
 /// The statements that matter to a backup; everything else is [`Statement::Other`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,112 +44,9 @@ pub enum Statement {
     Other,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    /// A keyword or unquoted identifier, in lower case.
-    Word(Name),
-    /// A quoted identifier.
-    Quoted(Name),
-    /// A string's contents.
-    String(Name),
-    /// Any other byte.
-    Mark(u8),
-}
-
-/// The tokens of SQL text, as far as they can be told from its beginning.
-struct Tokens<'a>(&'a [u8]);
-
-impl Tokens<'_> {
-    fn quoted(&mut self, quote: u8) -> Name {
-        let mut text = Vec::new();
-        let mut i = 1;
-        while let Some(byte) = self.0.get(i) {
-            i += 1;
-            if *byte == quote {
-                if self.0.get(i) != Some(&quote) {
-                    break;
-                }
-                i += 1;
-            }
-            text.push(*byte);
-        }
-        self.0 = &self.0[i.min(self.0.len())..];
-        text
-    }
-
-    fn skip_to(&mut self, end: &[u8]) {
-        self.0 = memchr::memmem::find(self.0, end).map_or(&[], |i| &self.0[i + end.len()..]);
-    }
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Token;
-
-    fn next(&mut self) -> Option<Token> {
-        loop {
-            match *self.0 {
-                [b, ref rest @ ..] if b.is_ascii_whitespace() => self.0 = rest,
-                [b'-', b'-', ..] => self.skip_to(b"\n"),
-                [b'/', b'*', ..] => self.skip_to(b"*/"),
-                [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"'))),
-                [b'\'', ..] => return Some(Token::String(self.quoted(b'\''))),
-                [b, ..] if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 => {
-                    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;
-                    let end = self.0.iter().position(|b| !word(b)).unwrap_or(self.0.len());
-                    let (text, rest) = self.0.split_at(end);
-                    self.0 = rest;
-                    return Some(Token::Word(text.to_ascii_lowercase()));
-                }
-                [b, ref rest @ ..] => {
-                    self.0 = rest;
-                    return Some(Token::Mark(b));
-                }
-                [] => return None,
-            }
-        }
-    }
-}
-
-/// A cursor over tokens with one step of look-ahead.
-struct Parser<'a>(std::iter::Peekable<Tokens<'a>>);
-
-impl Parser<'_> {
-    fn take(&mut self, word: &str) -> bool {
-        self.0.next_if(|t| matches!(t, Token::Word(w) if w == word.as_bytes())).is_some()
-    }
-
-    fn take_any(&mut self, words: &[&str]) -> bool {
-        words.iter().any(|w| self.take(w))
-    }
-
-    fn name(&mut self) -> Option<Name> {
-        match self.0.next()? {
-            Token::Word(name) | Token::Quoted(name) => Some(name),
-            _ => None,
-        }
-    }
-
-    fn qualified(&mut self) -> Option<Qualified> {
-        let mut name = self.name()?;
-        let mut schema = None;
-        // a database before the schema is possible and says nothing new
-        while self.0.next_if_eq(&Token::Mark(b'.')).is_some() {
-            schema = Some(std::mem::replace(&mut name, self.name()?));
-        }
-        Some(Qualified { schema, name })
-    }
-
-    fn skip_if_exists(&mut self) {
-        if self.take("if") {
-            self.take("not");
-            self.take("exists");
-        }
-    }
-}
-
 /// Tells what a statement is. `head` is its beginning; a few kilobytes suffice.
 pub fn classify(head: &[u8]) -> Statement {
-    parse(&mut Parser(Tokens(head).peekable())).unwrap_or(Statement::Other)
+    parse(&mut Parser::new(head)).unwrap_or(Statement::Other)
 }
 
 fn parse(p: &mut Parser<'_>) -> Option<Statement> {
@@ -265,7 +152,7 @@ fn selected(p: &mut Parser<'_>) -> Option<Statement> {
     Some(match function.name.as_slice() {
         b"set_config" => match (p.0.next(), p.0.next(), p.0.next()) {
             (Some(Token::String(name)), _, Some(Token::String(path))) if name == b"search_path" => {
-                Statement::SearchPath(Parser(Tokens(&path).peekable()).name())
+                Statement::SearchPath(Parser::new(&path).name())
             }
             _ => Statement::Session,
         },
@@ -280,14 +167,14 @@ fn selected(p: &mut Parser<'_>) -> Option<Statement> {
 pub fn connect_target(line: &[u8]) -> Option<Name> {
     let rest = line.strip_prefix(b"\\connect ").or_else(|| line.strip_prefix(b"\\c "))?.trim_ascii();
     if let Some(conninfo) = rest.strip_prefix(b"-reuse-previous=on ") {
-        let mut tokens = Tokens(conninfo.trim_ascii_start());
+        let mut tokens = Tokens::new(conninfo.trim_ascii_start());
         let Some(Token::Quoted(text)) = tokens.next() else { return None };
-        if !tokens.0.is_empty() {
+        if !tokens.rest().is_empty() {
             return None;
         }
         return conninfo_dbname(&text);
     }
-    let mut tokens = Tokens(rest);
+    let mut tokens = Tokens::new(rest);
     let name = match rest.first()? {
         b'"' => match tokens.next()? {
             Token::Quoted(name) => name,
@@ -296,13 +183,13 @@ pub fn connect_target(line: &[u8]) -> Option<Name> {
         _ => {
             let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$') || *b >= 0x80;
             let end = rest.iter().position(|b| !plain(b)).unwrap_or(rest.len());
-            tokens = Tokens(&rest[end..]);
+            tokens = Tokens::new(&rest[end..]);
             rest[..end].to_vec()
         }
     };
     // psql takes a name with `=` or `://` for a connection string that could lead to another server
     let only_a_name = !name.is_empty() && !name.contains(&b'=') && !name.windows(3).any(|w| w == b"://");
-    (only_a_name && tokens.0.trim_ascii().is_empty()).then_some(name)
+    (only_a_name && tokens.rest().trim_ascii().is_empty()).then_some(name)
 }
 
 /// The database of `dbname='it\'s'`; anything else in the string is refused with `None`.

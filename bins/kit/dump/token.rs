@@ -1,0 +1,175 @@
+//! The tokens of a statement's beginning, and a cursor over them. Pure.
+
+/// An identifier as the server sees it: quotes undone, unquoted letters in lower case. Bytes,
+/// because a dump may be in any encoding.
+pub type Name = Vec<u8>;
+
+/// A possibly qualified identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Qualified {
+    /// The schema, when it is named.
+    pub schema: Option<Name>,
+    /// The object's own name.
+    pub name: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A keyword or unquoted identifier, in lower case.
+    Word(Name),
+    /// A quoted identifier.
+    Quoted(Name),
+    /// A string's contents.
+    String(Name),
+    /// Any other byte.
+    Mark(u8),
+}
+
+/// The tokens of SQL text, as far as they can be told from its beginning.
+pub(super) struct Tokens<'a>(&'a [u8]);
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Tokens(text)
+    }
+
+    /// What has not been read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl Tokens<'_> {
+    fn quoted(&mut self, quote: u8) -> Name {
+        let mut text = Vec::new();
+        let mut i = 1;
+        while let Some(byte) = self.0.get(i) {
+            i += 1;
+            if *byte == quote {
+                if self.0.get(i) != Some(&quote) {
+                    break;
+                }
+                i += 1;
+            }
+            text.push(*byte);
+        }
+        self.0 = &self.0[i.min(self.0.len())..];
+        text
+    }
+
+    fn skip_to(&mut self, end: &[u8]) {
+        self.0 = memchr::memmem::find(self.0, end).map_or(&[], |i| &self.0[i + end.len()..]);
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        loop {
+            match *self.0 {
+                [b, ref rest @ ..] if b.is_ascii_whitespace() => self.0 = rest,
+                [b'-', b'-', ..] => self.skip_to(b"\n"),
+                [b'/', b'*', ..] => self.skip_to(b"*/"),
+                [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"'))),
+                [b'\'', ..] => return Some(Token::String(self.quoted(b'\''))),
+                [b, ..] if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 => {
+                    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;
+                    let end = self.0.iter().position(|b| !word(b)).unwrap_or(self.0.len());
+                    let (text, rest) = self.0.split_at(end);
+                    self.0 = rest;
+                    return Some(Token::Word(text.to_ascii_lowercase()));
+                }
+                [b, ref rest @ ..] => {
+                    self.0 = rest;
+                    return Some(Token::Mark(b));
+                }
+                [] => return None,
+            }
+        }
+    }
+}
+
+/// A cursor over tokens with one step of look-ahead.
+pub(super) struct Parser<'a>(pub(super) std::iter::Peekable<Tokens<'a>>);
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Parser(Tokens(text).peekable())
+    }
+
+    pub(super) fn take(&mut self, word: &str) -> bool {
+        self.0.next_if(|t| matches!(t, Token::Word(w) if w == word.as_bytes())).is_some()
+    }
+
+    pub(super) fn take_any(&mut self, words: &[&str]) -> bool {
+        words.iter().any(|w| self.take(w))
+    }
+
+    pub(super) fn name(&mut self) -> Option<Name> {
+        match self.0.next()? {
+            Token::Word(name) | Token::Quoted(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    pub(super) fn qualified(&mut self) -> Option<Qualified> {
+        let mut name = self.name()?;
+        let mut schema = None;
+        // a database before the schema is possible and says nothing new
+        while self.0.next_if_eq(&Token::Mark(b'.')).is_some() {
+            schema = Some(std::mem::replace(&mut name, self.name()?));
+        }
+        Some(Qualified { schema, name })
+    }
+
+    pub(super) fn skip_if_exists(&mut self) {
+        if self.take("if") {
+            self.take("not");
+            self.take("exists");
+        }
+    }
+
+    /// Whether this word is next.
+    pub(super) fn peeks(&mut self, word: &str) -> bool {
+        matches!(self.0.peek(), Some(Token::Word(w)) if w == word.as_bytes())
+    }
+
+    /// The relation after the next `word`, which stands outside of parentheses; `ONLY` is passed over.
+    pub(super) fn after(&mut self, word: &str) -> Option<Qualified> {
+        let mut depth = 0;
+        while depth > 0 || !self.take(word) {
+            match self.0.next()? {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                _ => {}
+            }
+        }
+        self.take("only");
+        self.qualified()
+    }
+
+    /// The relation of `schema.table.column`, or of `table.column`.
+    pub(super) fn qualified_column(&mut self) -> Option<Qualified> {
+        let mut parts = vec![self.name()?];
+        while self.0.next_if_eq(&Token::Mark(b'.')).is_some() {
+            parts.push(self.name()?);
+        }
+        parts.pop();
+        let name = parts.pop()?;
+        Some(Qualified { schema: parts.pop(), name })
+    }
+
+    /// The role after `OWNER TO`.
+    pub(super) fn owner(&mut self) -> Option<Name> {
+        let mut depth = 0;
+        loop {
+            match self.0.next()? {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                Token::Word(w) if depth == 0 && w == b"owner" && self.take("to") => return self.name(),
+                _ => {}
+            }
+        }
+    }
+}
