@@ -217,17 +217,7 @@ mod tests {
     }
 
     fn item(name: &str) -> Item {
-        let (database, schema) = (Some("d".into()), None);
-        Item {
-            database,
-            schema,
-            name: name.into(),
-            kind: "TABLE".into(),
-            offset: 1,
-            bytes: 2,
-            rows: None,
-            row_hash: None,
-        }
+        Item { database: Some("d".into()), name: name.into(), kind: "TABLE".into(), ..Item::default() }
     }
 
     #[test]

@@ -139,8 +139,8 @@ struct Tables {
 impl Tables {
     fn add(&mut self, item: Item) {
         let Some((rows, _)) = item.data else { return };
-        let place = *self.places.entry((item.database.clone(), item.table.clone())).or_insert_with(|| {
-            self.list.push(Table { database: item.database, table: item.table, rows: 0 });
+        let place = *self.places.entry((item.database.clone(), item.name.clone())).or_insert_with(|| {
+            self.list.push(Table { database: item.database, table: item.name, rows: 0 });
             self.list.len() - 1
         });
         self.list[place].rows += rows;

@@ -142,9 +142,9 @@ type Named = (Option<String>, String);
 
 /// Database and `"schema"."name"`, as the facts write them.
 fn named(item: &Item) -> Named {
-    let schema = item.table.schema.as_deref().map_or("public".into(), text_of);
+    let schema = item.name.schema.as_deref().map_or("public".into(), text_of);
     let database = (!item.database.is_empty()).then(|| text_of(&item.database));
-    (database, format!("\"{schema}\".\"{}\"", text_of(&item.table.name)))
+    (database, format!("\"{schema}\".\"{}\"", text_of(&item.name.name)))
 }
 
 /// What is compared: rows by table and kind of statement, and the rest as text.
@@ -156,7 +156,8 @@ struct Counted {
 
 fn by_us(facts: &Facts, items: &[Item]) -> Counted {
     let mut counted = Counted::default();
-    let mut tables: Vec<Named> = items.iter().filter(|i| i.data.is_none()).map(named).collect();
+    let mut tables: Vec<Named> =
+        items.iter().filter(|i| ["TABLE", "FOREIGN TABLE"].contains(&i.kind)).map(named).collect();
     tables.sort();
     for item in items {
         let Some((rows, hash)) = item.data else { continue };

@@ -87,7 +87,8 @@ fn a_body_cannot_forge_data_connects_or_footers() {
     let forged = "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $_$\nCOPY x FROM stdin;\n1\n\\.\n\\connect evil\n\
                   --\n-- PostgreSQL database dump complete\n--\n$_$;\n";
     let (facts, items) = scan(&format!("--\n-- PostgreSQL database dump\n--\n{forged}"));
-    assert_eq!((facts.rows, items.len(), facts.suspicious.len()), (0, 0, 0));
+    let kinds: Vec<&str> = items.iter().map(|i| i.kind).collect();
+    assert_eq!((facts.rows, kinds, facts.suspicious.len()), (0, vec!["FUNCTION"], 0));
     assert_eq!(facts.incomplete.as_deref(), Some("it does not end with pg_dump's completeness footer"));
 }
 
@@ -113,7 +114,7 @@ fn facts_of_a_dump_full_of_traps() {
     assert_eq!(facts.databases.len(), 1);
     assert!(facts.databases[0].created);
     let data: Vec<String> =
-        items.iter().filter_map(|i| i.data.map(|d| format!("{} {}", display(&i.table), d.0))).collect();
+        items.iter().filter_map(|i| i.data.map(|d| format!("{} {}", display(&i.name), d.0))).collect();
     let weird = "public.a; Type: TABLE; Schema: b 2";
     assert_eq!(data, [weird, "public.empty 0", "public.no_columns 3", "public.i 3", "public.j 1"]);
 }
@@ -152,7 +153,7 @@ fn crlf_and_a_last_line_without_newline() {
     let (facts, items) =
         scan("COPY t (a) FROM stdin;\r\n1\r\n2\r\n\\.\r\n-- PostgreSQL database dump complete\r\n--");
     assert!(facts.is_complete());
-    assert_eq!(items[0].data.unwrap().0, 2);
+    assert_eq!(items.iter().filter_map(|i| i.data).next().unwrap().0, 2);
     assert!(scan("COPY t FROM stdin;\n1\n\\.").0.incomplete.unwrap().contains("footer"));
 }
 

@@ -7,6 +7,7 @@
 use super::lex::{End, Lexer};
 use super::statement::{Name, Qualified};
 
+mod items;
 mod look;
 
 use look::Look;
@@ -20,14 +21,21 @@ pub enum Kind {
     Database,
 }
 
-/// A run of one table's data, or of a table's definition.
+/// A statement and what it makes, or a run of one table's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// The database it is in; empty where a single-database dump names none.
     pub database: Name,
+    /// Its kind in pg_dump's words, see [`super::object`]; `COPY` is a statement before its data,
+    /// `CONNECT` psql's command.
+    pub kind: &'static str,
     /// Schema and name; the schema is that of the search path where the dump names none.
-    pub table: Qualified,
-    /// Raw offset of the definition, or of the first row.
+    pub name: Qualified,
+    /// The table, view or sequence that it belongs to.
+    pub of: Option<Qualified>,
+    /// Its owner, where the dump says so right behind it.
+    pub owner: Option<Name>,
+    /// Raw offset of the statement, or of the first row.
     pub offset: u64,
     /// Raw bytes.
     pub bytes: u64,
@@ -90,7 +98,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Takes the next bytes. `item` is told of each table and its data as they end, in order.
+    /// Takes the next bytes. `item` is told of each statement and each table's data, in order.
     pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item)) {
         let look = &mut self.look;
         self.lexer.feed(bytes, &mut |event| look.event(event, item));
@@ -111,7 +119,7 @@ impl Scan {
         let Scan { lexer, look } = &mut self;
         let end = lexer.finish(&mut |event| look.event(event, item));
         let bytes = lexer.offset();
-        look.end_inserts(item);
+        look.items.flush(item);
         let cut_in = look.data.take().map(|d| display(&d.table));
         let mut facts = std::mem::take(&mut look.facts);
         facts.bytes = bytes;

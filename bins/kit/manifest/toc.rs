@@ -10,19 +10,26 @@ use tempfile::SpooledTempFile;
 
 use super::path_of;
 use crate::dump::scan;
+use crate::dump::statement::Qualified;
 use crate::exit::{Error, Result};
 
-/// A line of the table of contents.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A line of the table of contents: a statement and what it makes, or the data of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// The database; null where a single-database dump names none.
     pub database: Option<String>,
     /// The schema; null where the dump names none.
     pub schema: Option<String>,
-    /// The table.
+    /// Its name.
     pub name: String,
-    /// `TABLE` (its definition) or `TABLE DATA`.
+    /// Its kind, as pg_dump's own table of contents calls it; see `docs/formats.md`.
     pub kind: String,
+    /// Schema and name of the table, view or sequence it belongs to; absent where that is itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<(Option<String>, String)>,
+    /// Its owner, where the dump says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owner: Option<String>,
     /// Raw offset.
     pub offset: u64,
     /// Raw bytes.
@@ -38,11 +45,15 @@ pub struct Item {
 impl Item {
     /// From what a scan found, and the name of its database.
     pub fn new(item: &scan::Item, database: Option<String>) -> Self {
+        let texts = |q: &Qualified| (q.schema.as_deref().map(scan::text_of), scan::text_of(&q.name));
+        let (schema, name) = texts(&item.name);
         Item {
             database,
-            schema: item.table.schema.as_deref().map(scan::text_of),
-            name: scan::text_of(&item.table.name),
-            kind: if item.data.is_some() { "TABLE DATA" } else { "TABLE" }.into(),
+            schema,
+            name,
+            kind: item.kind.into(),
+            of: item.of.as_ref().filter(|of| **of != item.name).map(texts),
+            owner: item.owner.as_deref().map(scan::text_of),
             offset: item.offset,
             bytes: item.bytes,
             rows: item.data.map(|d| d.0),

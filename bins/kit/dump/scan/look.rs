@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::items::Items;
 use super::{Facts, Item, Kind, Section, text_of};
 use crate::digest::Rows;
 use crate::dump::lex::Event;
+use crate::dump::object::{self, Object};
 use crate::dump::statement::{self, Name, Qualified, Statement};
 
 /// How much of a statement is looked at: more than any name can take.
@@ -25,6 +27,8 @@ pub(super) struct Data {
 #[derive(Default)]
 struct Beginning {
     at: u64,
+    /// How long the whole is.
+    length: u64,
     bytes: Vec<u8>,
 }
 
@@ -33,6 +37,7 @@ impl Beginning {
         if self.bytes.is_empty() {
             self.at = at;
         }
+        self.length += bytes.len() as u64;
         let room = most.saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
     }
@@ -100,8 +105,7 @@ pub(super) struct Look {
     current: Option<usize>,
     places: HashMap<Name, usize>,
     pub(super) data: Option<Data>,
-    /// Rows of INSERT statements into one table that follow each other.
-    inserts: Option<Item>,
+    pub(super) items: Items,
     pub(super) footer: Option<Kind>,
     /// The present database's dump has ended by its footer.
     ended: bool,
@@ -146,19 +150,17 @@ impl Look {
         let (rows, hash) = data.rows.finish();
         self.facts.rows += rows;
         let database = self.section().name.clone();
-        item(Item {
+        let found = Item {
             database,
-            table: data.table,
+            kind: "TABLE DATA",
+            of: Some(data.table.clone()),
+            name: data.table,
+            owner: None,
             offset: data.offset,
             bytes: at - data.offset,
             data: Some((rows, Some(hash))),
-        });
-    }
-
-    pub(super) fn end_inserts(&mut self, item: &mut dyn FnMut(Item)) {
-        if let Some(inserts) = self.inserts.take() {
-            item(inserts);
-        }
+        };
+        self.items.add(found, item);
     }
 
     /// The present database; a dump that names none has one without name.
@@ -189,7 +191,10 @@ impl Look {
         if let Statement::Insert(table) = statement {
             return self.insert(table, offset, end, rows, item);
         }
-        self.end_inserts(item);
+        let mut object = object::describe(&head.bytes);
+        if matches!(statement, Statement::Drop | Statement::DropPublic) {
+            object = Object { kind: "DROP", ..Object::default() };
+        }
         match statement {
             Statement::CreateRole(name) => self.facts.roles.push(name),
             Statement::CreateTablespace(name) => self.facts.tablespaces.push(name),
@@ -207,14 +212,40 @@ impl Look {
                 self.copy = Some(self.qualify(table));
                 self.count();
             }
-            Statement::CreateTable(table) => {
+            Statement::CreateTable(_) => {
                 self.facts.tables += 1;
                 self.count();
-                let (database, table) = (self.section().name.clone(), self.qualify(table));
-                item(Item { database, table, offset, bytes, data: None });
+                self.section();
             }
             Statement::CreateExtension(_) | Statement::Other => self.count(),
             _ => {}
+        }
+        if object.kind == "TABLE DATA" {
+            object.kind = "COPY";
+        }
+        if object.kind == "SET" && object.name.name == b"authorization" {
+            self.items.authorization = object::authorization(&head.bytes);
+        }
+        let found = self.item(object, offset, bytes);
+        self.items.add(found, item);
+    }
+
+    fn item(&self, object: Object, offset: u64, bytes: u64) -> Item {
+        let current = self.current.and_then(|i| self.facts.databases.get(i));
+        let mut name = object.name;
+        let of = object.of.map(|of| self.qualify(of));
+        if of.is_some() || object::is_in_a_schema(object.kind) {
+            name = self.qualify(name);
+        }
+        Item {
+            database: current.map_or(Name::new(), |s| s.name.clone()),
+            kind: object.kind,
+            name,
+            of,
+            owner: object.owner,
+            offset,
+            bytes,
+            data: None,
         }
     }
 
@@ -222,15 +253,17 @@ impl Look {
         self.count();
         self.facts.rows += rows;
         let (database, table) = (self.section().name.clone(), self.qualify(table));
-        if let Some(run) = &mut self.inserts
-            && (&run.database, &run.table) == (&database, &table)
-        {
-            run.bytes = end - run.offset;
-            run.data = run.data.map(|(n, hash)| (n + rows, hash));
-            return;
-        }
-        self.end_inserts(item);
-        self.inserts = Some(Item { database, table, offset, bytes: end - offset, data: Some((rows, None)) });
+        let found = Item {
+            database,
+            kind: "TABLE DATA",
+            name: table.clone(),
+            of: Some(table),
+            owner: None,
+            offset,
+            bytes: end - offset,
+            data: Some((rows, None)),
+        };
+        self.items.add(found, item);
     }
 
     fn count(&mut self) {
@@ -292,8 +325,11 @@ impl Look {
         self.footer = None;
         self.ended = false;
         self.search_path = None;
-        self.end_inserts(item);
-        self.current = Some(self.place(name));
+        self.items.authorization = None;
+        self.current = Some(self.place(name.clone()));
+        let object = Object { kind: "CONNECT", name: Qualified { schema: None, name }, ..Object::default() };
+        let found = self.item(object, beginning.at, beginning.length);
+        self.items.add(found, item);
     }
 }
 
