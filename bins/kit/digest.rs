@@ -33,15 +33,44 @@ impl Sha {
 /// Rows arrive as arbitrary pieces of the COPY data; a row cut in two hashes like a whole one.
 #[derive(Default)]
 pub struct Rows {
+    how: Depth,
     rows: u64,
     sum: u128,
     // boxed: its 576 bytes are only touched where a piece ends within a row
     cut: Option<Box<Xxh3>>,
+    /// Only counted: a last row without its newline.
+    open: bool,
+}
+
+/// How closely rows are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Counted and hashed.
+    #[default]
+    Hash,
+    /// Counted.
+    Count,
+    /// Passed over.
+    Skip,
 }
 
 impl Rows {
+    /// Rows that are looked at in this way.
+    pub fn new(how: Depth) -> Self {
+        Rows { how, ..Rows::default() }
+    }
+
     /// Takes the next piece of COPY data, newlines included.
     pub fn update(&mut self, mut data: &[u8]) {
+        match self.how {
+            Depth::Hash => {}
+            Depth::Count => {
+                self.rows += memchr::memchr_iter(b'\n', data).count() as u64;
+                self.open = data.last().map_or(self.open, |last| *last != b'\n');
+                return;
+            }
+            Depth::Skip => return,
+        }
         if self.cut.is_some() {
             let Some(end) = memchr::memchr(b'\n', data) else { return self.keep(data) };
             self.keep(&data[..end]);
@@ -58,10 +87,11 @@ impl Rows {
         }
     }
 
-    /// Ends the table; a last row without a newline counts too. Number of rows and their hash.
-    pub fn finish(mut self) -> (u64, u128) {
+    /// Ends the table; a last row without a newline counts too. Number of rows and their hash, where
+    /// they were hashed.
+    pub fn finish(mut self) -> (u64, Option<u128>) {
         self.end_cut();
-        (self.rows, self.sum)
+        (self.rows + u64::from(self.open), (self.how == Depth::Hash).then_some(self.sum))
     }
 
     fn keep(&mut self, part: &[u8]) {
@@ -84,7 +114,7 @@ impl Rows {
 mod tests {
     use super::*;
 
-    fn hash(pieces: &[&[u8]]) -> (u64, u128) {
+    fn hash(pieces: &[&[u8]]) -> (u64, Option<u128>) {
         let mut rows = Rows::default();
         pieces.iter().for_each(|p| rows.update(p));
         rows.finish()
@@ -106,5 +136,17 @@ mod tests {
         assert_eq!(hash(&[b"\n2\tb\n1\ta\n"]), whole);
         assert_ne!(hash(&[b"1\ta\n2\tc\n\n"]).1, whole.1);
         assert_eq!(hash(&[]).0, 0);
+    }
+
+    #[test]
+    fn counting_alone_counts_the_same() {
+        for text in [&b""[..], b"\n", b"a\nb", b"a\nb\n", b"a"] {
+            for cut in 0..=text.len() {
+                let mut rows = Rows::new(Depth::Count);
+                rows.update(&text[..cut]);
+                rows.update(&text[cut..]);
+                assert_eq!(rows.finish(), (hash(&[text]).0, None), "{text:?} at {cut}");
+            }
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod progress;
 pub mod codec;
 pub mod dump;
 pub mod manifest;
+pub mod source;
 
 pub mod catalog;
 pub mod retention;

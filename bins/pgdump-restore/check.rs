@@ -1,7 +1,6 @@
 //! The check that stands before everything: the dump is read from its first byte to its last.
 
 use std::collections::HashMap;
-use std::fs::File;
 
 use kit::codec::{self, read};
 use kit::dump::scan::{Facts, Item, Scan};
@@ -10,9 +9,8 @@ use kit::exit::{Error, Result};
 use kit::manifest::Format;
 use kit::pg;
 use kit::progress::Progress;
+use kit::source::Dump;
 use kit::via::Via;
-
-use crate::choose::{Chosen, beginning};
 
 /// A table of the dump and the rows it must have afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +32,8 @@ pub(crate) struct Checked {
 }
 
 /// Reads the dump to its end and refuses what must not be restored.
-pub(crate) fn check(chosen: &Chosen, via: &Via, quiet: bool) -> Result<Checked> {
-    let head = beginning(chosen)?;
+pub(crate) fn check(chosen: &Dump, via: &Via, quiet: bool) -> Result<Checked> {
+    let head = chosen.beginning(262)?;
     unreadable(&head, &chosen.name).map_or(Ok(()), Err)?;
     let format = if head.starts_with(b"PGDMP") { Format::Custom } else { Format::Plain };
     let mut scan = Scan::default();
@@ -86,14 +84,13 @@ fn unreadable(head: &[u8], name: &str) -> Option<Error> {
 
 /// The dump as SQL, and what the file was like.
 pub(crate) fn sql(
-    chosen: &Chosen,
+    chosen: &Dump,
     format: Format,
     via: &Via,
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<read::Seen> {
     let (file, name) = (&chosen.file, chosen.name.as_str());
-    let manifest = chosen.manifest.as_ref().filter(|m| m.file.bytes == length(file));
-    let index = manifest.map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes });
+    let index = chosen.index();
     match format {
         Format::Plain => read::read(file, name, index, sink),
         Format::Custom => {
@@ -109,12 +106,8 @@ pub(crate) fn sql(
     }
 }
 
-fn length(file: &File) -> u64 {
-    file.metadata().map_or(0, |m| m.len())
-}
-
 /// The file must be the one that its manifest tells of.
-fn against_manifest(chosen: &Chosen, seen: &read::Seen, facts: &Facts) -> Result<()> {
+fn against_manifest(chosen: &Dump, seen: &read::Seen, facts: &Facts) -> Result<()> {
     let Some(manifest) = &chosen.manifest else { return Ok(()) };
     let differs = |what: &str| {
         Error::no(format!("'{}' is not the file of its manifest: {what}", chosen.name))

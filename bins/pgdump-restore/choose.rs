@@ -1,30 +1,19 @@
 //! Which dump is meant, opened once: what is checked is what is restored, even if the name is
 //! given to another file meanwhile.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::catalog::{self, Backup};
-use kit::child::{Source, interrupted};
 use kit::exit::{Error, Result};
-use kit::manifest::{Kin, Manifest};
+use kit::manifest::Kin;
 use kit::out::{self, Speech};
+use kit::source::Dump;
 use kit::stamp::Stamp;
 
 use crate::cli::Which;
 
 /// How many backups `--pick` offers.
 const OFFERED: usize = 10;
-
-/// The dump to restore.
-pub(crate) struct Chosen {
-    pub(crate) file: File,
-    /// For messages.
-    pub(crate) name: String,
-    pub(crate) manifest: Option<Manifest>,
-}
 
 /// Finds and opens the dump.
 /// `server`: the system identifier of the server to restore to, where it is known.
@@ -34,9 +23,9 @@ pub(crate) fn choose(
     series: Option<&str>,
     server: Option<&str>,
     speech: &Speech,
-) -> Result<Chosen> {
+) -> Result<Dump> {
     match which {
-        Which::Stdin => spool(),
+        Which::Stdin => Dump::stdin(),
         Which::File(name) => open(&located(name, dir), speech),
         Which::Latest => open(&latest(dir, series, server, speech)?.path, speech),
         Which::Pick => open(&pick(dir, series)?, speech),
@@ -50,46 +39,13 @@ fn located(name: &str, dir: &Path) -> PathBuf {
     if !path.exists() && !name.contains('/') && there.exists() { there } else { path.to_owned() }
 }
 
-fn open(path: &Path, speech: &Speech) -> Result<Chosen> {
-    let name = path.display().to_string();
-    // a pipe by name would have us wait for its writer, deaf to signals
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-    let file = opened.map_err(|e| {
-        let error = Error::io("open", &name, &e);
-        if e.kind() == io::ErrorKind::NotFound {
-            error.hint("--list shows the backups that are there.")
-        } else {
-            error
-        }
-    })?;
-    if !file.metadata().is_ok_and(|m| m.is_file()) {
-        return Err(Error::no(format!("cannot restore '{name}': it is no file"))
-            .hint("A dump from a pipe is taken from standard input: COMMAND | pgdump-restore --yes -"));
+fn open(path: &Path, speech: &Speech) -> Result<Dump> {
+    let dump = Dump::open(path)
+        .map_err(|e| if path.exists() { e } else { e.hint("--list shows the backups that are there.") })?;
+    if let Some(fault) = &dump.fault {
+        speech.warn(&format!("warning: {fault}; the dump is checked without it"));
     }
-    // a link is another name of a backup, whose manifest stands beside the backup
-    let real = path.canonicalize().unwrap_or(path.to_owned());
-    let manifest = Manifest::of(&real).unwrap_or_else(|error| {
-        speech.warn(&format!("warning: {error}; the dump is checked without it"));
-        None
-    });
-    Ok(Chosen { file, name, manifest })
-}
-
-/// Standard input, kept in an unnamed file: it must be checked to its end before anything is
-/// dropped, and then be read once more.
-fn spool() -> Result<Chosen> {
-    if out::stdin_is_terminal() {
-        return Err(Error::usage("-: standard input is a terminal, not a dump").hint("Try --help."));
-    }
-    let mut file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file", &e))?;
-    let copied = io::copy(&mut Source::stdin()?, &mut file).and_then(|_| file.rewind());
-    copied.map_err(|e| {
-        interrupted().err().unwrap_or_else(|| {
-            Error::io("keep", "standard input", &e).hint("TMPDIR names the directory where it is kept.")
-        })
-    })?;
-    Ok(Chosen { file, name: "standard input".into(), manifest: None })
+    Ok(dump)
 }
 
 /// The newest proven backup, if there is no doubt which that is.
@@ -164,12 +120,4 @@ fn pick(dir: &Path, series: Option<&str>) -> Result<PathBuf> {
         None if answer.is_empty() => Err(Error::refused("no backup was chosen")),
         None => Err(Error::no(format!("backup '{}' is not in '{}'", out::plain(&answer), dir.display()))),
     }
-}
-
-/// The first bytes of the dump, inflated.
-pub(crate) fn beginning(chosen: &Chosen) -> Result<Vec<u8>> {
-    let mut file = &chosen.file;
-    let head = kit::codec::read::peek(file, &chosen.name, 262)?;
-    file.rewind().map_err(|e| Error::io("read", &chosen.name, &e))?;
-    Ok(head)
 }

@@ -16,9 +16,9 @@ use kit::dump::statement::{Statement, classify};
 use kit::exit::{Error, Result};
 use kit::pg::{Server, UNHINDERED, literal_dbname};
 use kit::progress::Progress;
+use kit::source::Dump;
 
 use crate::check::{Checked, sql};
-use crate::choose::Chosen;
 use crate::plan::Plan;
 
 /// How much of a statement is held back until it is clear what it is.
@@ -27,7 +27,7 @@ const HEAD: usize = 4096;
 /// Restores: every statement of the dump goes to one psql, which stops at the first error.
 pub(crate) fn feed(
     plan: &Plan,
-    chosen: &Chosen,
+    chosen: &Dump,
     checked: &Checked,
     server: &Server,
     quiet: bool,

@@ -6,9 +6,9 @@ use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
 use kit::out;
 use kit::pg::Server;
+use kit::source::Dump;
 
 use crate::check::Checked;
-use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::survey::{Live, entrance, has_objects, live, may_restore};
 
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 const ALWAYS: [&str; 2] = ["postgres", "template1"];
 
 /// Computes the plan; asks the server, changes nothing.
-pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Server) -> Result<Plan> {
+pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Server) -> Result<Plan> {
     if server.facts().in_recovery {
         return Err(Error::refused("the server is a standby, which cannot be written")
             .hint("Connect to the primary instead."));
@@ -85,7 +85,7 @@ pub(crate) fn plan(args: &Args, chosen: &Chosen, checked: &Checked, server: &Ser
 }
 
 /// A part of a database must not take the place of the whole.
-fn whole_or_new(chosen: &Chosen, targets: &[Target]) -> Result<()> {
+fn whole_or_new(chosen: &Dump, targets: &[Target]) -> Result<()> {
     let partial = chosen.manifest.as_ref().map_or(&[][..], |m| &m.source.partial);
     // what leaves a few tables out is what its owner restores; what picks some is not
     let picks = partial.iter().any(|option| !option.starts_with("--exclude-"));
@@ -104,7 +104,7 @@ fn whole_or_new(chosen: &Chosen, targets: &[Target]) -> Result<()> {
 /// The databases the dump fills, and whether the dump creates them.
 fn wanted(
     args: &Args,
-    chosen: &Chosen,
+    chosen: &Dump,
     facts: &Facts,
     server: &Server,
     live: &[Live],
@@ -154,7 +154,7 @@ fn wanted(
 
 impl Plan {
     /// The plan, a step a line, for people.
-    pub(crate) fn lines(&self, args: &Args, chosen: &Chosen, checked: &Checked) -> Vec<String> {
+    pub(crate) fn lines(&self, args: &Args, chosen: &Dump, checked: &Checked) -> Vec<String> {
         let facts = &checked.facts;
         let made = facts.server_version.as_ref().map_or(String::new(), |v| format!(", from PostgreSQL {v}"));
         let proof = if chosen.manifest.is_some() {

@@ -10,10 +10,11 @@ use kit::guard::{For, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
+use kit::source::Dump;
 use kit::stamp::Stamp;
 
 use crate::check::{Checked, Table, check};
-use crate::choose::{Chosen, choose};
+use crate::choose::choose;
 use crate::cli::{self, Action, Args, HELP, TOOL, Which};
 use crate::plan::{Plan, connection_string, plan};
 use crate::{count, feed, recreate, services};
@@ -103,7 +104,7 @@ fn confirm(args: &Args) -> Result<()> {
     }
 }
 
-fn replace(plan: &Plan, chosen: &Chosen, checked: &Checked, server: &Server, speech: &Speech) -> Result<()> {
+fn replace(plan: &Plan, chosen: &Dump, checked: &Checked, server: &Server, speech: &Speech) -> Result<()> {
     let mut dropped = Vec::new();
     recreate::recreate(plan, server, &mut dropped).map_err(|e| match dropped.as_slice() {
         [] => e.hint("Nothing was dropped: every database is as it was."),

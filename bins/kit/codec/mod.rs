@@ -9,6 +9,7 @@
 mod ordered;
 mod prove;
 pub mod read;
+pub mod seek;
 pub mod write;
 
 use std::fmt;

@@ -67,7 +67,7 @@ pub fn read(
 
 impl Index<'_> {
     /// Whether the pieces cover a file of `bytes`, in order, none of them too large to hold.
-    fn fits(&self, bytes: u64) -> bool {
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
         let ends = self.frames.iter().skip(1).copied().chain([Frame(bytes, self.raw_bytes)]);
         self.frames.first() == Some(&Frame(0, 0))
             && self.frames.iter().zip(ends).all(|(a, b)| {

@@ -4,6 +4,8 @@
 //! its roles and databases, every table with its rows and their hash, whether it is whole, and
 //! whether it would make psql do anything but SQL. Memory does not grow with the data.
 
+use crate::digest;
+
 use super::lex::{End, Lexer};
 use super::statement::{Name, Qualified};
 
@@ -98,6 +100,13 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// A scan that looks at rows in this way.
+    pub fn new(rows: digest::Depth) -> Self {
+        let mut scan = Scan::default();
+        scan.look.rows = rows;
+        scan
+    }
+
     /// Takes the next bytes. `item` is told of each statement and each table's data, in order.
     pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item)) {
         let look = &mut self.look;

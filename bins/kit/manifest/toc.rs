@@ -1,7 +1,7 @@
 //! The table of contents: a line for each table's definition and data, streamed in and out.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek, Write};
+use std::io::{BufReader, BufWriter, Read as _, Seek, Write};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -81,6 +81,20 @@ impl Toc {
         let fail = |e| Error::io("write", "the table of contents", &e);
         self.spool.write_all(separator).map_err(fail)?;
         serde_json::to_writer(&mut self.spool, item).map_err(|e| fail(e.into()))
+    }
+
+    /// Hands each line to `each`, in order; may be done again.
+    pub fn each(&mut self, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        let fail = |e| Error::io("read", "the table of contents", &e);
+        self.spool.flush().map_err(fail)?;
+        let spool = self.spool.get_mut();
+        spool.rewind().map_err(fail)?;
+        let list = std::io::Read::chain(&b"["[..], BufReader::new(spool)).chain(&b"]"[..]);
+        let mut outcome = Ok(());
+        let lines = Lines { each: &mut &mut *each, outcome: &mut outcome };
+        let read = lines.deserialize(&mut serde_json::Deserializer::from_reader(list));
+        outcome?;
+        read.map_err(|e| Error::no(format!("cannot read the table of contents: {e}")))
     }
 
     /// All lines from the first, for the manifest.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::items::Items;
 use super::{Facts, Item, Kind, Section, text_of};
-use crate::digest::Rows;
+use crate::digest::{self, Rows};
 use crate::dump::lex::Event;
 use crate::dump::object::{self, Object};
 use crate::dump::statement::{self, Name, Qualified, Statement};
@@ -89,6 +89,8 @@ const VERBS: [&[u8]; 34] = [
 /// What has been seen so far, and what is being looked at.
 #[derive(Default)]
 pub(super) struct Look {
+    /// How closely the rows of COPY are looked at.
+    pub(super) rows: digest::Depth,
     pub(super) facts: Facts,
     /// The statement that passes by.
     head: Beginning,
@@ -137,7 +139,7 @@ impl Look {
             }
             Event::DataBegin { at } => {
                 let table = self.copy.take().unwrap_or_default();
-                self.data = Some(Data { table, offset: at, rows: Rows::default() });
+                self.data = Some(Data { table, offset: at, rows: Rows::new(self.rows) });
                 self.breaks.push(at);
             }
             Event::DataEnd { at, .. } => self.end_data(at, item),
@@ -158,7 +160,7 @@ impl Look {
             owner: None,
             offset: data.offset,
             bytes: at - data.offset,
-            data: Some((rows, Some(hash))),
+            data: Some((rows, hash)),
         };
         self.items.add(found, item);
     }

@@ -1,0 +1,104 @@
+//! Reading a few stretches of a compressed file: only the pieces that hold them are inflated.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::ordered::{ordered, workers};
+use super::read::{Index, Piece, inflater};
+use super::{Frame, Kind};
+use crate::child::interrupted;
+use crate::exit::{Error, Result};
+
+/// Hands `sink` the raw bytes of each of `ranges`, which must ascend and not overlap, with the
+/// place of the range in the list. Pieces are inflated on all cores, each once.
+///
+/// # Errors
+/// [`crate::exit::Code::No`] when a piece is damaged or a range lies beyond the end; what `sink`
+/// answers; a signal.
+pub fn ranges(
+    file: &File,
+    name: &str,
+    kind: Kind,
+    index: Index<'_>,
+    ranges: &[Range<u64>],
+    mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
+) -> Result<()> {
+    let bytes = file.metadata().map_err(|e| Error::io("read", name, &e))?.len();
+    if let Some(beyond) = ranges.iter().find(|r| r.end > index.raw_bytes) {
+        return Err(Error::no(format!("'{name}' has no bytes {} to {}", beyond.start, beyond.end)));
+    }
+    let needed = needed(index, ranges);
+    let mut next = needed.iter();
+    let take = || {
+        interrupted()?;
+        let Some(begin) = next.next().map(|i| index.frames[*i]) else { return Ok(None) };
+        let end = end_of(index, begin, bytes);
+        let mut packed = vec![0; (end.0 - begin.0) as usize];
+        file.read_exact_at(&mut packed, begin.0).map_err(|e| Error::io("read", name, &e))?;
+        let piece = Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize };
+        Ok(Some((begin.1, piece)))
+    };
+    let worker = || {
+        let mut inflate = inflater(kind, name);
+        move |(at, piece): (u64, Piece)| inflate(piece).map(|raw| (at, raw))
+    };
+    let mut first = 0;
+    let hand_on = |(at, raw): (u64, Vec<u8>)| {
+        let piece = at..at + raw.len() as u64;
+        while ranges.get(first).is_some_and(|r| r.end <= piece.start) {
+            first += 1;
+        }
+        for (i, range) in ranges.iter().enumerate().skip(first) {
+            if range.start >= piece.end {
+                break;
+            }
+            let (start, end) = (range.start.max(piece.start), range.end.min(piece.end));
+            if start < end {
+                sink(i, &raw[(start - at) as usize..(end - at) as usize])?;
+            }
+        }
+        Ok(())
+    };
+    // threads cost more than they bring where there is little to do
+    ordered(if needed.len() > 2 { workers() } else { 1 }, take, worker, hand_on)
+}
+
+/// The places of the pieces that hold anything of `ranges`, ascending.
+fn needed(index: Index<'_>, ranges: &[Range<u64>]) -> Vec<usize> {
+    let mut needed: Vec<usize> = Vec::new();
+    for range in ranges.iter().filter(|r| r.start < r.end) {
+        let first = index.frames.partition_point(|f| f.1 <= range.start).saturating_sub(1);
+        let last = index.frames.partition_point(|f| f.1 < range.end);
+        let first = needed.last().map_or(first, |n| first.max(n + 1));
+        needed.extend(first..last);
+    }
+    needed
+}
+
+fn end_of(index: Index<'_>, begin: Frame, bytes: u64) -> Frame {
+    let next = index.frames.partition_point(|f| f.0 <= begin.0);
+    index.frames.get(next).copied().unwrap_or(Frame(bytes, index.raw_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pieces_that_hold_something_are_read() {
+        let frames = [Frame(0, 0), Frame(10, 100), Frame(20, 200), Frame(30, 300)];
+        let index = Index { frames: &frames, raw_bytes: 400 };
+        let needed = |ranges: &[(u64, u64)]| {
+            let ranges: Vec<Range<u64>> = ranges.iter().map(|(a, b)| *a..*b).collect();
+            super::needed(index, &ranges)
+        };
+        assert_eq!(needed(&[(0, 1)]), [0]);
+        assert_eq!(needed(&[(99, 100)]), [0]);
+        assert_eq!(needed(&[(99, 101), (150, 200)]), [0, 1]);
+        assert_eq!(needed(&[(100, 100), (210, 220), (230, 301)]), [2, 3]);
+        assert_eq!(needed(&[(0, 400)]), [0, 1, 2, 3]);
+        assert_eq!(end_of(index, Frame(10, 100), 40), Frame(20, 200));
+        assert_eq!(end_of(index, Frame(30, 300), 40), Frame(40, 400));
+    }
+}

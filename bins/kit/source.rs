@@ -1,0 +1,193 @@
+//! Any dump as SQL, from a file or standard input: the whole of it, or a few stretches.
+//!
+//! A dump is opened once; whatever name it is given meanwhile, the same bytes are read again. Its
+//! manifest is believed where it tells of a file of this size.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::child::{Source, interrupted};
+use crate::codec::{Kind, read, seek};
+use crate::exit::{Error, Result};
+use crate::manifest::Manifest;
+
+/// How much of a file is read at a time; it stays in the processor's cache.
+const CHUNK: usize = 256 << 10;
+
+/// An open dump.
+pub struct Dump {
+    /// The file, or the copy of what came from standard input.
+    pub file: File,
+    /// For messages.
+    pub name: String,
+    /// Where the file is; `None` for standard input.
+    pub path: Option<PathBuf>,
+    /// What its manifest says, if it has one.
+    pub manifest: Option<Manifest>,
+    /// Why its manifest cannot be read, if it has one that cannot.
+    pub fault: Option<Error>,
+}
+
+impl Dump {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// One that cannot be read, or is no file. A manifest that cannot be read is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        // a pipe by name would have us wait for its writer, deaf to signals
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+        let file = opened.map_err(|e| Error::io("open", &name, &e))?;
+        if !file.metadata().is_ok_and(|m| m.is_file()) {
+            return Err(Error::no(format!("cannot read '{name}': it is no file"))
+                .hint("A dump from a pipe is taken from standard input, as '-'."));
+        }
+        // a link is another name of a backup, whose manifest stands beside the backup
+        let real = path.canonicalize().unwrap_or(path.to_owned());
+        let (manifest, fault) = match Manifest::of(&real) {
+            Ok(manifest) => (manifest, None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(Dump { file, name, path: Some(real), manifest, fault })
+    }
+
+    /// Keeps standard input in an unnamed file, because a dump is read more than once.
+    ///
+    /// # Errors
+    /// When standard input is a terminal, or does not fit; a signal.
+    pub fn stdin() -> Result<Self> {
+        if crate::out::stdin_is_terminal() {
+            return Err(Error::usage("-: standard input is a terminal, not a dump").hint("Try --help."));
+        }
+        let mut file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file", &e))?;
+        let copied = io::copy(&mut Source::stdin()?, &mut file).and_then(|_| file.rewind());
+        copied.map_err(|e| {
+            interrupted().err().unwrap_or_else(|| {
+                Error::io("keep", "standard input", &e).hint("TMPDIR names the directory where it is kept.")
+            })
+        })?;
+        Ok(Dump { file, name: "standard input".into(), path: None, manifest: None, fault: None })
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |m| m.len())
+    }
+
+    /// The manifest, where it tells of a file of this size.
+    pub fn believed(&self) -> Option<&Manifest> {
+        self.manifest.as_ref().filter(|m| m.file.bytes == self.bytes())
+    }
+
+    /// Where its pieces begin, if that is known.
+    pub fn index(&self) -> Option<read::Index<'_>> {
+        self.believed().map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes })
+    }
+
+    /// The first bytes, inflated.
+    pub fn beginning(&self, n: u64) -> Result<Vec<u8>> {
+        read::peek(&self.file, &self.name, n)
+    }
+
+    /// How the file is compressed, by its content.
+    pub fn kind(&self) -> Result<Kind> {
+        let mut first = [0; 4];
+        let fail = |e| Error::io("read", &self.name, &e);
+        let n = self.file.read_at(&mut first, 0).map_err(fail)?;
+        Ok(Kind::detect(&first[..n]))
+    }
+
+    /// Hands the whole dump to `sink`, in order.
+    ///
+    /// # Errors
+    /// When it is damaged; what `sink` answers; a signal.
+    pub fn whole(&self, mut sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        if self.kind()? != Kind::None {
+            return read::read(&self.file, &self.name, self.index(), sink).map(|_| ());
+        }
+        let mut file = &self.file;
+        let fail = |e| Error::io("read", &self.name, &e);
+        file.rewind().map_err(fail)?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            interrupted()?;
+            let n = file.read(&mut buffer).map_err(fail)?;
+            if n == 0 {
+                return Ok(());
+            }
+            sink(&buffer[..n])?;
+        }
+    }
+
+    /// Hands `sink` the raw bytes of each of `ranges`, which must ascend and not overlap, with the
+    /// place of the range in the list. Of a file with an index only what is needed is read.
+    ///
+    /// # Errors
+    /// When it is damaged or a range lies beyond its end; what `sink` answers; a signal.
+    pub fn ranges(
+        &self,
+        ranges: &[Range<u64>],
+        mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
+    ) -> Result<()> {
+        match (self.kind()?, self.index()) {
+            (Kind::None, _) => self.plain(ranges, &mut sink),
+            (kind, Some(index)) if index.fits(self.bytes()) => {
+                seek::ranges(&self.file, &self.name, kind, index, ranges, sink)
+            }
+            _ => self.sliced(ranges, sink),
+        }
+    }
+
+    fn plain(&self, ranges: &[Range<u64>], sink: &mut impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        for (i, range) in ranges.iter().enumerate() {
+            let mut at = range.start;
+            while at < range.end {
+                interrupted()?;
+                let n = (range.end - at).min(CHUNK as u64) as usize;
+                let read = self.file.read_exact_at(&mut buffer[..n], at);
+                read.map_err(|e| Error::io("read", &self.name, &e))?;
+                sink(i, &buffer[..n])?;
+                at += n as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through the dump up to the end of the last range.
+    fn sliced(
+        &self,
+        ranges: &[Range<u64>],
+        mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
+    ) -> Result<()> {
+        let (mut at, mut first) = (0, 0);
+        let mut enough = ranges.is_empty();
+        let outcome = self.whole(|bytes| {
+            let chunk = at..at + bytes.len() as u64;
+            at = chunk.end;
+            while let Some(range) = ranges.get(first) {
+                let (start, end) = (range.start.max(chunk.start), range.end.min(chunk.end));
+                if start < end {
+                    sink(first, &bytes[(start - chunk.start) as usize..(end - chunk.start) as usize])?;
+                }
+                if range.end > chunk.end {
+                    return Ok(());
+                }
+                first += 1;
+            }
+            enough = true;
+            Err(Error::no("no more is needed"))
+        });
+        match ranges.get(first) {
+            _ if enough => Ok(()),
+            Some(range) if outcome.is_ok() => {
+                Err(Error::no(format!("'{}' ends before byte {}", self.name, range.end)))
+            }
+            _ => outcome,
+        }
+    }
+}
