@@ -61,6 +61,11 @@ impl Error {
         Self::new(Code::Temporary, message)
     }
 
+    /// Ends the program quietly with 0: whoever read its output has read enough.
+    pub fn read_enough() -> Self {
+        Self::new(Code::Done, "")
+    }
+
     /// `cannot VERB 'THING': cause`, with the code that the cause deserves: a full disk, quota
     /// or file size limit is worth a retry, the rest is not.
     pub fn io(verb: &str, thing: impl fmt::Display, cause: &io::Error) -> Self {
@@ -136,7 +141,9 @@ pub fn report(tool: &str, error: &Error) {
 /// Runs a program's body and turns its outcome into the exit status.
 pub fn run(tool: &str, body: impl FnOnce() -> Result<Code>) -> ExitCode {
     let code = body().unwrap_or_else(|error| {
-        report(tool, &error);
+        if error.code() != Code::Done {
+            report(tool, &error);
+        }
         error.code()
     });
     ExitCode::from(code as u8)

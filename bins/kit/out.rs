@@ -4,7 +4,7 @@
 //! listing quietly. Names that come from a dump or a file system are made harmless before they
 //! reach a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 pub use crate::exit::plain;
 use crate::exit::{Error, Result};
@@ -16,6 +16,42 @@ pub fn record(line: &str) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(Error::io("write", "standard output", &e)),
+    }
+}
+
+/// Standard output for many records, or for gigabytes of SQL: written in large pieces.
+pub struct Output(BufWriter<io::Stdout>);
+
+impl Output {
+    /// Nothing is written yet.
+    pub fn new() -> Self {
+        Output(BufWriter::with_capacity(256 << 10, io::stdout()))
+    }
+
+    /// Writes `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::read_enough`] when the reader is gone; a disk that is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.write_all(bytes).map_err(|e| Self::failed(&e))
+    }
+
+    /// Ends the output; without it the last of it may be lost.
+    pub fn finish(mut self) -> Result<()> {
+        self.0.flush().map_err(|e| Self::failed(&e))
+    }
+
+    fn failed(e: &io::Error) -> Error {
+        match e.kind() {
+            io::ErrorKind::BrokenPipe => Error::read_enough(),
+            _ => Error::io("write", "standard output", e),
+        }
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output::new()
     }
 }
 

@@ -3,7 +3,9 @@
 //! [`lex`] splits bytes as psql would, [`statement`] tells what a statement is from its beginning,
 //! [`scan`] draws the two together into facts.
 
+pub mod guard;
 pub mod lex;
+pub mod names;
 pub mod object;
 pub mod scan;
 pub mod statement;

@@ -301,8 +301,8 @@ mod tests {
                 "DEFAULT public.id of public.t",
             ),
             (
-                "ALTER TABLE public.t ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (",
-                "IDENTITY public.id of public.t",
+                "ALTER TABLE public.t ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (\n SEQUENCE NAME s.q START",
+                "IDENTITY s.q of public.t",
             ),
             ("ALTER TABLE ONLY public.p ATTACH PARTITION s.c FOR VALUES IN (1);", "TABLE ATTACH s.c of s.c"),
             ("ALTER SEQUENCE public.s OWNED BY public.t.id;", "SEQUENCE OWNED BY public.s of public.t"),

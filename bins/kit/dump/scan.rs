@@ -14,6 +14,8 @@ mod look;
 
 use look::Look;
 
+const NO_FOOTER: &str = "it does not end with pg_dump's completeness footer";
+
 /// What a dump holds, by its own header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -90,6 +92,12 @@ impl Facts {
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_none()
     }
+
+    /// Whether nothing but pg_dump's footer is missing where its header is missing too: SQL that
+    /// somebody wrote by hand, of which nobody can tell whether it is whole.
+    pub fn is_handmade(&self) -> bool {
+        self.kind.is_none() && self.incomplete.as_deref() == Some(NO_FOOTER)
+    }
 }
 
 /// A scan in progress.
@@ -137,7 +145,7 @@ impl Scan {
             (End::InData, _) => Some(format!("it ends within the rows of {}", cut_in.unwrap_or_default())),
             (End::InStatement, _) => Some("it ends within a statement".into()),
             _ if look.preamble => Some("it begins with text that is no SQL".into()),
-            (End::Clean, None) => Some("it does not end with pg_dump's completeness footer".into()),
+            (End::Clean, None) => Some(NO_FOOTER.into()),
             _ if look.joined => Some("a second dump follows the first one".into()),
             (End::Clean, Some(Kind::Database))
                 if facts.kind == Some(Kind::Cluster) && !look.cluster_ended =>

@@ -192,6 +192,15 @@ pub fn connect_target(line: &[u8]) -> Option<Name> {
     (only_a_name && tokens.rest().trim_ascii().is_empty()).then_some(name)
 }
 
+/// Whether a meta-command is one that pg_dump writes and that changes nothing but psql's own state:
+/// `\restrict` and `\unrestrict` with a key, and the `\encoding` that pg_dumpall writes before a
+/// database whose name needs quotes (`appendPsqlMetaConnect` in `string_utils.c`).
+pub fn is_expected(line: &[u8]) -> bool {
+    const COMMANDS: [&[u8]; 3] = [b"\\restrict ", b"\\unrestrict ", b"\\encoding "];
+    let word = COMMANDS.iter().find_map(|command| line.strip_prefix(*command));
+    word.is_some_and(|w| !w.is_empty() && w.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
+}
+
 /// The database of `dbname='it\'s'`; anything else in the string is refused with `None`.
 fn conninfo_dbname(text: &[u8]) -> Option<Name> {
     let value = text.strip_prefix(b"dbname=")?;

@@ -57,6 +57,22 @@ impl Tokens<'_> {
         text
     }
 
+    /// The `$tag$` that begins here.
+    fn tag(&self) -> Option<&[u8]> {
+        let inner = self.0.strip_prefix(b"$")?;
+        let end = inner.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80))?;
+        let is_tag = inner[end] == b'$' && !inner[0].is_ascii_digit();
+        is_tag.then(|| &self.0[..end + 2])
+    }
+
+    /// What stands between two of `tag`; up to the end where the second is missing.
+    fn body(&mut self, tag: &[u8]) -> Name {
+        let rest = &self.0[tag.len()..];
+        let end = memchr::memmem::find(rest, tag).unwrap_or(rest.len());
+        self.0 = &rest[(end + tag.len()).min(rest.len())..];
+        rest[..end].to_vec()
+    }
+
     fn skip_to(&mut self, end: &[u8]) {
         self.0 = memchr::memmem::find(self.0, end).map_or(&[], |i| &self.0[i + end.len()..]);
     }
@@ -73,6 +89,10 @@ impl Iterator for Tokens<'_> {
                 [b'/', b'*', ..] => self.skip_to(b"*/"),
                 [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"'))),
                 [b'\'', ..] => return Some(Token::String(self.quoted(b'\''))),
+                [b'$', ..] if self.tag().is_some() => {
+                    let tag = self.tag().unwrap_or_default().to_vec();
+                    return Some(Token::String(self.body(&tag)));
+                }
                 [b, ..] if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 => {
                     let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;
                     let end = self.0.iter().position(|b| !word(b)).unwrap_or(self.0.len());

@@ -74,7 +74,12 @@ pub(super) fn alter(p: &mut Parser<'_>) -> Option<Object> {
                 return part("DEFAULT", column);
             }
             if p.take("add") && p.take("generated") {
-                return part("IDENTITY", column);
+                // SEQUENCE NAME, which pg_dump always gives
+                let sequence = p.0.find_map(|t| (t == Token::Word(b"name".to_vec())).then_some(()));
+                return match sequence.and_then(|()| p.qualified()) {
+                    Some(name) => Some(table_part("IDENTITY", name, table)),
+                    None => part("IDENTITY", column),
+                };
             }
             part("TABLE ALTER", column)
         }

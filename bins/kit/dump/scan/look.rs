@@ -314,7 +314,7 @@ impl Look {
 
     fn meta(&mut self, beginning: &Beginning, item: &mut dyn FnMut(Item)) {
         let line = beginning.bytes.trim_ascii_end();
-        if is_harmless(line) {
+        if statement::is_expected(line) {
             return;
         }
         let Some(name) = statement::connect_target(line) else {
@@ -333,13 +333,4 @@ impl Look {
         let found = self.item(object, beginning.at, beginning.length);
         self.items.add(found, item);
     }
-}
-
-/// Whether a meta-command is one that pg_dump writes and that changes nothing but psql's own state:
-/// `\restrict` and `\unrestrict` with a key, and the `\encoding` that pg_dumpall writes before a
-/// database whose name needs quotes (`appendPsqlMetaConnect` in `string_utils.c`).
-fn is_harmless(line: &[u8]) -> bool {
-    const COMMANDS: [&[u8]; 3] = [b"\\restrict ", b"\\unrestrict ", b"\\encoding "];
-    let word = COMMANDS.iter().find_map(|command| line.strip_prefix(*command));
-    word.is_some_and(|w| !w.is_empty() && w.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
 }

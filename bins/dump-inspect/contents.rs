@@ -1,0 +1,120 @@
+//! What is in a dump: from its manifest where it has one, else from one pass over it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use kit::digest::Depth;
+use kit::dump::scan::{Facts, Kind, Scan, text_of};
+use kit::exit::{Error, Result};
+use kit::manifest::{self, Item, Toc, each_item};
+use kit::progress::Progress;
+use kit::source::Dump;
+
+/// The facts of a dump, and its table of contents.
+pub(crate) struct Contents {
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) server_version: Option<String>,
+    pub(crate) dump_version: Option<String>,
+    pub(crate) databases: Vec<String>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) tables: u64,
+    pub(crate) rows: Option<u64>,
+    pub(crate) large_objects: u64,
+    pub(crate) raw_bytes: u64,
+    /// Why it is not whole.
+    pub(crate) incomplete: Option<String>,
+    items: Items,
+}
+
+enum Items {
+    Manifest(PathBuf),
+    Scanned(RefCell<Toc>),
+}
+
+/// The facts that were found, and the items for a manifest.
+pub(crate) struct Scanned {
+    pub(crate) facts: Facts,
+    pub(crate) toc: Toc,
+}
+
+/// Goes through the dump once. `depth`: how closely to look at rows.
+pub(crate) fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<Scanned> {
+    let mut scan = Scan::new(depth);
+    let mut toc = Toc::new(&std::env::temp_dir());
+    let mut failed = None;
+    let progress = Progress::start("reading", dump.index().map(|i| i.raw_bytes), quiet);
+    dump.whole(|bytes| {
+        progress.advance(bytes.len() as u64);
+        scan.feed(bytes, &mut |item| keep(&mut toc, &item, &mut failed));
+        failed.take().map_or(Ok(()), Err)
+    })?;
+    let facts = scan.finish(&mut |item| keep(&mut toc, &item, &mut failed));
+    failed.map_or(Ok(Scanned { facts, toc }), Err)
+}
+
+fn keep(toc: &mut Toc, item: &kit::dump::scan::Item, failed: &mut Option<Error>) {
+    let database = (!item.database.is_empty()).then(|| text_of(&item.database));
+    if let Err(error) = toc.add(&Item::new(item, database)) {
+        failed.get_or_insert(error);
+    }
+}
+
+impl Contents {
+    /// Of a dump; `depth` says what must be known of its rows, unless its manifest knows.
+    pub(crate) fn of(dump: &Dump, depth: Depth, quiet: bool) -> Result<Self> {
+        if let (Some(m), Some(path)) = (dump.believed(), &dump.path) {
+            return Ok(Contents {
+                kind: Some(match m.kind {
+                    manifest::Kind::Cluster => "cluster",
+                    manifest::Kind::Database => "database",
+                }),
+                server_version: m.source.server_version.clone(),
+                dump_version: m.source.dump_version.clone(),
+                databases: m.source.databases.clone(),
+                roles: m.source.roles.clone(),
+                tables: m.tables,
+                rows: Some(m.rows),
+                large_objects: m.large_objects,
+                raw_bytes: m.raw_bytes,
+                incomplete: None,
+                items: Items::Manifest(path.clone()),
+            });
+        }
+        let Scanned { facts, toc } = scan(dump, depth, quiet)?;
+        let named = facts.databases.iter().filter(|d| !d.name.is_empty()).map(|d| text_of(&d.name));
+        Ok(Contents {
+            kind: facts.kind.map(|kind| match kind {
+                Kind::Cluster => "cluster",
+                Kind::Database => "database",
+            }),
+            databases: named.collect(),
+            roles: facts.roles.iter().map(|r| text_of(r)).collect(),
+            tables: facts.tables,
+            rows: (depth != Depth::Skip).then_some(facts.rows),
+            large_objects: facts.large_objects,
+            raw_bytes: facts.bytes,
+            incomplete: facts.incomplete.clone().filter(|_| !facts.is_handmade()),
+            server_version: facts.server_version,
+            dump_version: facts.dump_version,
+            items: Items::Scanned(RefCell::new(toc)),
+        })
+    }
+
+    /// Hands each item of the table of contents to `each`, in the order of the dump; may be done
+    /// again, but not from within.
+    pub(crate) fn each(&self, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        match &self.items {
+            Items::Manifest(path) => each_item(path, each),
+            Items::Scanned(toc) => toc.borrow_mut().each(each),
+        }
+    }
+
+    /// The error of a dump that is not whole, after what was found of it has been told.
+    pub(crate) fn is_whole(&self, dump: &Dump) -> Result<()> {
+        match &self.incomplete {
+            None => Ok(()),
+            Some(why) => Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
+                .hint("What was told is what there is of it.")),
+        }
+    }
+}

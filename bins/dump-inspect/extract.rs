@@ -1,0 +1,406 @@
+//! `extract`: a part of a dump as SQL that loads by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use kit::digest::{Depth, Rows};
+use kit::exit::{Code, Error, Result};
+use kit::manifest::Item;
+use kit::out::{Output, Speech};
+use kit::pg::identifier;
+use kit::source::Dump;
+
+use crate::cli::Args;
+use crate::contents::Contents;
+use crate::dependencies::{self, mentioned};
+
+/// A relation, by database, schema and name.
+pub(crate) type Key = (Option<String>, Option<String>, String);
+
+/// Kinds of relations, by their CREATE.
+const RELATIONS: [&str; 5] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"];
+/// What carries rows.
+const DATA: [&str; 4] = ["COPY", "TABLE DATA", "SEQUENCE SET", "MATERIALIZED VIEW DATA"];
+
+/// The relation that an item belongs to, or is.
+pub(crate) fn relation(item: &Item) -> Key {
+    let (schema, name) = item.of.clone().unwrap_or_else(|| (item.schema.clone(), item.name.clone()));
+    (item.database.clone(), schema, name)
+}
+
+/// A statement whose text is at hand, or rows that are not.
+pub(crate) struct Part {
+    pub(crate) item: Item,
+    /// Empty for rows.
+    pub(crate) text: Vec<u8>,
+}
+
+/// Writes the part of the dump that is asked for.
+pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
+    let contents = Contents::of(dump, Depth::Skip, args.quiet)?;
+    if args.globals && contents.kind != Some("cluster") {
+        return Err(Error::no(format!("'{}' is of one database: it holds no roles", dump.name)));
+    }
+    let whole = args.tables.is_empty() && args.schemas.is_empty();
+    let parts =
+        if whole { sections(dump, &contents, args)? } else { relations(dump, &contents, args, speech)? };
+    write(dump, &parts)?;
+    contents.is_whole(dump)?;
+    Ok(Code::Done)
+}
+
+/// All of a database, or what is in none.
+fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<Vec<Part>> {
+    if let [_, second, ..] = args.databases.as_slice() {
+        return Err(
+            Error::usage(format!("one database at a time: '{second}' is another")).hint("Try --help.")
+        );
+    }
+    let mut parts = Vec::new();
+    let mut any = false;
+    contents.each(&mut |item| {
+        let globals = item.database.is_none()
+            && ["ROLE", "TABLESPACE", "ACL", "COMMENT", "SECURITY LABEL", "SET"]
+                .contains(&item.kind.as_str())
+            && !item.name.starts_with("DATABASE ");
+        let inside = args.databases.first() == item.database.as_ref() && item.kind != "CONNECT";
+        // the next database's beginning stands behind this one's end
+        let of_database = item.kind.starts_with("DATABASE") || item.name.starts_with("DATABASE ");
+        if if args.globals { globals } else { inside && !of_database } {
+            parts.push(Part { item, text: Vec::new() });
+        } else {
+            any |= args.databases.first() == item.database.as_ref();
+        }
+        Ok(())
+    })?;
+    if parts.is_empty() && !args.globals && !any {
+        let name = args.databases.first().map_or("", String::as_str);
+        return Err(Error::no(format!("'{}' holds no database '{name}'", dump.name))
+            .hint(nearest(name, &contents.databases)));
+    }
+    Ok(parts)
+}
+
+/// Relations that fit the patterns, and all that belongs to them.
+fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> Result<Vec<Part>> {
+    let chosen = choose(dump, contents, args)?;
+    let owned = owned(contents, &chosen)?;
+    let mut parts = collect(contents, args, &chosen, &owned)?;
+    read(dump, &mut parts)?;
+    parts.retain(|part| stays(part, &chosen, speech));
+    dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
+    if !args.data_only {
+        for part in &mut parts {
+            tolerate(part);
+        }
+        prepend(args, &chosen, &mut parts);
+    }
+    Ok(parts)
+}
+
+/// The relations that the patterns mean, each pattern at least one.
+fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key, String>> {
+    let mut chosen = BTreeMap::new();
+    let mut used = vec![false; args.tables.len() + args.schemas.len()];
+    let mut names = BTreeSet::new();
+    contents.each(&mut |item| {
+        let in_database =
+            args.databases.is_empty() || item.database.as_ref().is_some_and(|d| args.databases.contains(d));
+        let kind = item.kind.as_str();
+        // a dump of rows alone creates nothing
+        let relation_here = RELATIONS.contains(&kind) || kind == "TABLE DATA" || kind == "SEQUENCE SET";
+        if !in_database || !relation_here {
+            return Ok(());
+        }
+        let (database, schema) = (item.database.as_deref(), item.schema.as_deref());
+        let tables =
+            args.tables.iter().map(|p| kind != "SEQUENCE SET" && p.is_table(database, schema, &item.name));
+        let schemas = args.schemas.iter().map(|p| p.is_schema(schema.unwrap_or("public")));
+        let fits: Vec<bool> = tables.chain(schemas).collect();
+        for (used, fits) in used.iter_mut().zip(&fits) {
+            *used |= fits;
+        }
+        if fits.contains(&true) {
+            chosen.entry(relation(&item)).or_insert(item.kind.clone());
+        }
+        if names.len() < 10_000 {
+            names.insert(item.name);
+        }
+        Ok(())
+    })?;
+    if let Some(unused) = used.iter().position(|u| !u) {
+        let pattern = args.tables.iter().chain(&args.schemas).nth(unused);
+        let (text, letters) = pattern.map_or(("", String::new()), |p| (p.text(), p.letters()));
+        let names: Vec<String> = names.into_iter().collect();
+        return Err(Error::no(format!("'{}' holds nothing that '{text}' means", dump.name))
+            .hint(nearest(&letters, &names)));
+    }
+    let databases: BTreeSet<&Option<String>> = chosen.keys().map(|(database, ..)| database).collect();
+    if databases.len() > 1 {
+        let names: Vec<&str> = databases.into_iter().flatten().map(String::as_str).collect();
+        return Err(Error::refused(format!("what is meant is in several databases: {}", names.join(", ")))
+            .hint("Name one with --database."));
+    }
+    Ok(chosen)
+}
+
+/// Sequences that belong to columns of the chosen tables.
+fn owned(contents: &Contents, chosen: &BTreeMap<Key, String>) -> Result<BTreeSet<Key>> {
+    let mut owned = BTreeSet::new();
+    contents.each(&mut |item| {
+        let sequence = item.kind == "SEQUENCE OWNED BY" || item.kind == "IDENTITY";
+        if sequence && chosen.contains_key(&relation(&item)) {
+            owned.insert((item.database, item.schema, item.name));
+        }
+        Ok(())
+    })?;
+    Ok(owned)
+}
+
+/// The items of the chosen, with the settings they stand under.
+fn collect(
+    contents: &Contents,
+    args: &Args,
+    chosen: &BTreeMap<Key, String>,
+    owned: &BTreeSet<Key>,
+) -> Result<Vec<Part>> {
+    let database = chosen.keys().next().and_then(|k| k.0.clone());
+    let (mut parts, mut settings) = (Vec::new(), BTreeMap::<String, Item>::new());
+    contents.each(&mut |item| {
+        if item.kind == "CONNECT" {
+            settings.clear();
+        }
+        if item.kind == "SET" {
+            settings.insert(item.name.clone(), item);
+            return Ok(());
+        }
+        let key = relation(&item);
+        let in_schema = item.database == database && in_schemas(args, &item);
+        let data = DATA.contains(&item.kind.as_str());
+        let asked = if data { !args.schema_only } else { !args.data_only };
+        if (chosen.contains_key(&key) || owned.contains(&key) || in_schema) && item.kind != "DROP" && asked {
+            let mut before: Vec<Item> = std::mem::take(&mut settings).into_values().collect();
+            before.sort_by_key(|i| i.offset);
+            parts.extend(before.into_iter().chain([item]).map(|item| Part { item, text: Vec::new() }));
+        }
+        Ok(())
+    })?;
+    Ok(parts)
+}
+
+/// Objects other than relations that live in a schema that is asked for, and the schema itself.
+fn in_schemas(args: &Args, item: &Item) -> bool {
+    let schema = match item.kind.as_str() {
+        "SCHEMA" => Some(item.name.as_str()),
+        "ACL" | "COMMENT" | "OWNER" if item.schema.is_none() => {
+            Some(item.name.strip_prefix("SCHEMA ").unwrap_or(&item.name))
+        }
+        _ => item.schema.as_deref(),
+    };
+    schema.is_some_and(|s| args.schemas.iter().any(|p| p.is_schema(s)))
+}
+
+/// Reads the statements' texts.
+pub(crate) fn read(dump: &Dump, parts: &mut [Part]) -> Result<()> {
+    let wanted: Vec<usize> =
+        (0..parts.len()).filter(|i| !is_rows(&parts[*i].item) && parts[*i].text.is_empty()).collect();
+    let ranges: Vec<Range<u64>> = wanted.iter().map(|i| range(&parts[*i].item)).collect();
+    dump.ranges(&ranges, |i, bytes| {
+        parts[wanted[i]].text.extend_from_slice(bytes);
+        Ok(())
+    })
+}
+
+fn is_rows(item: &Item) -> bool {
+    item.kind == "TABLE DATA"
+}
+
+fn range(item: &Item) -> Range<u64> {
+    item.offset..item.offset + item.bytes
+}
+
+/// Whether a statement can be loaded without what was not chosen.
+fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
+    let item = &part.item;
+    let other = match item.kind.as_str() {
+        "FK CONSTRAINT" => mentioned(&part.text).into_iter().find(|(schema, name)| {
+            let key = (item.database.clone(), schema.clone(), name.clone());
+            !chosen.contains_key(&key) && *name != item.name
+        }),
+        "TABLE ATTACH" => mentioned(&part.text).into_iter().find(|(schema, name)| {
+            !chosen.contains_key(&(item.database.clone(), schema.clone(), name.clone()))
+        }),
+        // an index of a partition is attached to that of its parent by itself
+        "INDEX ATTACH" => return false,
+        "SET" if item.name == "default_tablespace" => {
+            let empty = part.text.windows(2).any(|w| w == b"''");
+            if !empty {
+                speech.say("left out: the tablespace");
+            }
+            return empty;
+        }
+        _ => None,
+    };
+    match other {
+        Some((schema, name)) => {
+            let schema = schema.unwrap_or("public".into());
+            let (kind, own) = (item.kind.to_lowercase(), &item.name);
+            speech.say(&format!("left out: {kind} {own}, which refers to {schema}.{name}"));
+            false
+        }
+        None => true,
+    }
+}
+
+/// Owners and grants name roles that may be missing where the part is loaded: that is told there,
+/// and stops nothing.
+fn tolerate(part: &mut Part) {
+    if !["OWNER", "ACL"].contains(&part.item.kind.as_str()) {
+        return;
+    }
+    let mut tag = b"$pgkeep$".to_vec();
+    while memchr::memmem::find(&part.text, &tag).is_some() {
+        tag.insert(1, b'x');
+    }
+    let handler: &[u8] = b"\nEXCEPTION WHEN undefined_object THEN RAISE WARNING '%', SQLERRM;\nEND ";
+    part.text = [b"DO ", tag.as_slice(), b" BEGIN\n", &part.text, handler, &tag, b";"].concat();
+}
+
+/// Schemas that may be missing, and with `--clean` what is in the way.
+fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
+    let mut text = String::new();
+    if args.clean {
+        for ((_, schema, name), kind) in chosen.iter().rev() {
+            let kind = if kind == "TABLE DATA" { "TABLE" } else { kind };
+            let schema = identifier(schema.as_deref().unwrap_or("public"));
+            text.push_str(&format!("DROP {kind} IF EXISTS {schema}.{};\n", identifier(name)));
+        }
+    }
+    let made: BTreeSet<String> =
+        parts.iter().filter(|p| p.item.kind == "SCHEMA").map(|p| p.item.name.clone()).collect();
+    let schemas: BTreeSet<&str> = chosen.keys().filter_map(|(_, schema, _)| schema.as_deref()).collect();
+    for schema in schemas.into_iter().filter(|s| *s != "public" && !made.contains(*s)) {
+        text.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {};\n", identifier(schema)));
+    }
+    // behind the settings: names may need the encoding
+    let place = parts.iter().position(|p| p.item.kind != "SET").unwrap_or(parts.len());
+    if !text.is_empty() {
+        let item = Item { kind: "SCHEMA".into(), ..Item::default() };
+        parts.insert(place, Part { item, text: text.into_bytes() });
+    }
+}
+
+/// Writes the parts in the order of the dump, rows with them.
+fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
+    let mut out = Output::new();
+    let streamed: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].text.is_empty()).collect();
+    let ranges: Vec<Range<u64>> = streamed.iter().map(|i| range(&parts[*i].item)).collect();
+    let mut writer = Writer { out: &mut out, parts, next: 0, open: None };
+    dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes))?;
+    writer.up_to(parts.len())?;
+    out.finish()?;
+    Ok(())
+}
+
+struct Writer<'a> {
+    out: &'a mut Output,
+    parts: &'a [Part],
+    /// The next part that has not been begun.
+    next: usize,
+    /// The part whose bytes are being written, and its rows.
+    open: Option<(usize, Rows)>,
+}
+
+impl Writer<'_> {
+    /// Takes bytes of a part that is not at hand.
+    fn rows(&mut self, i: usize, bytes: &[u8]) -> Result<()> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != i) {
+            self.up_to(i)?;
+            self.next = i + 1;
+            self.open = Some((i, Rows::default()));
+        }
+        if let Some((_, rows)) = &mut self.open
+            && self.parts[i].item.row_hash.is_some()
+        {
+            rows.update(bytes);
+        }
+        self.out.write(bytes)
+    }
+
+    /// Writes what stands before part `end`.
+    fn up_to(&mut self, end: usize) -> Result<()> {
+        if let Some((i, rows)) = self.open.take() {
+            self.close(i, rows)?;
+        }
+        while self.next < end {
+            let part = &self.parts[self.next];
+            if part.text.is_empty() {
+                // rows of an empty table, of which no byte came
+                self.close(self.next, Rows::default())?;
+            } else {
+                self.out.write(&part.text)?;
+                self.out.write(b"\n")?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends a part whose bytes have been written, and holds its rows against its manifest.
+    fn close(&mut self, i: usize, rows: Rows) -> Result<()> {
+        let item = &self.parts[i].item;
+        let copied = i.checked_sub(1).is_some_and(|before| self.parts[before].item.kind == "COPY");
+        if item.kind != "TABLE DATA" {
+            return self.out.write(b"\n");
+        }
+        if !copied {
+            return self.out.write(b"\n");
+        }
+        self.out.write(b"\\.\n")?;
+        let (count, hash) = rows.finish();
+        let hash = hash.map(|h| format!("{h:032x}"));
+        if item.row_hash.is_some() && (Some(count), &hash) != (item.rows, &item.row_hash) {
+            return Err(Error::no(format!("the rows of {} are not those of the manifest", item.name))
+                .hint("The dump was changed after its manifest had been written."));
+        }
+        Ok(())
+    }
+}
+
+/// Names like the one that was not found, as a hint.
+fn nearest(name: &str, names: &[String]) -> String {
+    let mut near: Vec<(usize, &String)> = names.iter().map(|n| (distance(name, n), n)).collect();
+    near.sort();
+    let near: Vec<&str> = near.iter().take(3).map(|(_, n)| n.as_str()).collect();
+    if near.is_empty() {
+        return "It holds none at all.".into();
+    }
+    format!("Nearest: {}. 'tables' and 'toc' list them all.", near.join(", "))
+}
+
+/// Levenshtein's distance, of names cut to 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (row[j] + 1).min(row[j + 1] + 1).min(corner + usize::from(x != *y));
+            corner = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_names_come_first() {
+        let names: Vec<String> = ["grades", "people", "person"].map(String::from).into();
+        assert!(nearest("peopel", &names).starts_with("Nearest: people, "));
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
+    }
+}

@@ -1,0 +1,23 @@
+//! `dump-inspect`: look into a dump, and take a part out of it.
+//!
+//! It reads what pg_dump wrote and asks no server. What it prints of a dump with a manifest comes
+//! from the manifest, and of any other from one pass over it. It believes the SQL, not pg_dump's
+//! comments, and never calls a dump that is cut short complete.
+
+use std::process::ExitCode;
+
+mod cli;
+mod contents;
+mod dependencies;
+mod extract;
+mod guard;
+mod index;
+mod list;
+mod pattern;
+mod records;
+mod run;
+mod settings;
+
+fn main() -> ExitCode {
+    kit::exit::run(cli::TOOL, run::run)
+}

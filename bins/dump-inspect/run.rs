@@ -1,0 +1,89 @@
+//! What a run does: open the dump, see what it is, and let the verb tell of it.
+
+use std::path::Path;
+
+use kit::child::catch_signals;
+use kit::codec::Kind;
+use kit::digest::Depth;
+use kit::exit::{Code, Error, Result};
+use kit::out::{self, Output, Speech};
+use kit::source::Dump;
+
+use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
+use crate::contents::Contents;
+use crate::{extract, guard, index, list, settings};
+
+/// The whole program.
+pub(crate) fn run() -> Result<Code> {
+    let args = match cli::parse(std::env::args_os().skip(1))? {
+        Action::Help => return out::record(HELP.trim_end()).map(|_| Code::Done),
+        Action::Version => {
+            return out::record(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))).map(|_| Code::Done);
+        }
+        Action::Look(args) => args,
+    };
+    catch_signals()?;
+    let speech = Speech::new(TOOL, args.quiet);
+    let dump = open(&args, &speech)?;
+    match args.verb {
+        Verb::Cat => cat(&dump),
+        Verb::Guard => guard::guard(&dump, &args),
+        Verb::Index => index::index(&dump, &speech),
+        Verb::Extract => extract::extract(&dump, &args, &speech),
+        Verb::Settings => settings::settings(&dump, &args),
+        _ => list::list(&dump, &args),
+    }
+}
+
+fn open(args: &Args, speech: &Speech) -> Result<Dump> {
+    let dump = if args.file == "-" { Dump::stdin()? } else { Dump::open(Path::new(&args.file))? };
+    if let Some(fault) = &dump.fault {
+        speech.warn(&format!("warning: {fault}; it is read without its manifest"));
+    }
+    let differs = dump.manifest.is_some() && dump.believed().is_none();
+    if differs {
+        speech.warn(&format!("warning: '{}' has another size than its manifest says", dump.name));
+    }
+    readable(&dump.beginning(262)?, &dump.name)?;
+    Ok(dump)
+}
+
+/// Refuses what is no dump that this program reads, by its first bytes.
+fn readable(head: &[u8], name: &str) -> Result<()> {
+    let refused = |what: &str, how: &str| {
+        Err(Error::refused(format!("'{name}' is {what}")).hint(format!("Turn it into SQL on the way: {how}")))
+    };
+    if head.starts_with(b"PGDMP") || head.get(257..262) == Some(b"ustar") {
+        return refused("an archive of pg_dump", "pg_restore -f - FILE | dump-inspect VERB -");
+    }
+    if let Some(program) = Kind::foreign(head) {
+        let how = format!("{program} -dc FILE | dump-inspect VERB -");
+        return refused(&format!("compressed by {program}"), &how);
+    }
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return refused("UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | dump-inspect VERB -");
+    }
+    Ok(())
+}
+
+/// All of the dump, inflated; damage is noticed, and what came before it has been written.
+fn cat(dump: &Dump) -> Result<Code> {
+    let mut out = Output::new();
+    dump.whole(|bytes| out.write(bytes))?;
+    out.finish()?;
+    Ok(Code::Done)
+}
+
+/// How closely a verb looks at rows.
+pub(crate) fn depth(args: &Args) -> Depth {
+    match args.verb {
+        Verb::Tables if !args.no_hash => Depth::Hash,
+        Verb::Tables | Verb::Summary | Verb::Databases => Depth::Count,
+        _ => Depth::Skip,
+    }
+}
+
+/// The contents as the verb needs them.
+pub(crate) fn contents(dump: &Dump, args: &Args) -> Result<Contents> {
+    Contents::of(dump, depth(args), args.quiet)
+}
