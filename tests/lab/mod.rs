@@ -330,6 +330,7 @@ pub fn tool(name: &str, dir: &Path) -> Command {
     let path = match name {
         "pgdump-rotate" => env!("CARGO_BIN_EXE_pgdump-rotate"),
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
+        "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)

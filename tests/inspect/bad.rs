@@ -1,0 +1,100 @@
+//! Bad input: a clear message, the right status, never a panic, never a silently short answer.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use crate::lab::{Server, run, tool};
+use crate::stage::{dump, inspect, sh};
+
+#[test]
+fn what_is_cut_short_is_told_as_far_as_it_goes() {
+    let server = Server::start();
+    server.make("shop");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let whole = fs::read(home.join("shop.sql")).unwrap();
+    let text = String::from_utf8_lossy(&whole).into_owned();
+    let rows = text.find("COPY public.grades").unwrap() + 100;
+    fs::write(home.join("cut.sql"), &whole[..rows]).unwrap();
+    for verb in ["summary", "tables", "toc", "settings", "schemas"] {
+        let ran = inspect(&home, &[verb, "cut.sql"])
+            .exits(1)
+            .says("not whole: it ends within the rows of public.grades");
+        assert!(!ran.out.is_empty(), "{verb}");
+    }
+    inspect(&home, &["extract", "-t", "grades", "cut.sql"]).exits(1).says("not whole");
+    for step in (0..whole.len()).step_by(97) {
+        fs::write(home.join("cut.sql"), &whole[..step]).unwrap();
+        let ran = inspect(&home, &["tables", "cut.sql"]);
+        assert!(ran.code == 1 || (ran.code == 0 && step < 10), "{step}: {} {}", ran.code, ran.err);
+    }
+    sh(&home, "gzip -k shop.sql").exits(0);
+    let packed = fs::read(home.join("shop.sql.gz")).unwrap();
+    for left in [packed.len() - 1, packed.len() / 2, 12] {
+        fs::write(home.join("cut.gz"), &packed[..left]).unwrap();
+        inspect(&home, &["tables", "cut.gz"]).exits(1).says("cut");
+        inspect(&home, &["cat", "cut.gz"]).exits(1).says("cut");
+    }
+}
+
+#[test]
+fn what_is_no_dump() {
+    let dir = tempfile::tempdir().unwrap();
+    for (bytes, code, words) in [
+        (&b""[..], 1, "it is empty"),
+        (b"hello, world\n", 1, "not whole"),
+        (b"PGDMP\x01\x0e\x00", 4, "pg_restore"),
+        (b"\xfd7zXZ\0x", 4, "xz"),
+        (b"\xff\xfea\0b\0", 4, "iconv"),
+        (b"\x1f\x8b\x08\x00\x00", 1, "cut"),
+    ] {
+        fs::write(dir.path().join("x"), bytes).unwrap();
+        inspect(dir.path(), &["x"]).exits(code).says(words);
+    }
+    inspect(dir.path(), &["gone"]).exits(1).says("cannot open 'gone'");
+    inspect(dir.path(), &["."]).exits(1).says("no file");
+    // SQL by hand has neither header nor footer, and is what it is
+    fs::write(dir.path().join("x"), "CREATE TABLE t (a int);\nINSERT INTO t VALUES (1), (2);\n").unwrap();
+    let ran = inspect(dir.path(), &["tables", "x"]).exits(0);
+    assert!(ran.out.starts_with("-\t-\tt\t2\t"), "{}", ran.out);
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    let program = tool("dump-inspect", &home).get_program().to_owned();
+    for verb in ["cat", "toc", "tables", "extract -t '*'"] {
+        let script = format!("set -o pipefail; '{}' {verb} u.sql | head -c 1 >/dev/null", program.display());
+        run(std::process::Command::new("bash").args(["-c", &script]).current_dir(&home)).exits(0);
+    }
+    // a full disk is one
+    let script = format!("'{}' cat u.sql >/dev/full", program.display());
+    sh(&home, &script).exits(5).says("standard output");
+}
+
+#[test]
+fn lines_without_end_and_tables_without_number_fit_into_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wide.sql");
+    let script = "{ echo '-- PostgreSQL database dump'; echo 'COPY public.t (a) FROM stdin;'; \
+        head -c 300000000 /dev/zero | tr '\\0' x; printf '\\n\\\\.\\n'; \
+        echo '-- PostgreSQL database dump complete'; } >wide.sql";
+    sh(dir.path(), script).exits(0);
+    assert!(path.metadata().unwrap().len() > 300_000_000);
+    let limited = |verb: &str, file: &str| {
+        let program = tool("dump-inspect", dir.path()).get_program().to_owned();
+        // data and stack; the program and its libraries are not counted
+        let script = format!("ulimit -d 65536; '{}' {verb} {file}", program.display());
+        sh(dir.path(), &script)
+    };
+    assert!(limited("tables", "wide.sql").exits(0).out.contains("\tt\t1\t300000001\t"));
+    let script = "{ echo '-- PostgreSQL database dump'; \
+        seq 200000 | sed 's/.*/CREATE TABLE public.t& (a int);\\nCOPY public.t& (a) FROM stdin;\\n&\\n\\\\./'; \
+        echo '-- PostgreSQL database dump complete'; } >many.sql";
+    sh(dir.path(), script).exits(0);
+    assert_eq!(limited("tables", "many.sql").exits(0).lines().len(), 200_000);
+    assert!(limited("summary", "many.sql").exits(0).out.contains("rows\t200000\n"));
+}

@@ -1,0 +1,200 @@
+//! What is taken out of a dump loads by itself and is the same as in the database it came from.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use crate::lab::{Server, feed, run};
+use crate::stage::{corpus, dump, inspect, sh, tables};
+
+/// Loads what was taken out into a fresh database.
+#[track_caller]
+fn load(server: &Server, sql: &str, database: &str) {
+    server.sql("postgres", &format!("DROP DATABASE IF EXISTS {database}"));
+    server.sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'"));
+    let mut psql = server.client("psql");
+    feed(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", database]), sql).exits(0);
+}
+
+/// The definition of one table by pg_dump, without what refers to other tables.
+fn definition(server: &Server, database: &str, table: &str) -> String {
+    let text = run(server.client("pg_dump").args(["-ws", "-d", database, "-t", table])).exits(0).out;
+    let keeps = |s: &&str| {
+        let refers = s.contains("FOREIGN KEY") || s.contains("ATTACH PARTITION");
+        !refers && !s.trim().is_empty() && !s.starts_with("\\")
+    };
+    let statements =
+        text.split(";\n").map(|s| s.lines().filter(|l| !l.starts_with("--")).collect::<Vec<_>>().join("\n"));
+    let statements: Vec<String> = statements.map(|s| s.trim().to_owned()).collect();
+    statements.iter().map(String::as_str).filter(keeps).collect::<Vec<_>>().join("\n")
+}
+
+/// Takes every table out of a dump, loads it, and compares rows and definition with `original`.
+fn each_table(server: &Server, original: &str, file: &Path) -> usize {
+    let home = server.home();
+    let file = file.to_str().unwrap();
+    let all = tables(&home, &[file]);
+    for (table, rows) in &all {
+        let (schema, name) = table.split_once('.').unwrap();
+        let quoted = format!("\"{schema}\".\"{}\"", name.replace('"', "\"\""));
+        let ran = inspect(&home, &["extract", "--with-dependencies", "-t", &quoted, file]).exits(0);
+        load(server, &ran.out, "taken");
+        dump(server, "pg_dump", &["-d", "taken"], "taken.sql");
+        let taken = tables(&home, &["taken.sql"]);
+        assert_eq!(taken.get(table), Some(rows), "{quoted} of {file}");
+        assert_eq!(
+            definition(server, "taken", &quoted),
+            definition(server, original, &quoted),
+            "{quoted} of {file}"
+        );
+    }
+    all.len()
+}
+
+#[test]
+fn every_table_of_the_university() {
+    let server = Server::start();
+    server.seed("university");
+    let path = dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    assert!(each_table(&server, "university", &path) > 5);
+}
+
+#[test]
+fn every_table_of_real_dumps() {
+    let server = Server::start();
+    let home = server.home();
+    let mut dumps = 0;
+    for known in corpus() {
+        let name = known.says("name").to_owned();
+        let wanted = [
+            "neon-chinook.sql",
+            "neon-happiness_index.sql",
+            "neon-netflix.sql",
+            "neon-pagila.sql",
+            "neon-periodic_table.sql",
+            "neon-titanic.sql",
+            "northwind-prasertcbs.sql",
+            "joins-chinook.sql",
+            "disney-plain.sql",
+            "derived/spanner-pagila.sql.zst",
+            "generated/torture15.plain.sql",
+            "chinook-1.4-utf8.sql",
+        ];
+        if !wanted.contains(&name.as_str()) {
+            continue;
+        }
+        server.sql(
+            "postgres",
+            "DROP DATABASE IF EXISTS original; CREATE ROLE neondb_owner".split(';').next().unwrap(),
+        );
+        server.sql("postgres", "CREATE DATABASE original TEMPLATE template0 ENCODING 'UTF8'");
+        let cat = inspect(&home, &["cat", known.path.to_str().unwrap()]).exits(0).out;
+        let mut psql = server.client("psql");
+        // roles of others are missing here
+        feed(psql.args(["-Xq", "-o", "/dev/null", "-d", "original"]), cat).exits(0);
+        // what the server itself makes of it, so that both sides are of one version
+        let path = dump(&server, "pg_dump", &["-d", "original"], "original.sql");
+        assert!(each_table(&server, "original", &path) > 0, "{name}");
+        dumps += 1;
+    }
+    assert!(dumps == 0 || dumps >= 10, "{dumps}");
+}
+
+#[test]
+fn one_database_and_the_globals_of_a_cluster() {
+    let server = Server::start();
+    server.make("shop");
+    server.make("blog");
+    server.sql("postgres", "CREATE ROLE clerk; CREATE ROLE boss; GRANT clerk TO boss");
+    let home = server.home();
+    dump(&server, "pg_dumpall", &[], "all.sql");
+    let globals = inspect(&home, &["extract", "--globals", "all.sql"]).exits(0).out;
+    assert!(globals.contains("CREATE ROLE clerk;") && globals.contains("GRANT clerk TO boss"), "{globals}");
+    assert!(!globals.contains("CREATE TABLE") && !globals.contains("DATABASE"), "{globals}");
+    let shop = inspect(&home, &["extract", "--database", "shop", "all.sql"]).exits(0).out;
+    load(&server, &shop, "taken");
+    dump(&server, "pg_dump", &["-d", "taken"], "taken.sql");
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    assert_eq!(tables(&home, &["taken.sql"]), tables(&home, &["shop.sql"]));
+    sh(&home, "for f in shop taken; do grep -v restrict $f.sql >$f.cmp; done; cmp shop.cmp taken.cmp")
+        .exits(0);
+    inspect(&home, &["extract", "--database", "shp", "all.sql"]).exits(1).says("Nearest: shop");
+    inspect(&home, &["extract", "--globals", "shop.sql"]).exits(1).says("one database");
+    inspect(&home, &["extract", "-t", "people", "all.sql"]).exits(4).says("blog, shop").says("--database");
+    let people = inspect(&home, &["extract", "-t", "shop.public.people", "all.sql"]).exits(0).out;
+    load(&server, &people, "taken");
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "5");
+}
+
+#[test]
+fn schema_only_data_only_and_clean() {
+    let server = Server::start();
+    server.make("shop");
+    server
+        .sql("shop", "CREATE ROLE clerk; GRANT SELECT ON people TO clerk; COMMENT ON TABLE people IS 'who'");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let take = |args: &[&str]| {
+        inspect(&home, &[&["extract", "-t", "people"], args, &["shop.sql"]].concat()).exits(0).out
+    };
+    load(&server, &take(&["--schema-only"]), "taken");
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "0");
+    let data = take(&["--data-only"]);
+    assert!(!data.contains("CREATE") && !data.contains("GRANT"), "{data}");
+    feed(server.client("psql").args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", "taken"]), &data).exits(0);
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "5");
+    let clean = take(&["--clean"]);
+    feed(server.client("psql").args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", "taken"]), &clean).exits(0);
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "5");
+    // a role that is missing there is told of there, and stops nothing
+    server.sql("postgres", "REASSIGN OWNED BY clerk TO postgres");
+    server.sql("shop", "DROP OWNED BY clerk");
+    server.sql("taken", "DROP OWNED BY clerk");
+    server.sql("postgres", "DROP ROLE clerk");
+    load(&server, &clean, "taken");
+    assert_eq!(server.sql("taken", "SELECT obj_description('people'::regclass)"), "who");
+    // what is left out is said
+    let ran = inspect(&home, &["extract", "-t", "grades", "shop.sql"]).exits(0).says("grades_person_fkey");
+    load(&server, &ran.out, "taken");
+    let both = inspect(&home, &["extract", "-t", "grades", "-t", "people", "shop.sql"]).exits(0);
+    assert!(both.err.is_empty() && both.out.contains("FOREIGN KEY"), "{}", both.err);
+    load(&server, &both.out, "taken");
+    inspect(&home, &["extract", "-t", "poeple", "shop.sql"]).exits(1).says("Nearest: people");
+}
+
+#[test]
+fn a_table_with_all_that_belongs_to_it() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        r#"
+CREATE SCHEMA "Odd Schema";
+CREATE TYPE "Odd Schema".mood AS ENUM ('low', 'high; -- x');
+CREATE FUNCTION public.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.at = 'epoch'; RETURN NEW; END $$;
+CREATE TABLE "Odd Schema"."T; Type: TABLE" (
+    id int GENERATED BY DEFAULT AS IDENTITY (START 5), serial serial, at timestamptz,
+    mood "Odd Schema".mood DEFAULT 'low', twice int GENERATED ALWAYS AS (serial * 2) STORED, CHECK (serial > 0));
+ALTER TABLE "Odd Schema"."T; Type: TABLE" ADD PRIMARY KEY (id);
+CREATE INDEX "i x" ON "Odd Schema"."T; Type: TABLE" (mood, serial DESC);
+CREATE TRIGGER stamp BEFORE INSERT ON "Odd Schema"."T; Type: TABLE" FOR EACH ROW EXECUTE FUNCTION public.stamp();
+ALTER TABLE "Odd Schema"."T; Type: TABLE" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON "Odd Schema"."T; Type: TABLE" USING (serial > 1);
+CREATE STATISTICS "Odd Schema".st ON mood, serial FROM "Odd Schema"."T; Type: TABLE";
+COMMENT ON COLUMN "Odd Schema"."T; Type: TABLE".serial IS E'it''s; \\. x';
+INSERT INTO "Odd Schema"."T; Type: TABLE" (mood) VALUES ('high; -- x'), ('low'), (NULL);
+ALTER TABLE "Odd Schema"."T; Type: TABLE" REPLICA IDENTITY FULL;
+"#,
+    );
+    let path = dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    assert_eq!(each_table(&server, "shop", &path), 1);
+    assert_eq!(server.sql("taken", "SELECT nextval('\"Odd Schema\".\"T; Type: TABLE_serial_seq\"')"), "4");
+    let home = server.home();
+    let ran = inspect(&home, &["extract", "-t", "*.\"T; Type: TABLE\"", "shop.sql"]).exits(0);
+    assert!(ran.err.contains("type Odd Schema.mood") && ran.err.contains("stamp()"), "{}", ran.err);
+    // all of a schema
+    let schema =
+        inspect(&home, &["extract", "--schema", "\"Odd Schema\"", "--with-dependencies", "shop.sql"])
+            .exits(0);
+    load(&server, &schema.out, "taken");
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM \"Odd Schema\".\"T; Type: TABLE\""), "3");
+}

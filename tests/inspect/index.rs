@@ -1,0 +1,92 @@
+//! Manifests for dumps that have none, and reading a part by seeking.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use crate::lab::Server;
+use crate::stage::{dump, inspect, sh, tables};
+
+#[test]
+fn a_manifest_that_was_lost_is_made_again() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    for codec in ["gzip", "zstd", "none"] {
+        let made = server.rotate(&["-d", "university", "--compress", codec]).exits(0);
+        let path = home.join(made.line());
+        let beside = home.join(format!("{}.json", made.line()));
+        let before: serde_json::Value = serde_json::from_str(&fs::read_to_string(&beside).unwrap()).unwrap();
+        fs::remove_file(&beside).unwrap();
+        let ran = inspect(&home, &["index", made.line()]).exits(0);
+        assert_eq!(fs::canonicalize(home.join(ran.line())).unwrap(), fs::canonicalize(&beside).unwrap());
+        let after: serde_json::Value = serde_json::from_str(&fs::read_to_string(&beside).unwrap()).unwrap();
+        for field in ["file", "frames", "raw_bytes", "tables", "rows"] {
+            assert_eq!(after[field], before[field], "{field} of {codec}");
+        }
+        // the database is known to who dumps it, not by the dump
+        let toc = |value: &serde_json::Value| -> Vec<(String, u64, Option<String>)> {
+            let item = |i: &serde_json::Value| {
+                (
+                    i["name"].as_str().unwrap().into(),
+                    i["offset"].as_u64().unwrap(),
+                    i["row_hash"].as_str().map(str::to_owned),
+                )
+            };
+            value["toc"].as_array().unwrap().iter().map(item).collect()
+        };
+        assert_eq!(toc(&after), toc(&before), "{codec}");
+        inspect(&home, &["index", made.line()]).exits(4).says("there already");
+        // it counts again
+        assert!(server.rotate(&["--list"]).exits(0).out.contains("proven"));
+        server.restore(&[path.to_str().unwrap(), "--yes", "-d", "again"]).exits(0);
+        server.sql("postgres", "DROP DATABASE again");
+    }
+}
+
+#[test]
+fn a_part_is_the_same_with_and_without_an_index() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    let made = server.rotate(&["-d", "university", "--compress", "gzip"]).exits(0);
+    let indexed = made.line();
+    sh(&home, "gzip -k u.sql").exits(0);
+    for table in tables(&home, &["u.sql"]).keys() {
+        let (schema, name) = table.split_once('.').unwrap();
+        let pattern = format!("\"{schema}\".\"{name}\"");
+        let take = |file: &str| inspect(&home, &["extract", "-t", &pattern, file]).exits(0).out;
+        let want = take("u.sql");
+        assert_eq!(take("u.sql.gz"), want, "{table}");
+        assert_eq!(take(indexed), want, "{table}");
+    }
+    // a piece that is damaged is noticed where it is needed
+    let path = home.join(indexed);
+    let whole = fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    inspect(&home, &["extract", "--schema", "*", indexed]).exits(1).says("damaged");
+    inspect(&home, &["cat", indexed]).exits(1).says("damaged");
+}
+
+#[test]
+fn a_foreign_file_of_one_piece_gets_a_manifest_too() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    sh(&home, "gzip -k u.sql").exits(0);
+    let before = tables(&home, &["u.sql.gz"]);
+    let ran = inspect(&home, &["index", "u.sql.gz"]).exits(0);
+    assert!(ran.out.ends_with("u.sql.gz.json\n"), "{}", ran.out);
+    assert_eq!(tables(&home, &["u.sql.gz"]), before);
+    let extracted = inspect(&home, &["extract", "-t", "*", "u.sql.gz"]).exits(0).out;
+    assert_eq!(extracted, inspect(&home, &["extract", "-t", "*", "u.sql"]).exits(0).out);
+    // a dump that is not whole gets none
+    let text = fs::read(home.join("u.sql")).unwrap();
+    fs::write(home.join("cut.sql"), &text[..text.len() / 2]).unwrap();
+    inspect(&home, &["index", "cut.sql"]).exits(1).says("not whole");
+    assert!(!home.join("cut.sql.json").exists());
+}

@@ -1,0 +1,10 @@
+//! `dump-inspect` on real dumps: what it tells is so, and what it takes out loads and is the same.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bad;
+mod extract;
+mod index;
+mod list;
+mod stage;
