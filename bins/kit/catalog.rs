@@ -188,7 +188,7 @@ pub const SUMS: &str = "SHA256SUMS";
 /// `dir`'s list as it is; `None` where there is none.
 pub fn sums(dir: &Path) -> Result<Option<String>> {
     let path = dir.join(SUMS);
-    match std::fs::read_to_string(&path) {
+    match place::open_regular(&path).and_then(std::io::read_to_string) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read", path.display(), &e)),

@@ -288,7 +288,8 @@ const TEMPORARY: [&str; 20] = [
 ];
 
 /// … and when it will not, although the sentence begins alike.
-const FINAL: [&str; 6] = [
+const FINAL: [&str; 7] = [
+    "unrecognized configuration parameter",
     "password authentication failed",
     "no password supplied",
     "does not exist",

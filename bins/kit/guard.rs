@@ -8,7 +8,7 @@
 use std::io::Read;
 use std::process::{ChildStdin, Stdio};
 
-use crate::child::{Child, interrupted};
+use crate::child::{Child, Source, interrupted};
 use crate::exit::{Error, Result};
 use crate::pg::{Server, literal, literal_dbname};
 
@@ -24,12 +24,38 @@ pub enum For {
     Restore,
 }
 
+/// What sessions that restore call themselves, so that they are seen even where their lock was lost.
+const RESTORING: &str = "pgkeep restore";
+
+/// SQL that marks a session as one that restores.
+pub fn marked() -> String {
+    format!("SET application_name = '{RESTORING}';")
+}
+
 /// Held until dropped.
-pub struct Guard(Option<(ChildStdin, Child)>);
+pub struct Guard(Option<(ChildStdin, Source, Child)>);
+
+impl Guard {
+    /// Asks whether the lock is still ours: its session may have been ended by somebody.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::Temporary`] when it is not.
+    pub fn holds(&mut self) -> Result<()> {
+        let lost = || {
+            Error::temporary("the session that keeps backups and restores apart was ended by somebody")
+                .hint("A backup may have been taken of a half-restored server meanwhile; do it again.")
+        };
+        let Some((stdin, stdout, _)) = &mut self.0 else { return Err(lost()) };
+        let asked = std::io::Write::write_all(stdin, b"SELECT 1;\n\\echo end\n");
+        asked.map_err(|_| lost())?;
+        let answer = answer(stdout).map_err(|e| interrupted().err().unwrap_or(e))?;
+        if answer.is_some_and(|lines| lines.contains(&"1".to_owned())) { Ok(()) } else { Err(lost()) }
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some((stdin, psql)) = self.0.take() {
+        if let Some((stdin, _, psql)) = self.0.take() {
             // the end of its input is psql's end, and the lock's
             drop(stdin);
             let _ = psql.wait();
@@ -50,6 +76,20 @@ pub fn guard(server: &Server, database: &str, what: For, tool: &str) -> Result<G
     };
     // one that ended before it read this tells why by its status
     let _ = std::io::Write::write_all(&mut stdin, question(server.facts().version, what, tool).as_bytes());
+    let Some(lines) = answer(&mut stdout)? else {
+        let ended = psql.wait()?;
+        return Err(ended.error().within(format!("cannot ask database '{database}'")));
+    };
+    let guard = Guard(Some((stdin, stdout, psql)));
+    match lines.first() {
+        None => Ok(guard),
+        Some(other) => Err(Error::temporary(format!("{other} is at work on this server"))
+            .hint("Wait for it to end: a backup taken during a restore would be of half a database.")),
+    }
+}
+
+/// The lines that psql prints up to the mark; `None` when it has ended.
+fn answer(stdout: &mut Source) -> Result<Option<Vec<String>>> {
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     while !answer.ends_with(b"end\n") {
@@ -57,18 +97,12 @@ pub fn guard(server: &Server, database: &str, what: For, tool: &str) -> Result<G
             .read(&mut buffer)
             .map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "psql", &e)))?;
         if n == 0 {
-            let ended = psql.wait()?;
-            return Err(ended.error().within(format!("cannot ask database '{database}'")));
+            return Ok(None);
         }
         answer.extend_from_slice(&buffer[..n]);
     }
-    let guard = Guard(Some((stdin, psql)));
     let answer = String::from_utf8_lossy(&answer);
-    match answer.lines().find(|line| *line != "end" && !line.is_empty()) {
-        None => Ok(guard),
-        Some(other) => Err(Error::temporary(format!("{other} is at work on this server"))
-            .hint("Wait for it to end: a backup taken during a restore would be of half a database.")),
-    }
+    Ok(Some(answer.lines().filter(|l| *l != "end" && !l.is_empty()).map(str::to_owned).collect()))
 }
 
 fn question(version: u32, what: For, tool: &str) -> String {
@@ -84,7 +118,9 @@ fn question(version: u32, what: For, tool: &str) -> String {
         SELECT coalesce(nullif(a.application_name, ''), 'another program') || ' (server process ' || l.pid || ')' \
         FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) \
         WHERE l.locktype = 'advisory' AND l.classid = {} AND l.objid = {} AND l.objsubid = 1 AND l.granted \
-        AND l.mode IN ({modes}) AND l.pid <> pg_backend_pid();\n\\echo end\n",
+        AND l.mode IN ({modes}) AND l.pid <> pg_backend_pid();\n\
+        SELECT application_name || ' (server process ' || pid || ')' FROM pg_stat_activity \
+        WHERE application_name = '{RESTORING}' AND pid <> pg_backend_pid();\n\\echo end\n",
         literal(tool),
         KEY >> 32,
         KEY & 0xffff_ffff,

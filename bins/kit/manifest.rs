@@ -3,7 +3,6 @@
 //! `docs/formats.md` describes it field by field. Its head is small and always read whole; the
 //! table of contents may have a million lines, so it is written and read as a stream.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -168,7 +167,7 @@ impl Manifest {
     /// One that cannot be read, is no manifest, or is of a newer format.
     pub fn of(artifact: &Path) -> Result<Option<Self>> {
         let path = path_of(artifact);
-        let file = match File::open(&path) {
+        let file = match place::open_regular(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| Error::io("read", path.display(), &e))?,
         };

@@ -117,6 +117,16 @@ pub fn may_link(link: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Opens a file for reading; a pipe or a device of that name would have us wait, deaf to signals.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no file")),
+    }
+}
+
 /// Removes a file; its absence is fine.
 pub fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

@@ -3,16 +3,17 @@
 //! A dump is opened once; whatever name it is given meanwhile, the same bytes are read again. Its
 //! manifest is believed where it tells of a file of this size.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::child::{Source, interrupted};
 use crate::codec::{Kind, read, seek};
 use crate::exit::{Error, Result};
 use crate::manifest::Manifest;
+use crate::place::open_regular;
 
 /// How much of a file is read at a time; it stays in the processor's cache.
 const CHUNK: usize = 256 << 10;
@@ -38,14 +39,15 @@ impl Dump {
     /// One that cannot be read, or is no file. A manifest that cannot be read is none.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        // a pipe by name would have us wait for its writer, deaf to signals
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-        let file = opened.map_err(|e| Error::io("open", &name, &e))?;
-        if !file.metadata().is_ok_and(|m| m.is_file()) {
-            return Err(Error::no(format!("cannot read '{name}': it is no file"))
-                .hint("A dump from a pipe is taken from standard input, as '-'."));
-        }
+        let file = open_regular(path).map_err(|e| {
+            let error = Error::io("open", &name, &e);
+            match path.metadata() {
+                Ok(meta) if !meta.is_file() => {
+                    error.hint("A dump from a pipe is taken from standard input, as '-'.")
+                }
+                _ => error,
+            }
+        })?;
         // a link is another name of a backup, whose manifest stands beside the backup
         let real = path.canonicalize().unwrap_or(path.to_owned());
         let (manifest, fault) = match Manifest::of(&real) {

@@ -14,6 +14,7 @@ use kit::dump::lex::{Event, Lexer};
 use kit::dump::scan::text_of;
 use kit::dump::statement::{Statement, classify};
 use kit::exit::{Error, Result};
+use kit::guard::marked;
 use kit::pg::{Server, UNHINDERED, literal_dbname};
 use kit::progress::Progress;
 use kit::source::Dump;
@@ -168,6 +169,7 @@ impl<W: Write> Filter<'_, W> {
             self.write(restrict.as_bytes());
         }
         self.write(UNHINDERED.as_bytes());
+        self.write(marked().as_bytes());
         self.write(b"\n");
     }
 

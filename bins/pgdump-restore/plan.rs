@@ -10,7 +10,7 @@ use kit::source::Dump;
 
 use crate::check::Checked;
 use crate::cli::Args;
-use crate::survey::{Live, entrance, has_objects, live, may_restore};
+use crate::survey::{Live, entrance, has_objects, live, may_connect, may_restore};
 
 /// A database that the restore drops and creates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,11 +62,16 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
         }
     }
     for target in &targets {
-        target.present.as_ref().map_or(Ok(()), |live| live.may_be_replaced(target.by_dump))?;
+        target.present.as_ref().map_or(Ok(()), Live::may_be_replaced)?;
     }
     whole_or_new(chosen, &targets)?;
     if !targets.is_empty() || !checked.facts.roles.is_empty() {
         may_restore(server, &entrance, !checked.facts.roles.is_empty())?;
+        // what --stop ends is not known before
+        if args.stop.is_none() {
+            let ending = targets.iter().filter_map(|t| t.present.as_ref()).map(|l| l.sessions).sum();
+            may_connect(server, &entrance, ending)?;
+        }
     }
     let vantage = live.iter().filter(|l| l.allows_connections && targets.iter().all(|t| t.name != l.name));
     // nobody is in the way in the one we begin in; in template1, those who create databases are

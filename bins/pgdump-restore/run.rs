@@ -6,7 +6,7 @@ use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::dump::scan::text_of;
 use kit::exit::{Code, Error, Result};
-use kit::guard::{For, guard};
+use kit::guard::{For, Guard, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -65,11 +65,18 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
     if args.dry_run {
         return Ok(Code::Done);
     }
+    if !server.psql_knows_restrict()? {
+        speech.warn(
+            "warning: this psql is older than \\restrict, which keeps a dump from running programs here: \
+            restore only what you trust",
+        );
+    }
     confirm(args)?;
     let lock = |vantage: &String| guard(&server, vantage, For::Restore, TOOL);
-    let _guard = plan.vantage.as_ref().map(lock).transpose()?;
+    let mut guard = plan.vantage.as_ref().map(lock).transpose()?;
     let stopped = services::stop(args.stop.as_deref(), args.start.as_deref(), &speech)?;
-    let outcome = replace(&plan, &chosen, &checked, &server, &speech);
+    let outcome = replace(&plan, &chosen, &checked, &server, &speech)
+        .and_then(|()| guard.as_mut().map_or(Ok(()), Guard::holds));
     // a failed restore is the news, whatever the start says
     let started = stopped.start();
     outcome.inspect_err(|_| {

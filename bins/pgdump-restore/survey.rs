@@ -81,21 +81,45 @@ impl Live {
         }
     }
 
-    /// Refuses a database that the server would not drop. `by_dump`: the dump itself says what the
-    /// database is like.
-    pub(crate) fn may_be_replaced(&self, by_dump: bool) -> Result<()> {
+    /// Refuses a database that the server would not drop, or that no backup after this one can hold.
+    pub(crate) fn may_be_replaced(&self) -> Result<()> {
         let refused = |what: &str, hint: &str| {
             Err(Error::refused(format!("cannot replace database '{}': it {what}", self.name)).hint(hint))
         };
         if let Some((what, hint)) = &self.obstacle {
             return refused(what, hint);
         }
-        if !by_dump && !self.allows_connections {
+        if !self.allows_connections {
             let hint = "ALTER DATABASE … ALLOW_CONNECTIONS true first, or drop it yourself.";
-            return refused("allows no connections, so that its owner and settings cannot be kept", hint);
+            return refused("allows no connections, so that nobody could look what would be lost", hint);
         }
         Ok(())
     }
+}
+
+/// A restore holds three sessions at once: its lock, and at each `\\connect` the old and the new one.
+const SESSIONS: i64 = 3;
+
+/// Finds out before the first drop whether the server lets enough of us in. `ending`: sessions that
+/// end with the databases they are in.
+pub(crate) fn may_connect(server: &Server, entrance: &str, ending: u64) -> Result<()> {
+    // before PostgreSQL 10 its own processes are not told from clients
+    if server.facts().version < 100_000 {
+        return Ok(());
+    }
+    let sql = "SELECT current_setting('max_connections')::int - CASE WHEN rolsuper THEN 0 \
+        ELSE current_setting('superuser_reserved_connections')::int END \
+        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') + 1 \
+        FROM pg_roles WHERE rolname = current_user;";
+    let free = server.query(entrance, sql)?.concat().concat().parse::<i64>().unwrap_or(SESSIONS);
+    let free = free + i64::try_from(ending).unwrap_or(0);
+    if free < SESSIONS {
+        return Err(Error::temporary(format!(
+            "the server has {free} connections left, a restore needs {SESSIONS}"
+        ))
+        .hint("End some, for example with --stop."));
+    }
+    Ok(())
 }
 
 /// Refuses a role that could not carry the restore through. `roles`: the dump makes roles.

@@ -1,5 +1,6 @@
 //! Making one backup: one pass over the dump, a proof, a name, a manifest.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use kit::codec::write::{Written, write};
 use kit::codec::{self, Codec};
 use kit::dump::scan::{self, Facts, Item, Scan, display, text_of};
 use kit::exit::{Error, Result};
+use kit::guard::Guard;
 use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified};
 use kit::out::{self, Speech};
 use kit::pg::Server;
@@ -26,6 +28,8 @@ pub(crate) struct Run<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) codec: Codec,
     pub(crate) server: Option<&'a Server>,
+    /// Keeps restores from beginning while the dump is made.
+    pub(crate) guard: RefCell<Option<Guard>>,
     pub(crate) speech: &'a Speech,
     /// Databases that pg_dumpall cannot connect to.
     pub(crate) left_out: Vec<String>,
@@ -80,6 +84,8 @@ impl Run<'_> {
             self.check_whole(&facts, job)?;
             facts
         };
+        // nothing was restored under the dump
+        self.guard.borrow_mut().as_mut().map_or(Ok(()), Guard::holds)?;
         part.place()?;
         let how = if ended.is_some() { "read-back" } else { "read-back, footer" };
         let mut manifest = self.manifest(job, &producer_name, name, began, &facts, &written, codec);

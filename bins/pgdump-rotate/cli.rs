@@ -212,8 +212,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if let From::Command(command) = &args.from {
         program(command)?;
     }
-    if narrow::writes_a_file(args.from.dumper(), &args.pg_dump_args) {
-        return Err(usage("--pg-dump-arg: the dump must go to standard output, not to a file of its own"));
+    if let Some(option) = narrow::leads_astray(args.from.dumper(), &args.pg_dump_args) {
+        let what = format!("--pg-dump-arg: --{option} would lead the dump elsewhere");
+        return Err(Error::usage(what)
+            .hint("The environment or DATABASE_URL names the server; the dump goes to DIR."));
     }
     if args.format == Format::Custom && !matches!(args.from, From::Databases(_)) {
         return Err(usage("--format custom holds one database: name it with -d"));
@@ -309,6 +311,10 @@ mod tests {
             vec!["-d", "a", "-d", "b", "--latest-link", "l"],
             vec!["-d", "a", "--pg-dump-arg", "-vf", "--pg-dump-arg", "x"],
             vec!["--pg-dump-arg=--file=x"],
+            vec!["--pg-dump-arg=-h", "--pg-dump-arg=x"],
+            vec!["--pg-dump-arg=--po=5"],
+            vec!["--pg-dump-arg=-lx"],
+            vec!["-d", "a", "--pg-dump-arg=-vUx"],
         ] {
             assert_eq!(parsed(&words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }

@@ -6,7 +6,9 @@ use lexopt::prelude::*;
 
 /// Options that leave out rows, tables or databases. Grants, owners, comments and settings may be
 /// left out of a backup that still brings every row back, so they do not count.
-const NARROWING: [&str; 25] = [
+const NARROWING: [&str; 26] = [
+    // rows that a policy hides
+    "enable-row-security",
     "data-only",
     "schema-only",
     "globals-only",
@@ -77,15 +79,18 @@ pub(crate) fn narrowing(program: &str, words: &[impl AsRef<OsStr>]) -> Vec<Strin
     let narrows = |(name, value): (String, Option<String>)| {
         // getopt takes any beginning of a name that fits only one
         let whole = NARROWING.iter().find(|n| **n == name);
-        let whole = whole.or_else(|| NARROWING.iter().find(|n| n.starts_with(&name)))?;
+        let whole = whole.or_else(|| NARROWING.iter().find(|n| name != "role" && n.starts_with(&name)))?;
         Some(value.map_or(format!("--{whole}"), |v| format!("--{whole}={v}")))
     };
     options(program, words).into_iter().filter_map(narrows).collect()
 }
 
-/// Whether the options lead the dump away from standard output.
-pub(crate) fn writes_a_file(program: &str, words: &[impl AsRef<OsStr>]) -> bool {
-    options(program, words).iter().any(|(name, _)| name == "file")
+/// An option that leads the dump elsewhere than to standard output, or that connects to another server
+/// than the one that was asked who it is.
+pub(crate) fn leads_astray(program: &str, words: &[impl AsRef<OsStr>]) -> Option<String> {
+    const ASTRAY: [&str; 6] = ["file", "host", "port", "username", "dbname", "database"];
+    let names = options(program, words).into_iter().map(|(name, _)| name);
+    names.into_iter().find(|name| ASTRAY.iter().any(|a| a.starts_with(name.as_str())))
 }
 
 /// The dump program in a command such as `docker exec db pg_dump -s shop`, and its words.
@@ -118,7 +123,7 @@ fn options(program: &str, words: &[impl AsRef<OsStr>]) -> Vec<(String, Option<St
             },
             Ok(Some(Long(name))) => {
                 let short = shorts.iter().find(|(_, long, _)| *long == name);
-                let valued = ["section", "filter", "table-and-children"].contains(&name)
+                let valued = ["section", "filter", "table-and-children", "role"].contains(&name)
                     || name.starts_with("exclude-")
                     || short.is_some_and(|(.., valued)| *valued);
                 (name.to_owned(), valued)
@@ -149,7 +154,8 @@ mod tests {
                 "--table=a --table=b --table=c --exclude-table=logs",
             ),
             ("pg_dump", "--exclude-table-data logs --data-o", "--exclude-table-data=logs --data-only"),
-            ("pg_dump", "--enable-row-security --dbname --section", ""),
+            ("pg_dump", "--dbname --section --role r", ""),
+            ("pg_dump", "--enable-row-security", "--enable-row-security"),
             ("pg_dumpall", "-t -g", "--tablespaces-only --globals-only"),
             ("pg_dumpall", "--exclude-database 'x*' --no-role-passwords", "--exclude-database='x*'"),
             ("cat", "-s", ""),

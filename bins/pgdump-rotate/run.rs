@@ -1,5 +1,6 @@
 //! What a run does, in order: settings, checks, backups, rotation.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,12 +59,13 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
         From::Command(_) | From::Stdin => None,
     };
     // held to the end: no restore of this server begins meanwhile, and none is running
-    let _guard = server.as_ref().map(|s| guard(s, &s.facts().database, For::Backup, TOOL)).transpose()?;
+    let guard = server.as_ref().map(|s| guard(s, &s.facts().database, For::Backup, TOOL)).transpose()?;
     let left_out = match &server {
         Some(server) if args.from == From::Cluster => left_out(server, speech)?,
         _ => Vec::new(),
     };
-    let run = Run { args, dir, codec, server: server.as_ref(), speech, left_out };
+    let guard = RefCell::new(guard);
+    let run = Run { args, dir, codec, server: server.as_ref(), guard, speech, left_out };
     let jobs = jobs(args);
     let mut failed = Vec::new();
     for job in &jobs {

@@ -73,7 +73,7 @@ find_program() {
         */share/pgkeep) installed=${pgkeep_home%/share/pgkeep}/bin ;;
         *) installed= ;;
     esac
-    for dir in "$PGKEEP_BIN" "$pgkeep_home/target/release" "$installed"; do
+    for dir in "$PGKEEP_BIN" "${CARGO_TARGET_DIR:-$pgkeep_home/target}/release" "$installed"; do
         if [ -n "$dir" ] && [ -f "$dir/$1" ] && [ -x "$dir/$1" ]; then
             printf '%s\n' "$dir/$1"
             return

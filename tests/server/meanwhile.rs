@@ -64,6 +64,39 @@ fn a_restore_does_not_begin_during_a_backup_but_backups_may() {
 }
 
 #[test]
+fn a_lock_that_somebody_ends_is_missed() {
+    let server = Server::start();
+    server.make("shop");
+    let shop = back_up(&server, &["-d", "shop"]);
+    let end_locks = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'";
+    // in a restore: it ends, and says that others may have come in between
+    let (child, go) = waiting(&server, shop.to_str().unwrap());
+    server.sql("postgres", end_locks);
+    std::fs::write(go, "").unwrap();
+    end(child).exits(5).says("ended by somebody").says("again");
+    // what feeds the server is seen without the lock
+    let mut session = server.client("psql");
+    session.env("PGAPPNAME", "pgkeep restore").args(["-Xqd", "postgres", "-c", "SELECT pg_sleep(600)"]);
+    let mut session = start(&mut session);
+    let seen = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgkeep restore'";
+    wait_until("it is there", || server.sql("template1", seen) == "1");
+    server.rotate(&["-d", "shop"]).exits(5).says("pgkeep restore");
+    server.sql("template1", &seen.replace("count(*)", "pg_terminate_backend(pid)"));
+    session.wait().unwrap();
+    wait_until("it is gone", || server.sql("template1", seen) == "0");
+    // in a backup: it gets no name
+    let held = Held::hold(&server, "shop");
+    let dir = server.home().join("elsewhere");
+    let mut command = server.tool("pgdump-rotate");
+    let backup = start(command.args(["-d", "shop", "-o", "elsewhere"]));
+    wait_for_midway(&server, &dir);
+    server.sql("postgres", end_locks);
+    drop(held);
+    end(backup).exits(5).says("ended by somebody");
+    assert!(dumps(&dir).is_empty());
+}
+
+#[test]
 fn the_lock_ends_with_whoever_held_it() {
     let server = Server::start();
     server.make("shop");

@@ -71,6 +71,69 @@ fn a_database_whose_nature_cannot_be_kept() {
 }
 
 #[test]
+fn a_closed_database_in_a_cluster_dump() {
+    let server = Server::start();
+    server.make("shop");
+    let cluster = back_up(&server, &[]);
+    server.sql("postgres", "ALTER DATABASE shop ALLOW_CONNECTIONS false");
+    let before = identities(&server);
+    server.restore(&[cluster.to_str().unwrap(), "--yes"]).exits(4).says("shop").says("allows no connections");
+    assert_eq!(identities(&server), before);
+}
+
+#[test]
+fn too_few_connections() {
+    let server = Server::start();
+    server.make("shop");
+    let cluster = back_up(&server, &[]);
+    let before = identities(&server);
+    let others: Vec<_> = (0..18)
+        .map(|_| start(server.client("psql").args(["-Xqd", "postgres", "-c", "SELECT pg_sleep(600)"])))
+        .collect();
+    let busy =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()";
+    wait_until("all are there", || server.sql("template1", busy) == "18");
+    server.restore(&[cluster.to_str().unwrap(), "--yes"]).exits(5).says("2 connections left").says("needs 3");
+    assert_eq!(identities(&server), before);
+    server.sql("template1", &busy.replace("count(*)", "pg_terminate_backend(pid)"));
+    others.into_iter().for_each(|mut other| drop(other.wait().unwrap()));
+    wait_until("all are gone", || server.sql("template1", busy) == "0");
+    server.restore(&[cluster.to_str().unwrap(), "--yes"]).exits(0);
+}
+
+#[test]
+fn zero_bytes_of_a_crash() {
+    let server = Server::start();
+    server.make("shop");
+    let dump = plain_dump(&server, "shop").into_bytes();
+    let before = identities(&server);
+    let copy = dump.windows(4).position(|w| w == b"COPY").unwrap();
+    for at in [100, copy + 120] {
+        let torn = [&dump[..at], &[0; 4096], &dump[at..]].concat();
+        fs::write(server.home().join("torn.sql"), torn).unwrap();
+        server.restore(&["torn.sql", "--yes", "-d", "shop"]).exits(1).says(&format!("zero byte (at {at})"));
+    }
+    let hidden = with_last_act(&dump, b"SELECT 1\0'\n\\! touch hacked\n';");
+    fs::write(server.home().join("torn.sql"), hidden).unwrap();
+    server.restore(&["torn.sql", "--yes", "-d", "shop"]).exits(1).says("zero byte");
+    assert_eq!(identities(&server), before);
+}
+
+#[test]
+fn a_pipe_in_place_of_a_manifest() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let beside = crate::stage::beside(&backup);
+    fs::remove_file(&beside).unwrap();
+    run(std::process::Command::new("mkfifo").arg(&beside)).exits(0);
+    server.restore(&[backup.to_str().unwrap(), "--yes"]).exits(2).says("it is no file");
+    assert!(server.rotate(&["--list"]).exits(0).out.contains("no: "));
+    server.rotate(&["-d", "shop", "--keep-last", "1"]).exits(0);
+    assert!(backup.exists());
+}
+
+#[test]
 fn roles_that_may_not() {
     let server = Server::start();
     server.make("shop");

@@ -118,6 +118,9 @@ impl Scan {
     /// Takes the next bytes. `item` is told of each statement and each table's data, in order.
     pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item)) {
         let look = &mut self.look;
+        if look.zero.is_none() {
+            look.zero = memchr::memchr(0, bytes).map(|i| self.lexer.offset() + i as u64);
+        }
         self.lexer.feed(bytes, &mut |event| look.event(event, item));
     }
 
@@ -143,7 +146,11 @@ impl Scan {
         facts.incomplete = match (end, look.footer) {
             _ if bytes == 0 => Some("it is empty".into()),
             (End::InData, _) => Some(format!("it ends within the rows of {}", cut_in.unwrap_or_default())),
-            (End::InStatement, _) => Some("it ends within a statement".into()),
+            (End::InStatement, _) => Some(format!("it ends within a statement{}", look.open())),
+            _ if look.zero.is_some() => {
+                let at = look.zero.unwrap_or_default();
+                Some(format!("it holds a zero byte (at {at}), which no dump does: the file is damaged"))
+            }
             _ if look.preamble => Some("it begins with text that is no SQL".into()),
             (End::Clean, None) => Some(NO_FOOTER.into()),
             _ if look.joined => Some("a second dump follows the first one".into()),

@@ -1,6 +1,5 @@
 //! The table of contents: a line for each table's definition and data, streamed in and out.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Seek, Write};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use super::path_of;
 use crate::dump::scan;
 use crate::dump::statement::Qualified;
 use crate::exit::{Error, Result};
+use crate::place::open_regular;
 
 /// A line of the table of contents: a statement and what it makes, or the data of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl Toc {
 /// Hands each line of the table of contents beside `artifact` to `each`, in order.
 pub fn each_item(artifact: &Path, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
     let path = path_of(artifact);
-    let file = File::open(&path).map_err(|e| Error::io("read", path.display(), &e))?;
+    let file = open_regular(&path).map_err(|e| Error::io("read", path.display(), &e))?;
     let mut outcome = Ok(());
     let seed = TocOf { each, outcome: &mut outcome };
     let mut input = serde_json::Deserializer::from_reader(BufReader::new(file));

@@ -109,6 +109,8 @@ pub(super) struct Look {
     pub(super) data: Option<Data>,
     pub(super) items: Items,
     pub(super) footer: Option<Kind>,
+    /// Where the first zero byte is.
+    pub(super) zero: Option<u64>,
     /// The present database's dump has ended by its footer.
     ended: bool,
     /// The cluster's footer has been seen; `pg_dumpall -g; pg_dump -C …` go on behind it.
@@ -119,6 +121,16 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// The statement that has not ended, for a message.
+    pub(super) fn open(&self) -> String {
+        let begin = &self.head.bytes[..self.head.bytes.len().min(60)];
+        if begin.is_empty() {
+            String::new()
+        } else {
+            format!(", that at byte {}: {}…", self.head.at, text_of(begin))
+        }
+    }
+
     pub(super) fn event(&mut self, event: Event<'_>, item: &mut dyn FnMut(Item)) {
         match event {
             Event::Data { bytes, .. } => {
