@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use kit::digest::{Depth, Rows};
+use kit::digest::Depth;
+use kit::dump::names;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
-use kit::out::{Output, Speech};
+use kit::out::Speech;
 use kit::pg::identifier;
 use kit::source::Dump;
 
 use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
+use crate::near::nearest;
+use crate::write::write;
 
 /// A relation, by database, schema and name.
 pub(crate) type Key = (Option<String>, Option<String>, String);
@@ -215,7 +218,7 @@ fn is_rows(item: &Item) -> bool {
     item.kind == "TABLE DATA"
 }
 
-fn range(item: &Item) -> Range<u64> {
+pub(crate) fn range(item: &Item) -> Range<u64> {
     item.offset..item.offset + item.bytes
 }
 
@@ -278,8 +281,14 @@ fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
     }
     let made: BTreeSet<String> =
         parts.iter().filter(|p| p.item.kind == "SCHEMA").map(|p| p.item.name.clone()).collect();
-    let schemas: BTreeSet<&str> = chosen.keys().filter_map(|(_, schema, _)| schema.as_deref()).collect();
-    for schema in schemas.into_iter().filter(|s| *s != "public" && !made.contains(*s)) {
+    let mut schemas: BTreeSet<String> = parts.iter().filter_map(|p| relation(&p.item).1).collect();
+    schemas.extend(
+        parts
+            .iter()
+            .filter(|p| p.item.kind == "EXTENSION")
+            .filter_map(|p| names::schema_of_extension(&p.text)),
+    );
+    for schema in schemas.iter().filter(|s| *s != "public" && !made.contains(*s)) {
         text.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {};\n", identifier(schema)));
     }
     // behind the settings: names may need the encoding
@@ -287,120 +296,5 @@ fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
     if !text.is_empty() {
         let item = Item { kind: "SCHEMA".into(), ..Item::default() };
         parts.insert(place, Part { item, text: text.into_bytes() });
-    }
-}
-
-/// Writes the parts in the order of the dump, rows with them.
-fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
-    let mut out = Output::new();
-    let streamed: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].text.is_empty()).collect();
-    let ranges: Vec<Range<u64>> = streamed.iter().map(|i| range(&parts[*i].item)).collect();
-    let mut writer = Writer { out: &mut out, parts, next: 0, open: None };
-    dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes))?;
-    writer.up_to(parts.len())?;
-    out.finish()?;
-    Ok(())
-}
-
-struct Writer<'a> {
-    out: &'a mut Output,
-    parts: &'a [Part],
-    /// The next part that has not been begun.
-    next: usize,
-    /// The part whose bytes are being written, and its rows.
-    open: Option<(usize, Rows)>,
-}
-
-impl Writer<'_> {
-    /// Takes bytes of a part that is not at hand.
-    fn rows(&mut self, i: usize, bytes: &[u8]) -> Result<()> {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != i) {
-            self.up_to(i)?;
-            self.next = i + 1;
-            self.open = Some((i, Rows::default()));
-        }
-        if let Some((_, rows)) = &mut self.open
-            && self.parts[i].item.row_hash.is_some()
-        {
-            rows.update(bytes);
-        }
-        self.out.write(bytes)
-    }
-
-    /// Writes what stands before part `end`.
-    fn up_to(&mut self, end: usize) -> Result<()> {
-        if let Some((i, rows)) = self.open.take() {
-            self.close(i, rows)?;
-        }
-        while self.next < end {
-            let part = &self.parts[self.next];
-            if part.text.is_empty() {
-                // rows of an empty table, of which no byte came
-                self.close(self.next, Rows::default())?;
-            } else {
-                self.out.write(&part.text)?;
-                self.out.write(b"\n")?;
-            }
-            self.next += 1;
-        }
-        Ok(())
-    }
-
-    /// Ends a part whose bytes have been written, and holds its rows against its manifest.
-    fn close(&mut self, i: usize, rows: Rows) -> Result<()> {
-        let item = &self.parts[i].item;
-        let copied = i.checked_sub(1).is_some_and(|before| self.parts[before].item.kind == "COPY");
-        if item.kind != "TABLE DATA" {
-            return self.out.write(b"\n");
-        }
-        if !copied {
-            return self.out.write(b"\n");
-        }
-        self.out.write(b"\\.\n")?;
-        let (count, hash) = rows.finish();
-        let hash = hash.map(|h| format!("{h:032x}"));
-        if item.row_hash.is_some() && (Some(count), &hash) != (item.rows, &item.row_hash) {
-            return Err(Error::no(format!("the rows of {} are not those of the manifest", item.name))
-                .hint("The dump was changed after its manifest had been written."));
-        }
-        Ok(())
-    }
-}
-
-/// Names like the one that was not found, as a hint.
-fn nearest(name: &str, names: &[String]) -> String {
-    let mut near: Vec<(usize, &String)> = names.iter().map(|n| (distance(name, n), n)).collect();
-    near.sort();
-    let near: Vec<&str> = near.iter().take(3).map(|(_, n)| n.as_str()).collect();
-    if near.is_empty() {
-        return "It holds none at all.".into();
-    }
-    format!("Nearest: {}. 'tables' and 'toc' list them all.", near.join(", "))
-}
-
-/// Levenshtein's distance, of names cut to 64 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (row[j] + 1).min(row[j + 1] + 1).min(corner + usize::from(x != *y));
-            corner = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_names_come_first() {
-        let names: Vec<String> = ["grades", "people", "person"].map(String::from).into();
-        assert!(nearest("peopel", &names).starts_with("Nearest: people, "));
-        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
     }
 }

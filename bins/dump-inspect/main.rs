@@ -13,10 +13,12 @@ mod extract;
 mod guard;
 mod index;
 mod list;
+mod near;
 mod pattern;
 mod records;
 mod run;
 mod settings;
+mod write;
 
 fn main() -> ExitCode {
     kit::exit::run(cli::TOOL, run::run)

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::lab::{Server, feed, run};
-use crate::stage::{corpus, dump, inspect, sh, tables};
+use crate::stage::{corpus, dump, inspect, quoted, sh, tables};
 
 /// Loads what was taken out into a fresh database.
 #[track_caller]
@@ -34,8 +34,7 @@ fn each_table(server: &Server, original: &str, file: &Path) -> usize {
     let file = file.to_str().unwrap();
     let all = tables(&home, &[file]);
     for (table, rows) in &all {
-        let (schema, name) = table.split_once('.').unwrap();
-        let quoted = format!("\"{schema}\".\"{}\"", name.replace('"', "\"\""));
+        let quoted = quoted(table);
         let ran = inspect(&home, &["extract", "--with-dependencies", "-t", &quoted, file]).exits(0);
         load(server, &ran.out, "taken");
         dump(server, "pg_dump", &["-d", "taken"], "taken.sql");

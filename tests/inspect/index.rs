@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::lab::Server;
-use crate::stage::{dump, inspect, sh, tables};
+use crate::stage::{dump, inspect, quoted, sh, tables};
 
 #[test]
 fn a_manifest_that_was_lost_is_made_again() {
@@ -53,12 +53,11 @@ fn a_part_is_the_same_with_and_without_an_index() {
     let indexed = made.line();
     sh(&home, "gzip -k u.sql").exits(0);
     for table in tables(&home, &["u.sql"]).keys() {
-        let (schema, name) = table.split_once('.').unwrap();
-        let pattern = format!("\"{schema}\".\"{name}\"");
+        let pattern = quoted(table);
         let take = |file: &str| inspect(&home, &["extract", "-t", &pattern, file]).exits(0).out;
         let want = take("u.sql");
-        assert_eq!(take("u.sql.gz"), want, "{table}");
-        assert_eq!(take(indexed), want, "{table}");
+        assert_eq!(take("u.sql.gz"), want, "{pattern}");
+        assert_eq!(take(indexed), want, "{pattern}");
     }
     // a piece that is damaged is noticed where it is needed
     let path = home.join(indexed);

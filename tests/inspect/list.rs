@@ -14,12 +14,20 @@ fn what_others_counted_in_real_dumps() {
     for known in corpus().iter().filter(|k| k.is_sql()) {
         let path = known.path.to_str().unwrap();
         let whole = !known.says("complete").contains("NO") && known.path.metadata().unwrap().len() > 60;
-        if !whole || known.says("complete").contains("not a dump") {
+        // a prompt for a password went into one of them: that is no SQL, and told as such
+        let spoilt = known.says("name").starts_with("password-preamble");
+        if !whole || spoilt || known.says("complete").contains("not a dump") {
             continue;
         }
-        let code = if known.says("complete").starts_with("yes (text") { 1 } else { 0 };
+        // of those without a footer nobody can tell whether they are whole
+        let doubtful = known.says("complete") != "yes";
         let number = |column: &str| known.says(column).parse::<u64>().unwrap();
-        let list = |verb: &str| inspect(dir.path(), &[verb, "--json", path]).exits(code).out;
+        let look = |verb: &str, json: &[&str]| {
+            let ran = inspect(dir.path(), &[&[verb, path], json].concat());
+            assert!(ran.code == 0 || (doubtful && ran.code == 1), "{path}: {}", ran.err);
+            ran.out
+        };
+        let list = |verb: &str| look(verb, &["--json"]);
         let all: Vec<serde_json::Value> =
             list("tables").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         let rows: u64 = all.iter().map(|t| t["rows"].as_u64().unwrap()).sum();
@@ -29,17 +37,17 @@ fn what_others_counted_in_real_dumps() {
         assert_eq!(summary["rows"], rows, "{path}");
         if !known.says("roles").contains("see facts") {
             let want: BTreeSet<&str> = known.says("roles").split(',').filter(|r| *r != "-").collect();
-            let roles = inspect(dir.path(), &["roles", path]).exits(code).out;
+            let roles = look("roles", &[]);
             assert_eq!(roles.lines().collect::<BTreeSet<_>>(), want, "{path}");
         }
         let want: BTreeSet<String> =
             known.says("extensions").split(',').filter(|r| *r != "-").map(str::to_owned).collect();
-        let extensions = inspect(dir.path(), &["extensions", path]).exits(code).out;
+        let extensions = look("extensions", &[]);
         let extensions: BTreeSet<String> =
             extensions.lines().map(|l| l.split('\t').nth(1).unwrap().to_owned()).collect();
         assert_eq!(extensions, want, "{path}");
         if known.says("dumped_from") != "-" {
-            let version = inspect(dir.path(), &["version", path]).exits(code).out;
+            let version = look("version", &[]);
             assert_eq!(version, format!("{}\t{}\n", known.says("dumped_from"), known.says("dumped_by")));
         }
         told += 1;
@@ -63,7 +71,7 @@ fn every_codec_and_standard_input_tell_the_same() {
     // and inserts, row by row and many in one, as rows
     for args in [&["--inserts"][..], &["--column-inserts", "--rows-per-insert=7"]] {
         dump(&server, "pg_dump", &[args, &["-d", "university"]].concat(), "i.sql");
-        let counts = |t: &std::collections::BTreeMap<String, (u64, String)>| -> Vec<u64> {
+        let counts = |t: &std::collections::BTreeMap<(String, String), (u64, String)>| -> Vec<u64> {
             t.values().map(|v| v.0).filter(|n| *n > 0).collect()
         };
         assert_eq!(counts(&tables(&home, &["i.sql"])), counts(&want));

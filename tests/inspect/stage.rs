@@ -23,14 +23,18 @@ pub(crate) fn dump(server: &Server, program: &str, args: &[&str], name: &str) ->
     path
 }
 
+/// A table's name as SQL and patterns have it.
+pub(crate) fn quoted((schema, name): &(String, String)) -> String {
+    format!("\"{schema}\".\"{}\"", name.replace('"', "\"\""))
+}
+
 /// Rows and row hash of each table of a dump, by schema and name.
-pub(crate) fn tables(dir: &Path, args: &[&str]) -> BTreeMap<String, (u64, String)> {
+pub(crate) fn tables(dir: &Path, args: &[&str]) -> BTreeMap<(String, String), (u64, String)> {
     let ran = inspect(dir, &[&["tables", "--json"], args].concat()).exits(0);
     let table = |line: &str| {
         let value: Value = serde_json::from_str(line).unwrap();
         let text = |field: &str| value[field].as_str().unwrap_or("-").to_owned();
-        let name = format!("{}.{}", text("schema"), text("table"));
-        (name, (value["rows"].as_u64().unwrap(), text("row_hash")))
+        ((text("schema"), text("table")), (value["rows"].as_u64().unwrap(), text("row_hash")))
     };
     ran.out.lines().map(table).collect()
 }

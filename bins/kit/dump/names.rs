@@ -12,6 +12,16 @@ pub fn qualified(statement: &[u8]) -> Vec<(Option<String>, String)> {
     found
 }
 
+/// The schema of `CREATE EXTENSION … SCHEMA name`.
+pub fn schema_of_extension(statement: &[u8]) -> Option<String> {
+    let mut tokens = Tokens::new(statement);
+    tokens.find(|t| *t == Token::Word(b"schema".to_vec()))?;
+    match tokens.next()? {
+        Token::Word(name) | Token::Quoted(name) => Some(text_of(&name)),
+        _ => None,
+    }
+}
+
 fn collect(text: &[u8], strings: bool, found: &mut Vec<(Option<String>, String)>) {
     let mut before: Option<Vec<u8>> = None;
     let mut dotted = false;

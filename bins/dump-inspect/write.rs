@@ -1,0 +1,87 @@
+//! Writing parts of a dump: statements that are at hand, and rows that are read on the way.
+
+use std::ops::Range;
+
+use kit::digest::Rows;
+use kit::exit::{Error, Result};
+use kit::out::Output;
+use kit::source::Dump;
+
+use crate::extract::{Part, range};
+
+/// Writes the parts in the order of the dump, rows with them.
+pub(crate) fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
+    let mut out = Output::new();
+    let streamed: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].text.is_empty()).collect();
+    let ranges: Vec<Range<u64>> = streamed.iter().map(|i| range(&parts[*i].item)).collect();
+    let mut writer = Writer { out: &mut out, parts, next: 0, open: None };
+    dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes))?;
+    writer.up_to(parts.len())?;
+    out.finish()?;
+    Ok(())
+}
+
+struct Writer<'a> {
+    out: &'a mut Output,
+    parts: &'a [Part],
+    /// The next part that has not been begun.
+    next: usize,
+    /// The part whose bytes are being written, and its rows.
+    open: Option<(usize, Rows)>,
+}
+
+impl Writer<'_> {
+    /// Takes bytes of a part that is not at hand.
+    fn rows(&mut self, i: usize, bytes: &[u8]) -> Result<()> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != i) {
+            self.up_to(i)?;
+            self.next = i + 1;
+            self.open = Some((i, Rows::default()));
+        }
+        if let Some((_, rows)) = &mut self.open
+            && self.parts[i].item.row_hash.is_some()
+        {
+            rows.update(bytes);
+        }
+        self.out.write(bytes)
+    }
+
+    /// Writes what stands before part `end`.
+    fn up_to(&mut self, end: usize) -> Result<()> {
+        if let Some((i, rows)) = self.open.take() {
+            self.close(i, rows)?;
+        }
+        while self.next < end {
+            let part = &self.parts[self.next];
+            if part.text.is_empty() {
+                // rows of an empty table, of which no byte came
+                self.close(self.next, Rows::default())?;
+            } else {
+                self.out.write(&part.text)?;
+                self.out.write(b"\n")?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends a part whose bytes have been written, and holds its rows against its manifest.
+    fn close(&mut self, i: usize, rows: Rows) -> Result<()> {
+        let item = &self.parts[i].item;
+        let copied = i.checked_sub(1).is_some_and(|before| self.parts[before].item.kind == "COPY");
+        if item.kind != "TABLE DATA" {
+            return self.out.write(b"\n");
+        }
+        if !copied {
+            return self.out.write(b"\n");
+        }
+        self.out.write(b"\\.\n")?;
+        let (count, hash) = rows.finish();
+        let hash = hash.map(|h| format!("{h:032x}"));
+        if item.row_hash.is_some() && (Some(count), &hash) != (item.rows, &item.row_hash) {
+            return Err(Error::no(format!("the rows of {} are not those of the manifest", item.name))
+                .hint("The dump was changed after its manifest had been written."));
+        }
+        Ok(())
+    }
+}
