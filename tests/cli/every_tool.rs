@@ -38,7 +38,7 @@ fn value(name: &str) -> &'static str {
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
-        "DIR" | "NAME" | "PREFIX" | "TAG" => "some",
+        "DB" | "DIR" | "NAME" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "SPAN" => "1d12h",
@@ -161,7 +161,9 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     // something to list
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
-    for word in ["--help", "--version", "--list"] {
+    fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
+    let listing = if tool == "dump-inspect" { "some.sql" } else { "--list" };
+    for word in ["--help", "--version", listing] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child =

@@ -7,6 +7,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod dump_inspect;
 mod every_tool;
 mod pages;
 mod pgdump_restore;
