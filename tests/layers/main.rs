@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 24] = [
+const LAYERS: [&str; 25] = [
     "exit",
     "stamp",
     "cli",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 24] = [
     "progress",
     "codec",
     "crypt",
+    "archive",
     "dump",
     "manifest",
     "store",
