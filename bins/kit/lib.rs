@@ -20,6 +20,8 @@ pub mod child;
 pub mod progress;
 
 pub mod codec;
+
+pub mod archive;
 pub mod dump;
 pub mod manifest;
 pub mod source;

@@ -24,6 +24,7 @@ const LAYERS: [&str; 25] = [
     "progress",
     "codec",
     "crypt",
+    "archive",
     "dump",
     "manifest",
     "source",
