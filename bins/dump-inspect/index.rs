@@ -1,7 +1,7 @@
 //! `index`: the manifest of a dump that has none.
 
-use kit::codec::Kind;
-use kit::codec::walk::walk;
+use kit::codec::walk::{Walked, walk};
+use kit::codec::{Kind, read};
 use kit::digest::Depth;
 use kit::dump::scan::{self, Scan, text_of};
 use kit::exit::{Code, Error, Result};
@@ -26,11 +26,13 @@ pub(crate) fn index(dump: &Dump, speech: &Speech) -> Result<Code> {
     let mut toc = Toc::new(place::parent(&path));
     let (mut scan, mut failed) = (Scan::new(Depth::Hash), None);
     let progress = Progress::start("indexing", None, speech.is_quiet());
-    let walked = walk(&dump.file, &dump.name, |bytes| {
+    let feed = |bytes: &[u8]| {
         progress.advance(bytes.len() as u64);
         scan.feed(bytes, &mut |item| keep(&mut toc, &item, &mut failed));
         failed.take().map_or(Ok(()), Err)
-    })?;
+    };
+    let custom = dump.is_archive()?;
+    let walked = if custom { unpack(dump, feed)? } else { walk(&dump.file, &dump.name, feed)? };
     let facts = scan.finish(&mut |item| keep(&mut toc, &item, &mut failed));
     failed.map_or(Ok(()), Err)?;
     drop(progress);
@@ -66,25 +68,37 @@ pub(crate) fn index(dump: &Dump, speech: &Speech) -> Result<Code> {
             bytes: walked.bytes,
             sha256: walked.sha256,
             codec: walked.kind,
-            format: Format::Plain,
+            format: if custom { Format::Custom } else { Format::Plain },
         },
-        raw_bytes: walked.raw_bytes,
+        raw_bytes: facts.bytes,
         tables: facts.tables,
         rows: facts.rows,
         large_objects: facts.large_objects,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "index, footer".into(), ok: true }),
         frames: walked.frames,
     };
-    let seekable = manifest.frames.len() > 1 || walked.kind == Kind::None;
+    let seekable = manifest.frames.len() > 1 || (walked.kind == Kind::None && !custom);
     manifest.place(&path, toc)?;
     if !seekable {
         speech.say(
-            "the dump is one piece of compressed data: its contents are known now, but to read a part of it \
+            "the dump is an archive, or one piece of compressed data: its contents are known now, but to read a part of it \
             all before that must be inflated",
         );
     }
     out::record(&beside.display().to_string())?;
     Ok(Code::Done)
+}
+
+/// Goes through an archive; its manifest has no pieces to seek to.
+fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Walked> {
+    if !dump.beginning(5)?.starts_with(b"PGDMP") {
+        return Err(Error::refused(format!("'{}' is neither plain nor a custom archive", dump.name))
+            .hint("Only these have manifests."));
+    }
+    dump.whole(feed)?;
+    let seen = read::read(&dump.file, &dump.name, None, |_| Ok(()))?;
+    let (kind, bytes, raw_bytes, sha256) = (seen.kind, seen.bytes, seen.raw_bytes, seen.sha256);
+    Ok(Walked { kind, frames: Vec::new(), bytes, raw_bytes, sha256 })
 }
 
 fn keep(toc: &mut Toc, item: &scan::Item, failed: &mut Option<Error>) {

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use kit::child::catch_signals;
-use kit::codec::Kind;
 use kit::digest::Depth;
-use kit::exit::{Code, Error, Result};
+use kit::exit::{Code, Result};
 use kit::out::{self, Output, Speech};
 use kit::source::Dump;
 
@@ -44,26 +43,8 @@ fn open(args: &Args, speech: &Speech) -> Result<Dump> {
     if differs {
         speech.warn(&format!("warning: '{}' has another size than its manifest says", dump.name));
     }
-    readable(&dump.beginning(262)?, &dump.name)?;
+    dump.readable("dump-inspect VERB -")?;
     Ok(dump)
-}
-
-/// Refuses what is no dump that this program reads, by its first bytes.
-fn readable(head: &[u8], name: &str) -> Result<()> {
-    let refused = |what: &str, how: &str| {
-        Err(Error::refused(format!("'{name}' is {what}")).hint(format!("Turn it into SQL on the way: {how}")))
-    };
-    if head.starts_with(b"PGDMP") || head.get(257..262) == Some(b"ustar") {
-        return refused("an archive of pg_dump", "pg_restore -f - FILE | dump-inspect VERB -");
-    }
-    if let Some(program) = Kind::foreign(head) {
-        let how = format!("{program} -dc FILE | dump-inspect VERB -");
-        return refused(&format!("compressed by {program}"), &how);
-    }
-    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
-        return refused("UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | dump-inspect VERB -");
-    }
-    Ok(())
 }
 
 /// All of the dump, inflated; damage is noticed, and what came before it has been written.

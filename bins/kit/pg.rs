@@ -1,11 +1,8 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
-use std::fs::File;
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use crate::child::{Child, converse, interrupted};
+use crate::child::converse;
 use crate::exit::{Error, Result};
 use crate::settings::Settings;
 use crate::via::Via;
@@ -258,39 +255,6 @@ fn missing() -> Error {
 fn too_old(client: u32, server: u32) -> Error {
     Error::refused(format!("pg_dump {client} is older than the server, which is {server}"))
         .hint(format!("Install the client programs of version {server} (Debian, Ubuntu: apt-get install postgresql-client-{server})."))
-}
-
-/// Has pg_restore turn a custom archive into SQL, to its end, and hands that to `sink`.
-///
-/// An archive has neither checksum nor footer, and `pg_restore --list` reads its beginning only:
-/// unpacking it to the end is what proves it.
-///
-/// # Errors
-/// pg_restore's own complaint, what `sink` answers, or a signal.
-pub fn archive_as_sql(
-    via: &Via,
-    mut file: &File,
-    name: &str,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let fail = |e| Error::io("read", name, &e);
-    file.rewind().map_err(fail)?;
-    let stdin = Stdio::from(file.try_clone().map_err(fail)?);
-    let mut command = via.run("pg_restore").args(["--file=-"]).command();
-    let mut child = Child::spawn(&mut command, "pg_restore", stdin, Stdio::piped())?;
-    let mut sql = child.stdout().ok_or_else(|| Error::no("cannot read from pg_restore"))?;
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let n = sql.read(&mut buffer);
-        let n =
-            n.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_restore", &e)))?;
-        if n == 0 {
-            break;
-        }
-        sink(&buffer[..n])?;
-    }
-    let ended = child.wait()?;
-    if ended.ok() { Ok(()) } else { Err(ended.error().within(format!("cannot unpack '{name}'"))) }
 }
 
 /// A database name as a connection string's value, so that a name such as `a=b` or

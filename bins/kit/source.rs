@@ -1,7 +1,8 @@
 //! Any dump as SQL, from a file or standard input: the whole of it, or a few stretches.
 //!
 //! A dump is opened once; whatever name it is given meanwhile, the same bytes are read again. Its
-//! manifest is believed where it tells of a file of this size.
+//! manifest is believed where it tells of a file of this size. An archive of pg_dump is the SQL that
+//! pg_restore would make of it; offsets in it are offsets in that.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -9,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::archive::{self, Archive, Input};
 use crate::child::{Source, interrupted};
 use crate::codec::{Kind, read, seek};
 use crate::exit::{Error, Result};
@@ -18,10 +20,15 @@ use crate::place::open_regular;
 /// How much of a file is read at a time; it stays in the processor's cache.
 const CHUNK: usize = 256 << 10;
 
+/// How much tells what a file is: the head of a tar archive.
+const HEAD: u64 = 262;
+
 /// An open dump.
 pub struct Dump {
-    /// The file, or the copy of what came from standard input.
+    /// The file, or the copy of what came from standard input; of a folder its `toc.dat`.
     pub file: File,
+    /// The folder of `pg_dump -Fd`.
+    folder: Option<PathBuf>,
     /// For messages.
     pub name: String,
     /// Where the file is; `None` for standard input.
@@ -39,7 +46,9 @@ impl Dump {
     /// One that cannot be read, or is no file. A manifest that cannot be read is none.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let file = open_regular(path).map_err(|e| {
+        let folder = archive::is_directory(path).then(|| path.to_owned());
+        let opened = folder.as_ref().map_or(path.to_owned(), |f| f.join("toc.dat"));
+        let file = open_regular(&opened).map_err(|e| {
             let error = Error::io("open", &name, &e);
             match path.metadata() {
                 Ok(meta) if !meta.is_file() => {
@@ -54,7 +63,7 @@ impl Dump {
             Ok(manifest) => (manifest, None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Dump { file, name, path: Some(real), manifest, fault })
+        Ok(Dump { file, folder, name, path: Some(real), manifest, fault })
     }
 
     /// Keeps standard input in an unnamed file, because a dump is read more than once.
@@ -72,12 +81,15 @@ impl Dump {
                 Error::io("keep", "standard input", &e).hint("TMPDIR names the directory where it is kept.")
             })
         })?;
-        Ok(Dump { file, name: "standard input".into(), path: None, manifest: None, fault: None })
+        let name = "standard input".into();
+        Ok(Dump { file, folder: None, name, path: None, manifest: None, fault: None })
     }
 
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
-        self.file.metadata().map_or(0, |m| m.len())
+        let Some(folder) = &self.folder else { return self.file.metadata().map_or(0, |m| m.len()) };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum()
     }
 
     /// The manifest, where it tells of a file of this size.
@@ -103,11 +115,54 @@ impl Dump {
         Ok(Kind::detect(&first[..n]))
     }
 
+    /// Whether it is an archive of pg_dump, perhaps compressed once more.
+    pub fn is_archive(&self) -> Result<bool> {
+        Ok(self.folder.is_some() || archive::detect(&self.beginning(HEAD)?).is_some())
+    }
+
+    /// Refuses what is no dump, by its first bytes. `then`: the command that takes what a hint makes of
+    /// it, such as `psql`.
+    pub fn readable(&self, then: &str) -> Result<()> {
+        let head = self.beginning(HEAD)?;
+        let refused = |what: &str, how: &str| {
+            let error = Error::refused(format!("'{}' is {what}", self.name));
+            Err(error.hint(format!("Turn it into SQL on the way: {how} FILE | {then}")))
+        };
+        if let Some(program) = Kind::foreign(&head) {
+            return refused(&format!("compressed by {program}"), &format!("{program} -dc"));
+        }
+        // such as `>` of PowerShell writes
+        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+            return refused("UTF-16", "iconv -f UTF-16 -t UTF-8");
+        }
+        if head.get(257..262) == Some(b"ustar") && archive::detect(&head).is_none() {
+            let what = Error::refused(format!("'{}' is a tar file, but not one of pg_dump", self.name));
+            return Err(what.hint("Take the dump out of it: tar -xf FILE"));
+        }
+        Ok(())
+    }
+
+    fn archive(&self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut inflated;
+        let input = match (&self.folder, self.kind()?) {
+            (Some(folder), _) => Input::Directory(folder),
+            (None, Kind::None) => Input::File(&self.file),
+            (None, kind) => {
+                inflated = read::inflated(&self.file, &self.name, kind)?;
+                Input::Stream(&mut *inflated)
+            }
+        };
+        Archive::open(input, &self.name)?.sql(sink)
+    }
+
     /// Hands the whole dump to `sink`, in order.
     ///
     /// # Errors
     /// When it is damaged; what `sink` answers; a signal.
     pub fn whole(&self, mut sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        if self.is_archive()? {
+            return self.archive(&mut sink);
+        }
         if self.kind()? != Kind::None {
             return read::read(&self.file, &self.name, self.index(), sink).map(|_| ());
         }
@@ -136,6 +191,7 @@ impl Dump {
         mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
     ) -> Result<()> {
         match (self.kind()?, self.index()) {
+            _ if self.is_archive()? => self.sliced(ranges, sink),
             (Kind::None, _) => self.plain(ranges, &mut sink),
             (kind, Some(index)) if index.fits(self.bytes()) => {
                 seek::ranges(&self.file, &self.name, kind, index, ranges, sink)

@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 
-use kit::codec::{self, read};
+use kit::codec::read;
 use kit::dump::scan::{Facts, Item, Scan};
 use kit::dump::statement::{Name, Qualified};
 use kit::exit::{Error, Result};
-use kit::manifest::Format;
-use kit::pg;
 use kit::progress::Progress;
 use kit::source::Dump;
-use kit::via::Via;
 
 /// A table of the dump and the rows it must have afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,22 +22,19 @@ pub(crate) struct Table {
 pub(crate) struct Checked {
     pub(crate) facts: Facts,
     pub(crate) tables: Vec<Table>,
-    pub(crate) format: Format,
     /// Digest of the file as it was checked.
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
 }
 
 /// Reads the dump to its end and refuses what must not be restored.
-pub(crate) fn check(chosen: &Dump, via: &Via, quiet: bool) -> Result<Checked> {
-    let head = chosen.beginning(262)?;
-    unreadable(&head, &chosen.name).map_or(Ok(()), Err)?;
-    let format = if head.starts_with(b"PGDMP") { Format::Custom } else { Format::Plain };
+pub(crate) fn check(chosen: &Dump, quiet: bool) -> Result<Checked> {
+    chosen.readable("pgdump-restore --yes -")?;
     let mut scan = Scan::default();
     let mut tables = Tables::default();
     let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
     let progress = Progress::start("checking", raw_bytes, quiet);
-    let seen = sql(chosen, format, via, |bytes| {
+    let seen = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
         scan.feed(bytes, &mut |item| tables.add(item));
         Ok(())
@@ -60,50 +54,17 @@ pub(crate) fn check(chosen: &Dump, via: &Via, quiet: bool) -> Result<Checked> {
         ))
         .hint("pg_dump never writes that; look at the dump before you trust any of it."));
     }
-    Ok(Checked { facts, tables: tables.list, format, sha256: seen.sha256, bytes: seen.bytes })
-}
-
-/// What can be no dump that we read, by its first bytes, and how to make it one.
-fn unreadable(head: &[u8], name: &str) -> Option<Error> {
-    let refused = |what: &str, how: &str| {
-        Error::refused(format!("'{name}' is {what}")).hint(format!("Turn it into SQL on the way: {how}"))
-    };
-    if head.get(257..262) == Some(b"ustar") {
-        return Some(refused("a tar archive", "pg_restore -f - FILE | pgdump-restore --yes -d NAME -"));
-    }
-    if let Some(program) = codec::Kind::foreign(head) {
-        let how = format!("{program} -dc FILE | pgdump-restore --yes -");
-        return Some(refused(&format!("compressed by {program}"), &how));
-    }
-    // such as `>` of PowerShell writes
-    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
-        return Some(refused("UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | pgdump-restore --yes -"));
-    }
-    None
+    Ok(Checked { facts, tables: tables.list, sha256: seen.sha256, bytes: seen.bytes })
 }
 
 /// The dump as SQL, and what the file was like.
-pub(crate) fn sql(
-    chosen: &Dump,
-    format: Format,
-    via: &Via,
-    mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
-) -> Result<read::Seen> {
-    let (file, name) = (&chosen.file, chosen.name.as_str());
-    let index = chosen.index();
-    match format {
-        Format::Plain => read::read(file, name, index, sink),
-        Format::Custom => {
-            let seen = read::read(file, name, index, |_| Ok(()))?;
-            if seen.kind == codec::Kind::None {
-                pg::archive_as_sql(via, file, name, &mut sink)?;
-            } else {
-                return Err(Error::refused(format!("'{name}' is a custom archive, compressed once more"))
-                    .hint("Inflate it first (gunzip, unzstd): the archive is compressed within."));
-            }
-            Ok(seen)
-        }
+pub(crate) fn sql(chosen: &Dump, mut sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<read::Seen> {
+    if !chosen.is_archive()? {
+        return read::read(&chosen.file, &chosen.name, chosen.index(), sink);
     }
+    let seen = read::read(&chosen.file, &chosen.name, None, |_| Ok(()))?;
+    chosen.whole(&mut sink)?;
+    Ok(seen)
 }
 
 /// The file must be the one that its manifest tells of.

@@ -53,7 +53,7 @@ pub(crate) fn feed(
     filter.begin();
     let progress = Progress::start("restoring", Some(checked.facts.bytes), quiet);
     let mut lexer = Lexer::default();
-    let fed = sql(chosen, checked.format, server.via(), |bytes| {
+    let fed = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
         lexer.feed(bytes, &mut |event| filter.event(event));
         filter.failed.take().map_or(Ok(()), |e| Err(Error::io("write to", "psql", &e)))

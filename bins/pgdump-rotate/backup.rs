@@ -17,7 +17,6 @@ use kit::pg::Server;
 use kit::place::{self, Part};
 use kit::progress::Progress;
 use kit::stamp::Stamp;
-use kit::via::Via;
 
 use crate::cli::{Args, TOOL};
 use crate::produce::{Job, Producer, What};
@@ -78,7 +77,8 @@ impl Run<'_> {
         let ended = producer.end()?;
         self.check_end(ended.as_ref(), job)?;
         let facts = if custom {
-            self.read(&mut lines, &part)?
+            crate::prove::unpack(&part, &mut |item| lines.add(&item))
+                .map_err(|e| e.within(format!("cannot back up {}", job.describe())))?
         } else {
             let facts = scan.finish(&mut |item| lines.add(&item));
             self.check_whole(&facts, job)?;
@@ -89,7 +89,10 @@ impl Run<'_> {
         part.place()?;
         let how = if ended.is_some() { "read-back" } else { "read-back, footer" };
         let mut manifest = self.manifest(job, &producer_name, name, began, &facts, &written, codec);
-        manifest.file.format = if custom { Format::Custom } else { Format::Plain };
+        if custom {
+            manifest.file.format = Format::Custom;
+            manifest.raw_bytes = facts.bytes;
+        }
         manifest.duration_ms = clock.elapsed().as_millis() as u64;
         manifest.verified = Some(Verified { at: Stamp::now().to_string(), how: how.into(), ok: true });
         self.enter(&path, &manifest, lines).inspect_err(|_| self.leave_nothing(&path, &manifest))?;
@@ -130,12 +133,6 @@ impl Run<'_> {
                     .hint("Nothing was kept of it; earlier backups are untouched."))
             }
         }
-    }
-
-    fn read(&self, lines: &mut Lines, part: &Part) -> Result<Facts> {
-        let here = Via::default();
-        let via = self.server.map_or(&here, Server::via);
-        crate::prove::unpack(part, via, &mut |item| lines.add(&item))
     }
 
     #[allow(clippy::too_many_arguments)]

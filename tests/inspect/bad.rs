@@ -44,7 +44,7 @@ fn what_is_no_dump() {
     for (bytes, code, words) in [
         (&b""[..], 1, "it is empty"),
         (b"hello, world\n", 1, "not whole"),
-        (b"PGDMP\x01\x0e\x00", 4, "pg_restore"),
+        (b"PGDMP\x01\x0e\x00", 1, "damaged"),
         (b"\xfd7zXZ\0x", 4, "xz"),
         (b"\xff\xfea\0b\0", 4, "iconv"),
         (b"\x1f\x8b\x08\x00\x00", 1, "cut"),

@@ -86,7 +86,7 @@ fn what_cannot_be_proven_is_refused() {
     }
     keeps_nothing("gzip -c dump.sql | \"$ROTATE\" --stdin", 4, "compressed");
     keeps_nothing("\"$ROTATE\" -- gzip -c dump.sql", 4, "hint: Take the compression out of the command");
-    keeps_nothing("\"$ROTATE\" -- printf PGDMPxxxx", 1, "pg_restore");
+    keeps_nothing("\"$ROTATE\" -- printf PGDMPxxxx", 1, "cannot back up the dump of printf");
 }
 
 #[test]

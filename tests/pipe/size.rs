@@ -119,7 +119,8 @@ fn a_hundred_thousand_tables() {
     });
     assert!(kib < MOST, "{kib} KiB");
     assert_eq!((manifest["tables"].as_u64(), manifest["rows"].as_u64()), (Some(100_000), Some(200_000)));
-    assert_eq!(manifest["toc"].as_array().unwrap().len(), 200_000);
+    let is_table = |i: &&serde_json::Value| ["TABLE", "TABLE DATA"].contains(&i["kind"].as_str().unwrap());
+    assert_eq!(manifest["toc"].as_array().unwrap().iter().filter(is_table).count(), 200_000);
 }
 
 /// A dump of half a terabyte has half a million pieces, and a list is of many.

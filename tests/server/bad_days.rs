@@ -122,8 +122,8 @@ fn a_dump_that_is_not_whole() {
         ("pg_dump -d shop | head -c 1500", "not whole"),
         // one of its databases is whole, the cluster is not
         ("pg_dumpall | sed '/^-- PostgreSQL database dump complete/q'", "ends after one of its databases"),
-        ("pg_dump -Fc -d shop | head -c 2000", "pg_restore"),
-        ("echo PGDMP", "pg_restore"),
+        ("pg_dump -Fc -d shop | head -c 2000", "cut short"),
+        ("echo PGDMP", "damaged"),
         ("true", "it is empty"),
         ("echo 'no dump at all'", "not whole"),
     ];

@@ -203,6 +203,18 @@ impl<R: Read> Read for Digested<R> {
     }
 }
 
+/// A compressed file from its beginning, inflated as it is read.
+pub fn inflated<'a>(mut file: &'a File, name: &str, kind: Kind) -> Result<Box<dyn Read + 'a>> {
+    let fail = |e: io::Error| Error::io("read", name, &e);
+    file.rewind().map_err(fail)?;
+    let buffered = BufReader::with_capacity(CHUNK, file);
+    Ok(match kind {
+        Kind::None => Box::new(buffered),
+        Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
+        Kind::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(buffered).map_err(fail)?),
+    })
+}
+
 /// The first bytes of a file's content, inflated: enough to tell what it is.
 ///
 /// # Errors
