@@ -18,8 +18,8 @@ Look into a PostgreSQL dump, and take a part out of it.
 Usage: dump-inspect [OPTIONS] [VERB] FILE
        dump-inspect [OPTIONS] [VERB] -      (from standard input)
 
-FILE is a dump: plain SQL, also compressed with gzip or zstd. Records go to
-standard output, one a line.
+FILE is a dump: plain SQL, or an archive of pg_dump (custom, tar, a directory), also
+compressed with gzip or zstd. Records go to standard output, one a line.
 
 What is in it:
   summary                   what it is a dump of, and how much (the default)
@@ -32,7 +32,7 @@ What is in it:
                             database; status 1 when there is any
 
 What to take out of it, as SQL:
-  cat                       all of it, inflated
+  cat                       all of it: inflated, an archive as psql would load it
   extract -t PATTERN        tables, with all that belongs to them
   extract --schema S        all of a schema
   extract --database DB     one database out of a cluster dump

@@ -24,8 +24,8 @@ Each database in the dump is dropped and created anew; others are left alone. Th
 connection string of each goes to standard output.
 
 What to restore:
-  FILE                      a dump, plain, gzip, zstd or custom; a bare name is
-                            looked for in DIR too
+  FILE                      a dump: plain, gzip, zstd, or an archive (custom, tar,
+                            directory); a bare name is looked for in DIR too
       --latest              the newest proven backup in DIR
       --pick                choose from the last 10, newest first
       --list                list the backups, newest first, and end

@@ -3,6 +3,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod archive;
 mod bad;
 mod extract;
 mod index;
