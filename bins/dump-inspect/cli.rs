@@ -17,6 +17,7 @@ Look into a PostgreSQL dump, and take a part out of it.
 
 Usage: dump-inspect [OPTIONS] [VERB] FILE
        dump-inspect [OPTIONS] [VERB] -      (from standard input)
+       dump-inspect [OPTIONS] diff FILE FILE
 
 FILE is a dump: plain SQL, or an archive of pg_dump (custom, tar, a directory), also
 compressed with gzip or zstd. Records go to standard output, one a line.
@@ -30,6 +31,12 @@ What is in it:
   settings                  what it sets, of sessions, databases and roles
   guard                     what would run outside of SQL or reach beyond its
                             database; status 1 when there is any
+
+What became of it:
+  diff                      objects added, removed, altered from the first dump to
+                            the second, and tables whose rows differ; status 1 when
+                            anything does
+  diff --rows               the rows that differ
 
 What to take out of it, as SQL:
   cat                       all of it: inflated, an archive as psql would load it
@@ -53,6 +60,7 @@ Options:
       --clean               with extract: drop the tables first
       --with-dependencies   with extract: the types, functions and extensions that
                             the tables need, too
+      --rows                with diff: - and + and each row that differs
       --no-hash             with tables: count rows without hashing them
       --json                one JSON object a line
   -q, --quiet               say only what went wrong
@@ -84,9 +92,10 @@ pub(crate) enum Verb {
     Cat,
     Extract,
     Index,
+    Diff,
 }
 
-const VERBS: [(&str, Verb); 13] = [
+const VERBS: [(&str, Verb); 14] = [
     ("summary", Verb::Summary),
     ("version", Verb::Version),
     ("databases", Verb::Databases),
@@ -100,6 +109,7 @@ const VERBS: [(&str, Verb); 13] = [
     ("cat", Verb::Cat),
     ("extract", Verb::Extract),
     ("index", Verb::Index),
+    ("diff", Verb::Diff),
 ];
 
 /// What to print instead of doing anything, or what to do.
@@ -116,6 +126,8 @@ pub(crate) struct Args {
     pub(crate) verb: Verb,
     /// `-` for standard input.
     pub(crate) file: String,
+    /// The second dump of `diff`.
+    pub(crate) other: String,
     pub(crate) databases: Vec<String>,
     pub(crate) tables: Vec<Pattern>,
     pub(crate) schemas: Vec<Pattern>,
@@ -124,6 +136,7 @@ pub(crate) struct Args {
     pub(crate) data_only: bool,
     pub(crate) clean: bool,
     pub(crate) with_dependencies: bool,
+    pub(crate) rows: bool,
     pub(crate) no_hash: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -135,6 +148,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
     let mut args = Args {
         verb: Verb::Summary,
         file: String::new(),
+        other: String::new(),
         databases: Vec::new(),
         tables: Vec::new(),
         schemas: Vec::new(),
@@ -143,6 +157,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         data_only: false,
         clean: false,
         with_dependencies: false,
+        rows: false,
         no_hash: false,
         json: false,
         quiet: false,
@@ -164,6 +179,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("data-only") => args.data_only = true,
             Long("clean") => args.clean = true,
             Long("with-dependencies") => args.with_dependencies = true,
+            Long("rows") => args.rows = true,
             Long("no-hash") => args.no_hash = true,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
@@ -175,6 +191,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
     if let Some(verb) = verb {
         args.verb = verb;
         words.remove(0);
+    }
+    if args.verb == Verb::Diff {
+        args.other = match words.len() {
+            2 => words.pop().unwrap_or_default(),
+            _ => return Err(usage("diff takes two FILEs")),
+        };
     }
     match <[String; 1]>::try_from(words) {
         Ok([file]) if !file.is_empty() => args.file = file,
@@ -207,6 +229,12 @@ fn check(args: &Args) -> Result<()> {
     }
     if matches!(args.verb, Verb::Cat | Verb::Index) && (narrow || !args.databases.is_empty()) {
         return Err(usage("this verb takes all of the dump; extract takes a part"));
+    }
+    if args.rows && args.verb != Verb::Diff {
+        return Err(usage("--rows is diff's"));
+    }
+    if args.verb == Verb::Diff && args.file == "-" && args.other == "-" {
+        return Err(usage("diff: only one dump can come from standard input"));
     }
     if args.verb == Verb::Index && args.file == "-" {
         return Err(usage("index: the manifest is written beside a file, and - is none"));
@@ -242,6 +270,9 @@ mod tests {
             &["extract", "-t", "a.b.c.d", "a"],
             &["tables", "--clean", "a"],
             &["index", "-"],
+            &["diff", "a"],
+            &["diff", "-", "-"],
+            &["tables", "--rows", "a"],
             &["--bogus"],
         ] {
             assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");

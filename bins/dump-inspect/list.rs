@@ -37,7 +37,7 @@ pub(crate) fn list(dump: &Dump, args: &Args) -> Result<Code> {
 }
 
 /// Whether an item is in what the options narrow to.
-fn wanted(args: &Args, item: &Item) -> bool {
+pub(crate) fn wanted(args: &Args, item: &Item) -> bool {
     let (schema, name) = item.of.as_ref().map_or((&item.schema, &item.name), |(s, n)| (s, n));
     let database = item.database.as_deref();
     (args.databases.is_empty() || database.is_some_and(|d| args.databases.iter().any(|w| w == d)))

@@ -10,7 +10,7 @@ use kit::source::Dump;
 
 use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
 use crate::contents::Contents;
-use crate::{extract, guard, index, list, settings};
+use crate::{diff, extract, guard, index, list, rows, settings};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -23,9 +23,13 @@ pub(crate) fn run() -> Result<Code> {
     };
     catch_signals()?;
     let speech = Speech::new(TOOL, args.quiet);
-    let dump = open(&args, &speech)?;
+    let dump = open(&args.file, &speech)?;
     match args.verb {
         Verb::Cat => cat(&dump),
+        Verb::Diff => {
+            let other = open(&args.other, &speech)?;
+            if args.rows { rows::rows(&dump, &other, &args) } else { diff::diff(&dump, &other, &args) }
+        }
         Verb::Guard => guard::guard(&dump, &args),
         Verb::Index => index::index(&dump, &speech),
         Verb::Extract => extract::extract(&dump, &args, &speech),
@@ -34,8 +38,8 @@ pub(crate) fn run() -> Result<Code> {
     }
 }
 
-fn open(args: &Args, speech: &Speech) -> Result<Dump> {
-    let dump = if args.file == "-" { Dump::stdin()? } else { Dump::open(Path::new(&args.file))? };
+fn open(file: &str, speech: &Speech) -> Result<Dump> {
+    let dump = if file == "-" { Dump::stdin()? } else { Dump::open(Path::new(file))? };
     if let Some(fault) = &dump.fault {
         speech.warn(&format!("warning: {fault}; it is read without its manifest"));
     }

@@ -63,7 +63,9 @@ fn both_programs_list_the_same() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("backups")).unwrap();
     for name in ["backup_20251127_143022.sql", "shop_20251128_000000.sql.gz", "foreign.dump", "notes.txt"] {
-        fs::write(dir.path().join("backups").join(name), "").unwrap();
+        // days ago, so that a second more or less is not told
+        let file = fs::File::create(dir.path().join("backups").join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(300_000)).unwrap();
     }
     for words in [&["--list"][..], &["--list", "--json"], &["--list", "--name", "shop"]] {
         let [rotate, restore] =

@@ -1,0 +1,127 @@
+//! `diff`: what is in one dump and not in the other, and what has changed.
+//!
+//! Objects are told apart by database, kind, name and table; of one that is in both, the text of all
+//! its statements is compared, without blanks. Tables are compared by rows and row hash, so that the
+//! order of rows, which a dump does not promise, says nothing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use kit::digest::Depth;
+use kit::exit::{Code, Result};
+use kit::manifest::Item;
+use kit::source::Dump;
+use serde_json::Value;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::cli::Args;
+use crate::contents::Contents;
+use crate::list::wanted;
+use crate::records::Records;
+
+/// Statements that are no objects, or whose place alone says something.
+const PASSED: [&str; 7] = ["SET", "CONNECT", "COPY", "TRANSACTION", "DROP", "BLOBS", "OTHER"];
+
+/// What tells an object from others: database, kind, schema, name, table.
+type Key = (Option<String>, String, Option<String>, String, Option<String>);
+
+/// What is compared of an object.
+#[derive(Default)]
+struct Side {
+    text: Option<u128>,
+    rows: Option<u64>,
+    row_hash: Option<u128>,
+}
+
+type Objects = BTreeMap<Key, Side>;
+
+/// Tells of each difference; 1 when there is any.
+pub(crate) fn diff(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
+    let (before, after) = (contents(a, args)?, contents(b, args)?);
+    let (left, right) = (objects(a, &before, args)?, objects(b, &after, args)?);
+    let header = &["CHANGE", "KIND", "DATABASE", "SCHEMA", "NAME", "TABLE", "BEFORE", "AFTER"];
+    let mut records = Records::new(header, args.json);
+    let mut any = false;
+    let mut tell = |change: &str, key: &Key, before: Option<u64>, after: Option<u64>| {
+        any = true;
+        let (database, kind, schema, name, of) = key.clone();
+        let mut fields: Vec<Value> = vec![change.into(), kind.into(), database.into(), schema.into()];
+        fields.extend([name.into(), of.into(), before.into(), after.into()]);
+        records.add(fields)
+    };
+    for (key, side) in &left {
+        match right.get(key) {
+            None => tell("removed", key, side.rows, None)?,
+            Some(other) => {
+                let rows = side.rows != other.rows || differ(side.row_hash, other.row_hash);
+                if differ(side.text, other.text) {
+                    tell("altered", key, None, None)?;
+                } else if rows {
+                    tell("rows", key, side.rows, other.rows)?;
+                }
+            }
+        }
+    }
+    for (key, side) in right.iter().filter(|(key, _)| !left.contains_key(*key)) {
+        tell("added", key, None, side.rows)?;
+    }
+    records.finish()?;
+    before.is_whole(a)?;
+    after.is_whole(b)?;
+    Ok(if any { Code::No } else { Code::Done })
+}
+
+/// Two hashes differ only where both are known.
+fn differ(a: Option<u128>, b: Option<u128>) -> bool {
+    a.is_some() && b.is_some() && a != b
+}
+
+fn contents(dump: &Dump, args: &Args) -> Result<Contents> {
+    Contents::of(dump, Depth::Hash, args.quiet)
+}
+
+/// The objects of a dump and what they are made of.
+fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
+    let cluster = contents.kind == Some("cluster");
+    let mut objects = Objects::new();
+    let (mut keys, mut ranges): (Vec<Key>, Vec<Range<u64>>) = (Vec::new(), Vec::new());
+    contents.each(&mut |item| {
+        if PASSED.contains(&item.kind.as_str()) || !wanted(args, &item) {
+            return Ok(());
+        }
+        let range = item.offset..item.offset + item.bytes;
+        let (rows, hash) = (item.rows, item.row_hash.clone());
+        let key = key(item, cluster);
+        if let Some(rows) = rows {
+            let side = objects.entry(key).or_default();
+            let hash = hash.and_then(|h| u128::from_str_radix(&h, 16).ok());
+            // several runs of one table add up
+            side.row_hash = match (side.rows, side.row_hash) {
+                (None, _) => hash,
+                (_, sum) => sum.zip(hash).map(|(a, b)| a.wrapping_add(b)),
+            };
+            side.rows = Some(side.rows.unwrap_or(0) + rows);
+        } else {
+            keys.push(key);
+            ranges.push(range);
+        }
+        Ok(())
+    })?;
+    let mut texts: BTreeMap<&Key, Xxh3> = BTreeMap::new();
+    dump.ranges(&ranges, |i, bytes| {
+        let text = texts.entry(&keys[i]).or_default();
+        bytes.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).for_each(|w| text.update(w));
+        Ok(())
+    })?;
+    for (key, text) in texts {
+        objects.entry(key.clone()).or_default().text = Some(text.digest128());
+    }
+    Ok(objects)
+}
+
+/// A dump of one database names it only where a manifest does: that is no difference.
+fn key(item: Item, cluster: bool) -> Key {
+    let database = item.database.filter(|_| cluster);
+    let of = item.of.map(|(schema, name)| schema.map_or(name.clone(), |s| format!("{s}.{name}")));
+    (database, item.kind, item.schema, item.name, of)
+}

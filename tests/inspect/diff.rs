@@ -1,0 +1,88 @@
+//! What a migration did, told from two dumps.
+#![allow(clippy::unwrap_used)]
+
+use crate::lab::Server;
+use crate::stage::{dump, inspect, sh};
+
+#[test]
+fn what_a_migration_did() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE going (id int); CREATE TABLE still AS SELECT n FROM generate_series(1, 50) n",
+    );
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "before.sql");
+    let made = server.rotate(&["-d", "shop", "--compress", "zstd"]).exits(0);
+    // one and the same, in two ways, is no difference; nor is the order of rows
+    assert_eq!(inspect(&home, &["diff", "before.sql", made.line()]).exits(0).out, "");
+    server.sql("shop", "CREATE TABLE t AS SELECT * FROM still ORDER BY n DESC; TRUNCATE still; INSERT INTO still SELECT * FROM t; DROP TABLE t");
+    dump(&server, "pg_dump", &["-Fc", "-d", "shop"], "again.dump");
+    assert_eq!(inspect(&home, &["diff", "before.sql", "again.dump"]).exits(0).out, "");
+
+    server.sql(
+        "shop",
+        "DROP TABLE going; CREATE TABLE coming (id int); INSERT INTO coming VALUES (1); \
+        ALTER TABLE people ADD COLUMN more int; DELETE FROM grades WHERE id IN (7, 8); \
+        UPDATE grades SET points = 99 WHERE id = 9; CREATE INDEX ON grades (points)",
+    );
+    dump(&server, "pg_dump", &["-d", "shop"], "after.sql");
+    let ran = inspect(&home, &["diff", "before.sql", "after.sql"]).exits(1);
+    let told: Vec<String> = ran
+        .lines()
+        .iter()
+        .map(|l| {
+            let f: Vec<&str> = l.split('\t').collect();
+            format!("{} {} {} {} {}", f[0], f[1], f[4], f[6], f[7])
+        })
+        .collect();
+    for want in [
+        "added INDEX grades_points_idx - -",
+        "added OWNER coming - -",
+        "added TABLE coming - -",
+        "added TABLE DATA coming - 1",
+        "altered TABLE people - -",
+        "removed OWNER going - -",
+        "removed TABLE going - -",
+        "removed TABLE DATA going 0 -",
+        "rows TABLE DATA grades 500 498",
+        "rows TABLE DATA people 5 5",
+    ] {
+        assert!(told.contains(&want.to_owned()), "{want}: {told:#?}");
+    }
+    assert_eq!(told.len(), 10, "{told:#?}");
+    let only = inspect(&home, &["diff", "-t", "still", "before.sql", "after.sql"]).exits(0);
+    assert_eq!(only.out, "");
+
+    let rows = inspect(&home, &["diff", "--rows", "-t", "grades", "before.sql", "after.sql"]).exits(1).out;
+    let mut rows: Vec<&str> = rows.lines().collect();
+    rows.sort_unstable();
+    let begins: Vec<String> =
+        rows.iter().map(|r| r.split('\t').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(begins, ["+ public.grades 9", "- public.grades 7", "- public.grades 8", "- public.grades 9"]);
+    inspect(&home, &["diff", "--rows", "-t", "still", "before.sql", "after.sql"]).exits(0);
+    inspect(&home, &["diff", "--rows", "-t", "nothing", "before.sql", "after.sql"])
+        .exits(1)
+        .says("neither dump");
+}
+
+#[test]
+fn rows_in_shares_are_as_many_as_by_sort_and_comm() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, filter: &str| {
+        let script = format!(
+            "{{ echo '-- PostgreSQL database dump'; echo 'COPY public.t (a) FROM stdin;'; \
+            seq 1000000 | {filter}; echo '\\.'; echo '-- PostgreSQL database dump complete'; }} >{name}"
+        );
+        sh(dir.path(), &script).exits(0);
+    };
+    make("a.sql", "sed -n 'p;/00$/p'");
+    make("b.sql", "sort -r | sed '/77$/s/$/x/'");
+    let ran = inspect(dir.path(), &["diff", "--rows", "a.sql", "b.sql"]).exits(1).out;
+    let sorted =
+        sh(dir.path(), "for f in a b; do grep -E '^[0-9]+x?$' $f.sql | sort >$f; done; comm -3 a b | wc -l");
+    let want: usize = sorted.exits(0).line().trim().parse().unwrap();
+    assert_eq!(ran.lines().count(), want);
+    assert_eq!(ran.lines().filter(|l| l.starts_with('+')).count(), 10_000);
+}
