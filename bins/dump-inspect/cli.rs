@@ -11,6 +11,9 @@ use crate::pattern::Pattern;
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "dump-inspect";
 
+/// NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the terminating zero.
+const LONGEST: usize = 63;
+
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 Look into a PostgreSQL dump, and take a part out of it.
@@ -60,6 +63,10 @@ Options:
       --clean               with extract: drop the tables first
       --with-dependencies   with extract: the types, functions and extensions that
                             the tables need, too
+      --rename NEW          with extract: the table under another name, with its
+                            indexes and sequences, to stand beside the old one
+      --format FORMAT       with extract: sql (default), or csv for the rows of one
+                            table
       --rows                with diff: - and + and each row that differs
       --no-hash             with tables: count rows without hashing them
       --json                one JSON object a line
@@ -136,6 +143,8 @@ pub(crate) struct Args {
     pub(crate) data_only: bool,
     pub(crate) clean: bool,
     pub(crate) with_dependencies: bool,
+    pub(crate) rename: Option<String>,
+    pub(crate) csv: bool,
     pub(crate) rows: bool,
     pub(crate) no_hash: bool,
     pub(crate) json: bool,
@@ -157,6 +166,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         data_only: false,
         clean: false,
         with_dependencies: false,
+        rename: None,
+        csv: false,
         rows: false,
         no_hash: false,
         json: false,
@@ -180,6 +191,14 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("clean") => args.clean = true,
             Long("with-dependencies") => args.with_dependencies = true,
             Long("rows") => args.rows = true,
+            Long("rename") => args.rename = Some(text(&mut parser, "--rename")?),
+            Long("format") => {
+                args.csv = match text(&mut parser, "--format")?.as_str() {
+                    "sql" => false,
+                    "csv" => true,
+                    other => return Err(usage(format!("--format: '{other}' is neither sql nor csv"))),
+                }
+            }
             Long("no-hash") => args.no_hash = true,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
@@ -223,6 +242,15 @@ fn check(args: &Args) -> Result<()> {
     }
     if extract && !narrow && !args.globals && args.databases.is_empty() {
         return Err(usage("extract what? give --table, --schema, --database or --globals"));
+    }
+    if (args.rename.is_some() || args.csv) && (!extract || args.tables.is_empty()) {
+        return Err(usage("--rename and --format csv are for extract -t"));
+    }
+    if args.csv && (args.rename.is_some() || args.schema_only || args.clean || args.with_dependencies) {
+        return Err(usage("--format csv holds rows and nothing else"));
+    }
+    if args.rename.as_ref().is_some_and(|new| new.is_empty() || new.len() > LONGEST) {
+        return Err(usage("--rename: a name has 1 to 63 bytes"));
     }
     if args.globals && (narrow || !args.databases.is_empty()) {
         return Err(usage("--globals goes with no other part"));
@@ -273,6 +301,9 @@ mod tests {
             &["diff", "a"],
             &["diff", "-", "-"],
             &["tables", "--rows", "a"],
+            &["extract", "-t", "x", "--format", "csv", "--rename", "y", "a"],
+            &["extract", "-n", "x", "--rename", "y", "a"],
+            &["extract", "-t", "x", "--format", "xml", "a"],
             &["--bogus"],
         ] {
             assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");

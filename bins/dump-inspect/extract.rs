@@ -15,7 +15,8 @@ use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
 use crate::near::nearest;
-use crate::write::write;
+use crate::rename;
+use crate::write::{write, write_csv};
 
 /// A relation, by database, schema and name.
 pub(crate) type Key = (Option<String>, Option<String>, String);
@@ -47,7 +48,11 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
     let whole = args.tables.is_empty() && args.schemas.is_empty();
     let parts =
         if whole { sections(dump, &contents, args)? } else { relations(dump, &contents, args, speech)? };
-    write(dump, &parts)?;
+    if args.csv {
+        write_csv(dump, &parts)?
+    } else {
+        write(dump, &parts)?
+    }
     contents.is_whole(dump)?;
     Ok(Code::Done)
 }
@@ -92,6 +97,9 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
     read(dump, &mut parts)?;
     parts.retain(|part| stays(part, &chosen, speech));
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
+    if let Some(new) = &args.rename {
+        rename::rename(&chosen, new, &mut parts)?;
+    }
     if !args.data_only {
         for part in &mut parts {
             tolerate(part);
@@ -218,6 +226,11 @@ fn is_rows(item: &Item) -> bool {
     item.kind == "TABLE DATA"
 }
 
+/// Whether the rows of part `i` are those of the COPY statement before it.
+pub(crate) fn is_copied(parts: &[Part], i: usize) -> bool {
+    i.checked_sub(1).is_some_and(|before| parts[before].item.kind == "COPY")
+}
+
 pub(crate) fn range(item: &Item) -> Range<u64> {
     item.offset..item.offset + item.bytes
 }
@@ -274,6 +287,7 @@ fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
     let mut text = String::new();
     if args.clean {
         for ((_, schema, name), kind) in chosen.iter().rev() {
+            let name = args.rename.as_ref().unwrap_or(name);
             let kind = if kind == "TABLE DATA" { "TABLE" } else { kind };
             let schema = identifier(schema.as_deref().unwrap_or("public"));
             text.push_str(&format!("DROP {kind} IF EXISTS {schema}.{};\n", identifier(name)));

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod cli;
 mod contents;
+mod csv;
 mod dependencies;
 mod diff;
 mod extract;
@@ -17,6 +18,7 @@ mod list;
 mod near;
 mod pattern;
 mod records;
+mod rename;
 mod rows;
 mod run;
 mod settings;

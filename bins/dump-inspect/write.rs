@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use kit::digest::Rows;
+use kit::dump::names;
 use kit::exit::{Error, Result};
 use kit::out::Output;
 use kit::source::Dump;
 
-use crate::extract::{Part, range};
+use crate::csv::Csv;
+use crate::extract::{Part, is_copied, range};
 
 /// Writes the parts in the order of the dump, rows with them.
 pub(crate) fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
@@ -19,6 +21,31 @@ pub(crate) fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
     writer.up_to(parts.len())?;
     out.finish()?;
     Ok(())
+}
+
+/// Writes the rows of the one table among the parts as CSV, its columns' names first.
+pub(crate) fn write_csv(dump: &Dump, parts: &[Part]) -> Result<()> {
+    let rows: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].item.kind == "TABLE DATA").collect();
+    let first = rows.first().copied().unwrap_or_default();
+    let tables = rows.iter().map(|i| &parts[*i].item.name).collect::<std::collections::BTreeSet<_>>();
+    if tables.len() != 1 {
+        return Err(Error::usage("--format csv takes the rows of one table, no more and no fewer")
+            .hint("Try --help."));
+    }
+    if !rows.iter().all(|i| is_copied(parts, *i)) {
+        return Err(Error::refused(format!("the rows of {} are INSERT statements", parts[first].item.name))
+            .hint("Only rows of COPY become CSV."));
+    }
+    let ranges: Vec<Range<u64>> = rows.iter().map(|i| range(&parts[*i].item)).collect();
+    let (mut out, mut csv, mut lines) = (Output::new(), Csv::default(), Vec::new());
+    out.write(&Csv::header(&names::columns(&parts[first - 1].text)))?;
+    dump.ranges(&ranges, |_, bytes| {
+        csv.feed(bytes, &mut lines);
+        out.write(&lines)?;
+        lines.clear();
+        Ok(())
+    })?;
+    out.finish()
 }
 
 struct Writer<'a> {
@@ -68,11 +95,7 @@ impl Writer<'_> {
     /// Ends a part whose bytes have been written, and holds its rows against its manifest.
     fn close(&mut self, i: usize, rows: Rows) -> Result<()> {
         let item = &self.parts[i].item;
-        let copied = i.checked_sub(1).is_some_and(|before| self.parts[before].item.kind == "COPY");
-        if item.kind != "TABLE DATA" {
-            return self.out.write(b"\n");
-        }
-        if !copied {
+        if item.kind != "TABLE DATA" || !is_copied(self.parts, i) {
             return self.out.write(b"\n");
         }
         self.out.write(b"\\.\n")?;

@@ -33,12 +33,13 @@ macro_rules! every_tool {
 pub(crate) use every_tool;
 
 /// A value that an option takes, by the name of the value in the help.
-fn value(name: &str) -> &'static str {
+fn value(tool: &str, name: &str) -> &'static str {
     match name {
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
-        "DB" | "DIR" | "NAME" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "DB" | "DIR" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "SPAN" => "1d12h",
@@ -89,7 +90,7 @@ pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
         for name in opt.short.iter().chain([long]) {
             // --help ends the parsing where it stands, and so whatever the option would do
             let mut words = vec![name.as_str()];
-            words.extend(opt.value.as_deref().map(value));
+            words.extend(opt.value.as_deref().map(|name| value(tool, name)));
             words.push("--help");
             let ran = run(tool, &words);
             assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);

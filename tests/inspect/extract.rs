@@ -197,3 +197,60 @@ ALTER TABLE "Odd Schema"."T; Type: TABLE" REPLICA IDENTITY FULL;
     load(&server, &schema.out, "taken");
     assert_eq!(server.sql("taken", "SELECT count(*) FROM \"Odd Schema\".\"T; Type: TABLE\""), "3");
 }
+
+#[test]
+fn a_table_beside_its_namesake() {
+    let server = Server::start();
+    server.seed("university");
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE \"Odd one\" (id serial PRIMARY KEY, n int UNIQUE, code text DEFAULT 'public.people'); \
+        CREATE INDEX by_code ON \"Odd one\" (code); CLUSTER \"Odd one\" USING by_code; \
+        INSERT INTO \"Odd one\" (n) VALUES (3), (4); COMMENT ON TABLE \"Odd one\" IS 'public.\"Odd one\" it is'",
+    );
+    let home = server.home();
+    for database in ["shop", "university"] {
+        let file = dump(&server, "pg_dump", &["-d", database], &format!("{database}.sql"));
+        let file = file.to_str().unwrap();
+        for table in tables(&home, &[file]).keys() {
+            let new = format!("then {}", table.1);
+            let args = ["extract", "-t", &quoted(table), "--rename", &new, file];
+            let ran = inspect(&home, &args).exits(0);
+            // into the very database where the old one stands
+            let mut psql = server.client("psql");
+            let load = ["-Xq1", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", database];
+            feed(psql.args(load), &ran.out).exits(0);
+            let both = (table.0.clone(), new.clone());
+            let compare = format!(
+                "SELECT count(*) FROM (SELECT a::text FROM ONLY {} a EXCEPT ALL SELECT b::text FROM ONLY {} b) x",
+                quoted(table),
+                quoted(&both)
+            );
+            assert_eq!(server.sql(database, &compare), "0", "{table:?}");
+        }
+    }
+    let code = server.sql("shop", "INSERT INTO \"then Odd one\" DEFAULT VALUES RETURNING id, code");
+    assert_eq!(code, "3|public.people");
+    inspect(&home, &["extract", "-t", "*", "--rename", "x", "shop.sql"]).exits(2).says("several");
+    dump(&server, "pg_dump", &["--inserts", "-d", "shop"], "inserts.sql");
+    inspect(&home, &["extract", "-t", "people", "--rename", "x", "inserts.sql"]).exits(4).says("INSERT");
+}
+
+#[test]
+fn rows_as_csv_come_back_by_copy() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("shop", "INSERT INTO people VALUES (6, E'quo\"te, comma', E'cr\\r\\nlf'), (7, NULL, ''), (8, E'\\\\.', E'\\b\\f\\v')");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let csv = inspect(&home, &["extract", "-t", "people", "--format", "csv", "shop.sql"]).exits(0).out;
+    assert!(csv.starts_with("id,name,note\n1,Ada,a\ttab\n"), "{csv}");
+    std::fs::write(home.join("people.csv"), &csv).unwrap();
+    server.sql("shop", "CREATE TABLE again (LIKE people)");
+    let copy = format!("\\copy again FROM '{}' (FORMAT csv, HEADER)", home.join("people.csv").display());
+    server.sql("shop", &copy);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM (TABLE people EXCEPT ALL TABLE again) x"), "0");
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "8");
+    inspect(&home, &["extract", "-t", "*", "--format", "csv", "shop.sql"]).exits(2).says("one table");
+}

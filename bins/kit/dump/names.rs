@@ -22,6 +22,99 @@ pub fn schema_of_extension(statement: &[u8]) -> Option<String> {
     }
 }
 
+/// The columns that `COPY table (a, b) FROM stdin` lists.
+pub fn columns(statement: &[u8]) -> Vec<Vec<u8>> {
+    let inside = Tokens::new(statement).skip_while(|t| *t != Token::Mark(b'(')).skip(1);
+    let names = inside.take_while(|t| *t != Token::Mark(b')')).filter_map(|t| match t {
+        Token::Word(name) | Token::Quoted(name) => Some(name),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// The statement with other names: `qualified` gives the new name of `schema.name`, also within
+/// strings that are a name by themselves, `bare` that of an index or constraint where it stands alone.
+pub fn renamed(
+    statement: &[u8],
+    qualified: &dyn Fn(&str, &str) -> Option<String>,
+    bare: &dyn Fn(&str) -> Option<String>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(statement.len());
+    let mut tokens = Tokens::new(statement);
+    // how far the statement has been copied
+    let mut copied = 0;
+    let (mut before, mut dotted): (Option<Vec<u8>>, bool) = (None, false);
+    let mut words: [Vec<u8>; 2] = Default::default();
+    while let Some(token) = tokens.next() {
+        let end = statement.len() - tokens.rest().len();
+        let new = match &token {
+            Token::Word(name) | Token::Quoted(name) => {
+                let text = text_of(name);
+                let schema = before.take().filter(|_| dotted).map(|s| text_of(&s));
+                let follows = |a: &[u8]| words[1] == a;
+                let alone =
+                    follows(b"index") || follows(b"constraint") || (words[0] == b"cluster" && follows(b"on"));
+                before = Some(name.clone());
+                match schema {
+                    Some(schema) => qualified(&schema, &text),
+                    None if alone => bare(&text),
+                    None => None,
+                }
+                .map(|new| quoted(&new, b'"'))
+            }
+            Token::String(inner) if whole_name(inner) => {
+                let changed = renamed(inner, qualified, &|_| None);
+                (changed != *inner).then(|| quoted(&text_of(&changed), b'\''))
+            }
+            _ => None,
+        };
+        if let Some(new) = new {
+            out.extend_from_slice(&statement[copied..end - length(&token)]);
+            out.extend_from_slice(&new);
+            copied = end;
+        }
+        dotted = token == Token::Mark(b'.') && before.is_some();
+        if let Token::Word(word) = token {
+            words.rotate_left(1);
+            words[1] = word;
+        } else if !dotted {
+            before = before.filter(|_| matches!(token, Token::Quoted(_)));
+        }
+    }
+    out.extend_from_slice(&statement[copied..]);
+    out
+}
+
+/// Whether a string is a name and nothing else.
+fn whole_name(text: &[u8]) -> bool {
+    let tokens: Vec<Token> = Tokens::new(text).take(4).collect();
+    matches!(
+        tokens.as_slice(),
+        [Token::Word(_) | Token::Quoted(_), Token::Mark(b'.'), Token::Word(_) | Token::Quoted(_)]
+    )
+}
+
+/// How many bytes a name or string takes in SQL.
+fn length(token: &Token) -> usize {
+    let doubled = |text: &[u8], mark: u8| 2 + text.len() + text.iter().filter(|b| **b == mark).count();
+    match token {
+        Token::Word(name) => name.len(),
+        Token::Quoted(name) => doubled(name, b'"'),
+        Token::String(text) => doubled(text, b'\''),
+        Token::Mark(_) => 1,
+    }
+}
+
+fn quoted(text: &str, mark: u8) -> Vec<u8> {
+    let mut out = vec![mark];
+    for byte in text.bytes() {
+        out.extend((byte == mark).then_some(mark));
+        out.push(byte);
+    }
+    out.push(mark);
+    out
+}
+
 fn collect(text: &[u8], strings: bool, found: &mut Vec<(Option<String>, String)>) {
     let mut before: Option<Vec<u8>> = None;
     let mut dotted = false;
@@ -61,5 +154,37 @@ mod tests {
             ["public/t", "public/mood", "s/Q"]
         );
         assert_eq!(names("SELECT 1.5, a . b"), ["1/5", "a/b"]);
+    }
+
+    #[test]
+    fn names_are_changed_where_they_are_names() {
+        let changed = |sql: &str| {
+            let qualified = |s: &str, n: &str| ((s, n) == ("public", "t")).then(|| "new t".to_owned());
+            let bare = |n: &str| (n == "t_pkey").then(|| "n_pkey".to_owned());
+            String::from_utf8(renamed(sql.as_bytes(), &qualified, &bare)).unwrap()
+        };
+        for (sql, want) in [
+            (
+                "CREATE TABLE public.t (t int, u public.u);",
+                "CREATE TABLE public.\"new t\" (t int, u public.u);",
+            ),
+            ("SELECT setval('public.t', 3);", "SELECT setval('public.\"new t\"', 3);"),
+            (
+                "COMMENT ON TABLE \"public\".\"t\" IS 'about public.t itself';",
+                "COMMENT ON TABLE \"public\".\"new t\" IS 'about public.t itself';",
+            ),
+            (
+                "ALTER TABLE ONLY public.t ADD CONSTRAINT t_pkey PRIMARY KEY (t);",
+                "ALTER TABLE ONLY public.\"new t\" ADD CONSTRAINT \"n_pkey\" PRIMARY KEY (t);",
+            ),
+            (
+                "ALTER TABLE public.t CLUSTER ON t_pkey;",
+                "ALTER TABLE public.\"new t\" CLUSTER ON \"n_pkey\";",
+            ),
+            ("SELECT t_pkey, x.t, public.tt;", "SELECT t_pkey, x.t, public.tt;"),
+        ] {
+            assert_eq!(changed(sql), want);
+        }
+        assert_eq!(columns(b"COPY public.t (a, \"b c\") FROM stdin;"), [b"a".to_vec(), b"b c".to_vec()]);
     }
 }
