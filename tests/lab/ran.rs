@@ -97,6 +97,14 @@ pub fn end(child: Child) -> Ran {
     })
 }
 
+/// Whether whoever runs the tests has them ignore this signal (`nohup`, `&` of a shell): then the
+/// programs ignore it too, as they should, and cannot be ended by it.
+pub fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+}
+
 /// Waits until something is so, within [`LIMIT`].
 #[track_caller]
 pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {

@@ -101,9 +101,11 @@ fn the_lock_ends_with_whoever_held_it() {
     let server = Server::start();
     server.make("shop");
     let shop = back_up(&server, &["-d", "shop"]);
-    let (mut child, _) = waiting(&server, shop.to_str().unwrap());
+    let (mut child, go) = waiting(&server, shop.to_str().unwrap());
     child.kill().unwrap();
     child.wait().unwrap();
+    // what stops the services goes on without it
+    std::fs::write(go, "").unwrap();
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     wait_until("the lock is gone", || server.sql("template1", locks) == "0");
     server.restore(&[shop.to_str().unwrap(), "--yes"]).exits(0);
