@@ -43,6 +43,8 @@ What became of it:
 
 What to take out of it, as SQL:
   cat                       all of it: inflated, an archive as psql would load it
+  cat --salvage             what is whole of a damaged dump; status 3, and what is
+                            lost on standard error
   extract -t PATTERN        tables, with all that belongs to them
   extract --schema S        all of a schema
   extract --database DB     one database out of a cluster dump
@@ -68,6 +70,7 @@ Options:
       --format FORMAT       with extract: sql (default), or csv for the rows of one
                             table
       --rows                with diff: - and + and each row that differs
+      --salvage             with cat: pass over what is damaged
       --no-hash             with tables: count rows without hashing them
       --json                one JSON object a line
   -q, --quiet               say only what went wrong
@@ -79,6 +82,7 @@ Exit codes:
   1  the dump is damaged or incomplete, or does not hold what was asked for; guard:
      something was found
   2  the command line is wrong
+  3  done in part: --salvage had to leave something out
   4  refused: it is no dump that this program reads; the hint says what to do
   5  temporary: disk full, interrupted
 ";
@@ -145,6 +149,7 @@ pub(crate) struct Args {
     pub(crate) with_dependencies: bool,
     pub(crate) rename: Option<String>,
     pub(crate) csv: bool,
+    pub(crate) salvage: bool,
     pub(crate) rows: bool,
     pub(crate) no_hash: bool,
     pub(crate) json: bool,
@@ -168,6 +173,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         with_dependencies: false,
         rename: None,
         csv: false,
+        salvage: false,
         rows: false,
         no_hash: false,
         json: false,
@@ -190,6 +196,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("data-only") => args.data_only = true,
             Long("clean") => args.clean = true,
             Long("with-dependencies") => args.with_dependencies = true,
+            Long("salvage") => args.salvage = true,
             Long("rows") => args.rows = true,
             Long("rename") => args.rename = Some(text(&mut parser, "--rename")?),
             Long("format") => {
@@ -257,6 +264,9 @@ fn check(args: &Args) -> Result<()> {
     }
     if matches!(args.verb, Verb::Cat | Verb::Index) && (narrow || !args.databases.is_empty()) {
         return Err(usage("this verb takes all of the dump; extract takes a part"));
+    }
+    if args.salvage && args.verb != Verb::Cat {
+        return Err(usage("--salvage is cat's: dump-inspect cat --salvage FILE | dump-inspect VERB -"));
     }
     if args.rows && args.verb != Verb::Diff {
         return Err(usage("--rows is diff's"));

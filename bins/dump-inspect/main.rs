@@ -21,6 +21,7 @@ mod records;
 mod rename;
 mod rows;
 mod run;
+mod salvage;
 mod settings;
 mod write;
 

@@ -10,7 +10,7 @@ use kit::source::Dump;
 
 use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
 use crate::contents::Contents;
-use crate::{diff, extract, guard, index, list, rows, settings};
+use crate::{diff, extract, guard, index, list, rows, salvage, settings};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -23,8 +23,12 @@ pub(crate) fn run() -> Result<Code> {
     };
     catch_signals()?;
     let speech = Speech::new(TOOL, args.quiet);
-    let dump = open(&args.file, &speech)?;
+    let mut dump = open(&args.file, &speech)?;
+    if args.salvage {
+        dump.trust();
+    }
     match args.verb {
+        Verb::Cat if args.salvage => salvage::salvage(&dump, &speech),
         Verb::Cat => cat(&dump),
         Verb::Diff => {
             let other = open(&args.other, &speech)?;

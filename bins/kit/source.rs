@@ -37,6 +37,8 @@ pub struct Dump {
     pub manifest: Option<Manifest>,
     /// Why its manifest cannot be read, if it has one that cannot.
     pub fault: Option<Error>,
+    /// The manifest is believed although the file has another size.
+    trusted: bool,
 }
 
 impl Dump {
@@ -63,7 +65,7 @@ impl Dump {
             Ok(manifest) => (manifest, None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Dump { file, folder, name, path: Some(real), manifest, fault })
+        Ok(Dump { file, folder, name, path: Some(real), manifest, fault, trusted: false })
     }
 
     /// Keeps standard input in an unnamed file, because a dump is read more than once.
@@ -82,7 +84,7 @@ impl Dump {
             })
         })?;
         let name = "standard input".into();
-        Ok(Dump { file, folder: None, name, path: None, manifest: None, fault: None })
+        Ok(Dump { file, folder: None, name, path: None, manifest: None, fault: None, trusted: false })
     }
 
     /// Bytes of the file.
@@ -94,7 +96,12 @@ impl Dump {
 
     /// The manifest, where it tells of a file of this size.
     pub fn believed(&self) -> Option<&Manifest> {
-        self.manifest.as_ref().filter(|m| m.file.bytes == self.bytes())
+        self.manifest.as_ref().filter(|m| self.trusted || m.file.bytes == self.bytes())
+    }
+
+    /// From now on, believes the manifest of a file that was cut: its pieces stand where they stood.
+    pub fn trust(&mut self) {
+        self.trusted = true;
     }
 
     /// Where its pieces begin, if that is known.
@@ -193,10 +200,24 @@ impl Dump {
         match (self.kind()?, self.index()) {
             _ if self.is_archive()? => self.sliced(ranges, sink),
             (Kind::None, _) => self.plain(ranges, &mut sink),
-            (kind, Some(index)) if index.fits(self.bytes()) => {
+            (kind, Some(index)) if index.fits(self.believed().map_or(0, |m| m.file.bytes)) => {
                 seek::ranges(&self.file, &self.name, kind, index, ranges, sink)
             }
             _ => self.sliced(ranges, sink),
+        }
+    }
+
+    /// Which stretches of a compressed file with an index can be inflated; `None` where that is not
+    /// known piece by piece.
+    pub fn intact(&self) -> Result<Option<Vec<Range<u64>>>> {
+        let Some(m) = &self.manifest else { return Ok(None) };
+        let index = read::Index { frames: &m.frames, raw_bytes: m.raw_bytes };
+        match self.kind()? {
+            // a file that was cut has fewer bytes than its manifest says
+            kind if kind != Kind::None && index.fits(m.file.bytes) && !self.is_archive()? => {
+                seek::intact(&self.file, &self.name, kind, index).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -99,3 +99,65 @@ fn lines_without_end_and_tables_without_number_fit_into_memory() {
     assert_eq!(limited("tables", "many.sql").exits(0).lines().len(), 200_000);
     assert!(limited("summary", "many.sql").exits(0).out.contains("rows\t200000\n"));
 }
+
+/// Rows of the university that a damaged dump must still give.
+fn load(server: &Server, sql: &str) -> u64 {
+    server.sql("postgres", "DROP DATABASE IF EXISTS rescue");
+    server.sql("postgres", "CREATE DATABASE rescue TEMPLATE template0 ENCODING 'UTF8'");
+    let mut psql = server.client("psql");
+    // what needs what was lost fails, and nothing else
+    crate::lab::feed(psql.args(["-Xq", "-o", "/dev/null", "-d", "rescue"]), sql).exits(0);
+    let tables = "SELECT sum((xpath('//c/text()', query_to_xml(format('SELECT count(*) AS c FROM ONLY %s', oid::regclass), \
+        false, true, '')))[1]::text::bigint) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+    server.sql("rescue", tables).parse().unwrap_or(0)
+}
+
+#[test]
+fn what_is_whole_of_a_damaged_dump_is_given_and_the_rest_is_told() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    for codec in ["gzip", "zstd"] {
+        let made = server.rotate(&["-d", "university", "--compress", codec]).exits(0);
+        let file = made.line();
+        let all = inspect(&home, &["cat", "--salvage", file]).exits(0).says("nothing is lost").out;
+        let want = load(&server, &all);
+        assert!(want > 50_000, "{want}");
+        let whole = fs::read(home.join(file)).unwrap();
+        // one piece in the middle
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        fs::write(home.join(file), &damaged).unwrap();
+        let ran = inspect(&home, &["cat", "--salvage", file]).exits(3).says("lost: rows of ");
+        let kept = load(&server, &ran.out);
+        assert!(kept > want / 4 && kept < want, "{kept} of {want}: {}", ran.err);
+        // what is told to be kept is what is there
+        let told: u64 = ran
+            .err
+            .lines()
+            .filter_map(|l| l.split("; ").nth(1)?.split(' ').next()?.replace(',', "").parse::<u64>().ok())
+            .sum();
+        assert!(told > 0 && told < want, "{}", ran.err);
+        // and cut at the end
+        fs::write(home.join(file), &whole[..middle]).unwrap();
+        let ran = inspect(&home, &["cat", "--salvage", file]).exits(3).says("lost: ");
+        assert!(load(&server, &ran.out) > want / 10, "{}", ran.err);
+    }
+    // without a manifest: all before the damage
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    let text = fs::read(home.join("u.sql")).unwrap();
+    // the middle of the dump is the middle of a large table's rows
+    fs::write(home.join("cut.sql"), &text[..text.len() / 2]).unwrap();
+    let ran = inspect(&home, &["cat", "--salvage", "cut.sql"])
+        .exits(3)
+        .says("lost: rows of ")
+        .says("all behind byte");
+    assert!(ran.out.ends_with("\n\\.\n"), "{}", &ran.out[ran.out.len() - 200..]);
+    assert!(load(&server, &ran.out) > 0, "{}", ran.err);
+    sh(&home, "gzip -k u.sql").exits(0);
+    let packed = fs::read(home.join("u.sql.gz")).unwrap();
+    fs::write(home.join("cut.sql.gz"), &packed[..packed.len() / 2]).unwrap();
+    let ran = inspect(&home, &["cat", "--salvage", "cut.sql.gz"]).exits(3).says("cut short");
+    assert!(load(&server, &ran.out) > 1000, "{}", ran.err);
+}

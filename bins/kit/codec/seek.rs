@@ -64,6 +64,45 @@ pub fn ranges(
     ordered(if needed.len() > 2 { workers() } else { 1 }, take, worker, hand_on)
 }
 
+/// The stretches of raw bytes whose pieces can be inflated, each as long as it can be.
+///
+/// # Errors
+/// When the file cannot be read at all; a signal. Damage is no error.
+pub fn intact(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<Vec<Range<u64>>> {
+    let bytes = file.metadata().map_err(|e| Error::io("read", name, &e))?.len();
+    let mut frames = index.frames.iter();
+    let take = || {
+        interrupted()?;
+        let Some(begin) = frames.next() else { return Ok(None) };
+        let next = index.frames.partition_point(|f| f.0 <= begin.0);
+        let raw_end = index.frames.get(next).map_or(index.raw_bytes, |f| f.1);
+        let end = index.frames.get(next).map_or(bytes.max(begin.0), |f| f.0);
+        // what is not there, or cannot be read, is as lost as what cannot be inflated
+        let there = end <= bytes;
+        let mut packed = vec![0; if there { (end - begin.0) as usize } else { 0 }];
+        let read = there && file.read_exact_at(&mut packed, begin.0).is_ok();
+        let piece = Piece { offset: begin.0, packed, raw_bytes: (raw_end - begin.1) as usize };
+        Ok(Some((begin.1..raw_end, read.then_some(piece))))
+    };
+    let worker = || {
+        let mut inflate = inflater(kind, name);
+        move |(raw, piece): (Range<u64>, Option<Piece>)| {
+            Ok((raw, piece.is_some_and(|piece| inflate(piece).is_ok())))
+        }
+    };
+    let mut good: Vec<Range<u64>> = Vec::new();
+    let collect = |(raw, fine): (Range<u64>, bool)| {
+        match good.last_mut() {
+            Some(last) if fine && last.end == raw.start => last.end = raw.end,
+            _ if fine => good.push(raw),
+            _ => {}
+        }
+        Ok(())
+    };
+    ordered(workers(), take, worker, collect)?;
+    Ok(good)
+}
+
 /// The places of the pieces that hold anything of `ranges`, ascending.
 fn needed(index: Index<'_>, ranges: &[Range<u64>]) -> Vec<usize> {
     let mut needed: Vec<usize> = Vec::new();

@@ -1,0 +1,185 @@
+//! `cat --salvage`: what is whole of a damaged dump, and what exactly is lost.
+//!
+//! A statement is given whole or not at all. Of rows those are given that stand whole between two
+//! damaged places. Where each statement is comes from the manifest; without one, from what can be read
+//! before the first damage.
+
+use std::ops::Range;
+
+use kit::digest::Depth;
+use kit::dump::scan::{Scan, text_of};
+use kit::exit::{Code, Error, Result};
+use kit::manifest::{Item, each_item};
+use kit::out::{Output, Speech, count};
+use kit::source::Dump;
+
+/// Writes what is whole; 3 when something was lost.
+pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {
+    let (items, good) = match dump.intact()? {
+        Some(good) => (indexed(dump)?, good),
+        None => prefix(dump)?,
+    };
+    let mut writer = Writer { out: Output::new(), speech, lost: 0 };
+    let mut copied = false;
+    for item in &items {
+        let range = item.offset..item.offset + item.bytes;
+        let kept = overlaps(&range, &good);
+        if item.kind == "TABLE DATA" && copied {
+            writer.rows(dump, item, &kept)?;
+        } else if kept == [range.clone()] {
+            dump.ranges(&kept, |_, bytes| writer.out.write(bytes))?;
+            writer.out.write(b"\n")?;
+        } else {
+            writer.statement(item)?;
+        }
+        // without its COPY statement nobody could load the rows
+        copied = item.kind == "COPY" && kept == [range];
+    }
+    let lost = writer.lost;
+    writer.out.finish()?;
+    if lost == 0 {
+        speech.say("nothing is lost");
+        return Ok(Code::Done);
+    }
+    speech.warn(&format!("lost: {lost} of {} parts, in whole or in part", items.len()));
+    Ok(Code::Part)
+}
+
+/// The parts that the manifest knows of.
+fn indexed(dump: &Dump) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    let path = dump.path.as_deref().ok_or_else(|| Error::no("a manifest stands beside a file"))?;
+    each_item(path, &mut |item| {
+        items.push(item);
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+/// What can be read before the first damage, and how far that is.
+fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
+    let (mut scan, mut items, mut end) = (Scan::new(Depth::Skip), Vec::new(), 0);
+    let item = |items: &mut Vec<Item>, i: &kit::dump::scan::Item| {
+        items.push(Item::new(i, (!i.database.is_empty()).then(|| text_of(&i.database))));
+    };
+    let read = dump.whole(|bytes| {
+        end += bytes.len() as u64;
+        scan.feed(bytes, &mut |i| item(&mut items, &i));
+        Ok(())
+    });
+    if let Err(error) = read {
+        kit::child::interrupted()?;
+        items.push(Item {
+            kind: "END".into(),
+            name: error.to_string(),
+            offset: end,
+            bytes: 1,
+            ..Item::default()
+        });
+    }
+    let facts = scan.finish(&mut |i| item(&mut items, &i));
+    items.sort_by_key(|i| i.offset);
+    // rows that nothing ends
+    if let Some(copy) = items.iter().rev().find(|i| i.kind != "END").filter(|i| i.kind == "COPY").cloned() {
+        // the rows begin on the line after the statement
+        let offset = copy.offset + copy.bytes + 1;
+        let bytes = end.saturating_sub(offset) + 1;
+        items.push(Item { kind: "TABLE DATA".into(), offset, bytes, rows: None, ..copy });
+        items.sort_by_key(|i| i.offset);
+    }
+    if let Some(why) = facts.incomplete.filter(|_| items.last().is_none_or(|i| i.kind != "END")) {
+        items.push(Item { kind: "END".into(), name: why, offset: end, bytes: 1, ..Item::default() });
+    }
+    if items.is_empty() {
+        return Err(Error::no(format!("nothing of '{}' can be read", dump.name)));
+    }
+    Ok((items, std::iter::once(0..end).collect()))
+}
+
+/// The parts of `range` that are good.
+fn overlaps(range: &Range<u64>, good: &[Range<u64>]) -> Vec<Range<u64>> {
+    let cut = good.iter().map(|g| g.start.max(range.start)..g.end.min(range.end));
+    let mut kept: Vec<Range<u64>> = cut.filter(|r| r.start < r.end).collect();
+    if range.is_empty() && good.iter().any(|g| g.contains(&range.start) || g.end == range.start) {
+        kept.push(range.clone());
+    }
+    kept
+}
+
+struct Writer<'a> {
+    out: Output,
+    speech: &'a Speech,
+    lost: usize,
+}
+
+impl Writer<'_> {
+    /// A statement that is lost.
+    fn statement(&mut self, item: &Item) -> Result<()> {
+        self.lost += 1;
+        let what = match item.kind.as_str() {
+            "END" => format!("all behind byte {}: {}", item.offset, item.name),
+            "COPY" => format!("the statement before the rows of {}", full_name(item)),
+            kind => format!("{} {} (byte {})", kind.to_lowercase(), full_name(item), item.offset),
+        };
+        self.speech.warn(&format!("lost: {what}"));
+        Ok(())
+    }
+
+    /// Rows that stand whole in what is kept of a table.
+    fn rows(&mut self, dump: &Dump, item: &Item, kept: &[Range<u64>]) -> Result<()> {
+        let all = item.offset..item.offset + item.bytes;
+        let whole = kept == [all.clone()];
+        let mut rows = 0_u64;
+        let mut cut = Vec::new();
+        // a stretch behind damage begins within a row
+        let mut skipping: Vec<bool> = kept.iter().map(|r| r.start != all.start).collect();
+        let (out, mut last) = (&mut self.out, 0);
+        dump.ranges(kept, |i, bytes| {
+            if i != last {
+                cut.clear();
+                last = i;
+            }
+            for line in bytes.split_inclusive(|b| *b == b'\n') {
+                let ends = line.ends_with(b"\n");
+                if skipping[i] {
+                    skipping[i] = !ends;
+                    continue;
+                }
+                if !ends {
+                    cut.extend_from_slice(line);
+                    continue;
+                }
+                rows += 1;
+                out.write(&cut)?;
+                out.write(line)?;
+                cut.clear();
+            }
+            Ok(())
+        })?;
+        self.out.write(b"\\.\n")?;
+        if !whole {
+            self.lost += 1;
+            let of = item.rows.map_or(String::new(), |n| format!(" of {}", count(n)));
+            self.speech.warn(&format!("lost: rows of {}; {}{of} are kept", full_name(item), count(rows)));
+        }
+        Ok(())
+    }
+}
+
+fn full_name(item: &Item) -> String {
+    item.schema.as_ref().map_or(item.name.clone(), |s| format!("{s}.{}", item.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_good_of_a_stretch() {
+        let good = [0..10, 20..30];
+        assert_eq!(overlaps(&(5..25), &good), [5..10, 20..25]);
+        assert_eq!(overlaps(&(12..15), &good), []);
+        assert_eq!(overlaps(&(22..22), &good), [22..22]);
+        assert_eq!(overlaps(&(15..15), &good), []);
+    }
+}
