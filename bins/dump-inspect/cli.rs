@@ -53,6 +53,7 @@ What to take out of it, as SQL:
 Make it quick to look into:
   index                     write its manifest beside it, so that tables are found
                             by seeking
+  index --reframe NEW       a copy in pieces that can be sought, and its manifest
 
 Options:
   -d, --database DB         only this database; repeatable
@@ -70,6 +71,7 @@ Options:
       --format FORMAT       with extract: sql (default), or csv for the rows of one
                             table
       --rows                with diff: - and + and each row that differs
+      --reframe NEW         with index: write the dump anew; .gz, .zst or else plain
       --salvage             with cat: pass over what is damaged
       --no-hash             with tables: count rows without hashing them
       --json                one JSON object a line
@@ -149,6 +151,7 @@ pub(crate) struct Args {
     pub(crate) with_dependencies: bool,
     pub(crate) rename: Option<String>,
     pub(crate) csv: bool,
+    pub(crate) reframe: Option<String>,
     pub(crate) salvage: bool,
     pub(crate) rows: bool,
     pub(crate) no_hash: bool,
@@ -173,6 +176,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         with_dependencies: false,
         rename: None,
         csv: false,
+        reframe: None,
         salvage: false,
         rows: false,
         no_hash: false,
@@ -197,6 +201,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("clean") => args.clean = true,
             Long("with-dependencies") => args.with_dependencies = true,
             Long("salvage") => args.salvage = true,
+            Long("reframe") => args.reframe = Some(text(&mut parser, "--reframe")?),
             Long("rows") => args.rows = true,
             Long("rename") => args.rename = Some(text(&mut parser, "--rename")?),
             Long("format") => {
@@ -265,6 +270,9 @@ fn check(args: &Args) -> Result<()> {
     if matches!(args.verb, Verb::Cat | Verb::Index) && (narrow || !args.databases.is_empty()) {
         return Err(usage("this verb takes all of the dump; extract takes a part"));
     }
+    if args.reframe.as_ref().is_some_and(|new| args.verb != Verb::Index || new.is_empty()) {
+        return Err(usage("--reframe is index's, and takes the name of a new file"));
+    }
     if args.salvage && args.verb != Verb::Cat {
         return Err(usage("--salvage is cat's: dump-inspect cat --salvage FILE | dump-inspect VERB -"));
     }
@@ -274,7 +282,7 @@ fn check(args: &Args) -> Result<()> {
     if args.verb == Verb::Diff && args.file == "-" && args.other == "-" {
         return Err(usage("diff: only one dump can come from standard input"));
     }
-    if args.verb == Verb::Index && args.file == "-" {
+    if args.verb == Verb::Index && args.file == "-" && args.reframe.is_none() {
         return Err(usage("index: the manifest is written beside a file, and - is none"));
     }
     Ok(())

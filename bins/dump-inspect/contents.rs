@@ -40,23 +40,15 @@ pub(crate) struct Scanned {
 /// Goes through the dump once. `depth`: how closely to look at rows.
 pub(crate) fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<Scanned> {
     let mut scan = Scan::new(depth);
-    let mut toc = Toc::new(&std::env::temp_dir());
-    let mut failed = None;
+    let mut toc = Toc::new(&std::env::temp_dir(), None);
     let progress = Progress::start("reading", dump.index().map(|i| i.raw_bytes), quiet);
     dump.whole(|bytes| {
         progress.advance(bytes.len() as u64);
-        scan.feed(bytes, &mut |item| keep(&mut toc, &item, &mut failed));
-        failed.take().map_or(Ok(()), Err)
+        scan.feed(bytes, &mut |item| toc.note(&item));
+        Ok(())
     })?;
-    let facts = scan.finish(&mut |item| keep(&mut toc, &item, &mut failed));
-    failed.map_or(Ok(Scanned { facts, toc }), Err)
-}
-
-fn keep(toc: &mut Toc, item: &kit::dump::scan::Item, failed: &mut Option<Error>) {
-    let database = (!item.database.is_empty()).then(|| text_of(&item.database));
-    if let Err(error) = toc.add(&Item::new(item, database)) {
-        failed.get_or_insert(error);
-    }
+    let facts = scan.finish(&mut |item| toc.note(&item));
+    Ok(Scanned { facts, toc })
 }
 
 impl Contents {

@@ -1,58 +1,96 @@
-//! `index`: the manifest of a dump that has none.
+//! `index`: the manifest of a dump that has none; and with `--reframe` a copy of it in pieces.
+
+use std::path::{Path, PathBuf};
 
 use kit::codec::walk::{Walked, walk};
-use kit::codec::{Kind, read};
+use kit::codec::write::write;
+use kit::codec::{Codec, Kind, read};
 use kit::digest::Depth;
-use kit::dump::scan::{self, Scan, text_of};
+use kit::dump::scan::{self, Facts, Scan, text_of};
 use kit::exit::{Code, Error, Result};
-use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Item, Manifest, Source, Toc, Verified, path_of};
+use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified, path_of};
 use kit::out::{self, Speech};
-use kit::place;
+use kit::place::{self, Part};
 use kit::progress::Progress;
 use kit::source::Dump;
 use kit::stamp::Stamp;
 
-use crate::cli::TOOL;
+use crate::cli::{Args, TOOL};
 
-/// Goes through the dump and writes its manifest beside it.
-pub(crate) fn index(dump: &Dump, speech: &Speech) -> Result<Code> {
-    let path = dump.path.clone().ok_or_else(|| Error::usage("index takes a file"))?;
+/// Goes through the dump and writes its manifest beside it, or beside the copy; prints its path.
+pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
+    let path = match &args.reframe {
+        Some(copy) => PathBuf::from(copy),
+        None => dump.path.clone().ok_or_else(|| Error::usage("index takes a file"))?,
+    };
     let beside = path_of(&path);
     if beside.exists() {
         return Err(Error::refused(format!("'{}' is there already", beside.display()))
             .hint("Remove it first, if it is not the dump's."));
     }
-    let (began, clock) = (Stamp::now(), std::time::Instant::now());
-    let mut toc = Toc::new(place::parent(&path));
-    let (mut scan, mut failed) = (Scan::new(Depth::Hash), None);
+    let clock = std::time::Instant::now();
+    let mut toc = Toc::new(place::parent(&path), None);
+    let mut scan = Scan::new(Depth::Hash);
     let progress = Progress::start("indexing", None, speech.is_quiet());
-    let feed = |bytes: &[u8]| {
+    // `breaks`: where the data of a table begins or ends
+    let mut look = |bytes: &[u8], breaks: &mut Vec<u64>| {
         progress.advance(bytes.len() as u64);
-        scan.feed(bytes, &mut |item| keep(&mut toc, &item, &mut failed));
-        failed.take().map_or(Ok(()), Err)
+        scan.feed(bytes, &mut |item| toc.note(&item));
+        breaks.extend(scan.take_breaks());
+    };
+    let mut unused = Vec::new();
+    let mut pass = |bytes: &[u8], look: &mut dyn FnMut(&[u8], &mut Vec<u64>)| {
+        look(bytes, &mut unused);
+        unused.clear();
+        Ok(())
     };
     let custom = dump.is_archive()?;
-    let walked = if custom { unpack(dump, feed)? } else { walk(&dump.file, &dump.name, feed)? };
-    let facts = scan.finish(&mut |item| keep(&mut toc, &item, &mut failed));
-    failed.map_or(Ok(()), Err)?;
+    let mut part = None;
+    let walked = if args.reframe.is_some() {
+        let copy = Part::create(&path)?;
+        let walked = reframe(dump, &copy, look)?;
+        part = Some(copy);
+        walked
+    } else if custom {
+        unpack(dump, |bytes| pass(bytes, &mut look))?
+    } else {
+        walk(&dump.file, &dump.name, |bytes| pass(bytes, &mut look))?
+    };
+    let facts = scan.finish(&mut |item| toc.note(&item));
     drop(progress);
     if let Some(why) = &facts.incomplete {
         return Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
             .hint("A manifest would say that it can be restored."));
     }
+    part.map_or(Ok(()), Part::place)?;
+    let seekable = walked.frames.len() > 1 || (walked.kind == Kind::None && !custom);
+    let format = if custom { Format::Custom } else { Format::Plain };
+    let mut manifest = manifest(dump, &path, &facts, walked, format);
+    manifest.duration_ms = clock.elapsed().as_millis() as u64;
+    manifest.place(&path, toc)?;
+    if !seekable {
+        speech.say(
+            "the dump is an archive, or one piece of compressed data: its contents are known now, but to read a \
+            part of it all before that must be inflated; --reframe makes a copy in pieces",
+        );
+    }
+    out::record(&beside.display().to_string())?;
+    Ok(Code::Done)
+}
+
+fn manifest(dump: &Dump, path: &Path, facts: &Facts, walked: Walked, format: Format) -> Manifest {
     let modified = dump.file.metadata().and_then(|m| m.modified()).ok();
     let seconds = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-    let created = seconds.map_or(began, |d| Stamp::from_unix(d.as_secs() as i64));
+    let created = seconds.map_or(Stamp::now(), |d| Stamp::from_unix(d.as_secs() as i64));
     let named = facts.databases.iter().filter(|d| !d.name.is_empty());
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let manifest = Manifest {
+    Manifest {
         format_version: FORMAT_VERSION,
         kind: match facts.kind {
             Some(scan::Kind::Cluster) => manifest::Kind::Cluster,
             _ => manifest::Kind::Database,
         },
         created: created.to_string(),
-        duration_ms: clock.elapsed().as_millis() as u64,
+        duration_ms: 0,
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: None,
         source: Source {
@@ -64,11 +102,11 @@ pub(crate) fn index(dump: &Dump, speech: &Speech) -> Result<Code> {
             ..Source::default()
         },
         file: Artifact {
-            name,
+            name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes: walked.bytes,
             sha256: walked.sha256,
             codec: walked.kind,
-            format: if custom { Format::Custom } else { Format::Plain },
+            format,
         },
         raw_bytes: facts.bytes,
         tables: facts.tables,
@@ -76,17 +114,7 @@ pub(crate) fn index(dump: &Dump, speech: &Speech) -> Result<Code> {
         large_objects: facts.large_objects,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "index, footer".into(), ok: true }),
         frames: walked.frames,
-    };
-    let seekable = manifest.frames.len() > 1 || (walked.kind == Kind::None && !custom);
-    manifest.place(&path, toc)?;
-    if !seekable {
-        speech.say(
-            "the dump is an archive, or one piece of compressed data: its contents are known now, but to read a part of it \
-            all before that must be inflated",
-        );
     }
-    out::record(&beside.display().to_string())?;
-    Ok(Code::Done)
 }
 
 /// Goes through an archive; its manifest has no pieces to seek to.
@@ -101,9 +129,20 @@ fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<W
     Ok(Walked { kind, frames: Vec::new(), bytes, raw_bytes, sha256 })
 }
 
-fn keep(toc: &mut Toc, item: &scan::Item, failed: &mut Option<Error>) {
-    let database = (!item.database.is_empty()).then(|| text_of(&item.database));
-    if let Err(error) = toc.add(&Item::new(item, database)) {
-        failed.get_or_insert(error);
+/// Writes a plain dump anew in pieces, on all cores, and proves the copy.
+fn reframe(dump: &Dump, copy: &Part, mut look: impl FnMut(&[u8], &mut Vec<u64>)) -> Result<Walked> {
+    if dump.is_archive()? {
+        return Err(Error::refused(format!("'{}' is an archive", dump.name))
+            .hint("Only plain dumps are written anew: dump-inspect cat FILE | pgdump-rotate --stdin"));
     }
+    let kind = match copy.target().extension().and_then(|e| e.to_str()) {
+        Some("gz") => Kind::Gzip,
+        Some("zst") => Kind::Zstd,
+        _ => Kind::None,
+    };
+    let source = read::inflated(&dump.file, &dump.name, dump.kind()?)?;
+    let codec = Codec { kind, level: None };
+    let written = write(codec, source, &mut look, copy.file(), &copy.path().display().to_string())?;
+    let (bytes, raw_bytes, sha256) = (written.bytes, written.raw_bytes, written.sha256);
+    Ok(Walked { kind, frames: written.frames, bytes, raw_bytes, sha256 })
 }

@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<Code> {
             if args.rows { rows::rows(&dump, &other, &args) } else { diff::diff(&dump, &other, &args) }
         }
         Verb::Guard => guard::guard(&dump, &args),
-        Verb::Index => index::index(&dump, &speech),
+        Verb::Index => index::index(&dump, &args, &speech),
         Verb::Extract => extract::extract(&dump, &args, &speech),
         Verb::Settings => settings::settings(&dump, &args),
         _ => list::list(&dump, &args),

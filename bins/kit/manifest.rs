@@ -223,7 +223,7 @@ mod tests {
     fn what_is_placed_is_read_and_nothing_less() {
         let dir = tempfile::tempdir().unwrap();
         let artifact = dir.path().join("a.sql");
-        let mut toc = Toc::new(dir.path());
+        let mut toc = Toc::new(dir.path(), None);
         for name in ["t", "a\"\n\u{1b}b"] {
             toc.add(&item(name)).unwrap();
         }
@@ -249,7 +249,7 @@ mod tests {
     fn a_manifest_without_any_table_is_json_too() {
         let dir = tempfile::tempdir().unwrap();
         let artifact = dir.path().join("a.sql");
-        sample().place(&artifact, Toc::new(dir.path())).unwrap();
+        sample().place(&artifact, Toc::new(dir.path(), None)).unwrap();
         assert!(Manifest::of(&artifact).unwrap().is_some());
         assert!(Manifest::of(&dir.path().join("b.sql")).unwrap().is_none());
     }

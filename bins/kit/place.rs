@@ -48,6 +48,11 @@ impl Part {
         &self.path
     }
 
+    /// The name that it will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Brings what was written to stable storage.
     pub fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(|e| Error::io("sync", self.path.display(), &e))

@@ -8,7 +8,7 @@ use kit::catalog;
 use kit::child::Ended;
 use kit::codec::write::{Written, write};
 use kit::codec::{self, Codec};
-use kit::dump::scan::{self, Facts, Item, Scan, display, text_of};
+use kit::dump::scan::{self, Facts, Scan, display, text_of};
 use kit::exit::{Error, Result};
 use kit::guard::Guard;
 use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified};
@@ -34,14 +34,6 @@ pub(crate) struct Run<'a> {
     pub(crate) left_out: Vec<String>,
 }
 
-/// A table of contents on its way into the manifest: the first failure to write it is kept.
-struct Lines {
-    toc: Toc,
-    /// The database that was asked for: a dump of one does not name it.
-    database: Option<String>,
-    failed: Option<Error>,
-}
-
 impl Run<'_> {
     /// Makes the backup of `job`; on failure nothing of it stays.
     pub(crate) fn make(&self, job: &Job) -> Result<(PathBuf, Manifest)> {
@@ -56,7 +48,11 @@ impl Run<'_> {
         let part = Part::create(&path)?;
 
         let mut scan = Scan::default();
-        let mut lines = Lines::new(self.dir, job);
+        let database = match &job.what {
+            What::Database(name) => Some(name.clone()),
+            _ => None,
+        };
+        let mut toc = Toc::new(self.dir, database);
         let written = {
             let progress = Progress::start("dumping", None, self.speech.is_quiet());
             let look = |bytes: &[u8], breaks: &mut Vec<u64>| {
@@ -64,7 +60,7 @@ impl Run<'_> {
                 if custom {
                     return;
                 }
-                scan.feed(bytes, &mut |item| lines.add(&item));
+                scan.feed(bytes, &mut |item| toc.note(&item));
                 breaks.extend(scan.take_breaks());
                 if let Some(table) = scan.current() {
                     progress.at(&display(table));
@@ -77,10 +73,10 @@ impl Run<'_> {
         let ended = producer.end()?;
         self.check_end(ended.as_ref(), job)?;
         let facts = if custom {
-            crate::prove::unpack(&part, &mut |item| lines.add(&item))
+            crate::prove::unpack(&part, &mut |item| toc.note(&item))
                 .map_err(|e| e.within(format!("cannot back up {}", job.describe())))?
         } else {
-            let facts = scan.finish(&mut |item| lines.add(&item));
+            let facts = scan.finish(&mut |item| toc.note(&item));
             self.check_whole(&facts, job)?;
             facts
         };
@@ -95,7 +91,7 @@ impl Run<'_> {
         }
         manifest.duration_ms = clock.elapsed().as_millis() as u64;
         manifest.verified = Some(Verified { at: Stamp::now().to_string(), how: how.into(), ok: true });
-        self.enter(&path, &manifest, lines).inspect_err(|_| self.leave_nothing(&path, &manifest))?;
+        self.enter(&path, &manifest, toc).inspect_err(|_| self.leave_nothing(&path, &manifest))?;
         if let Some(link) = &self.args.latest_link {
             place::relink(&self.dir.join(link), &manifest.file.name)?;
         }
@@ -104,9 +100,9 @@ impl Run<'_> {
     }
 
     /// Enters the placed file into the list of digests, and places its manifest.
-    fn enter(&self, path: &Path, manifest: &Manifest, lines: Lines) -> Result<()> {
+    fn enter(&self, path: &Path, manifest: &Manifest, toc: Toc) -> Result<()> {
         catalog::update_sums(self.dir, &[], Some((&manifest.file.name, &manifest.file.sha256)))?;
-        manifest.place(path, lines.finish()?)
+        manifest.place(path, toc)
     }
 
     /// A dump without its manifest would be no backup, and nobody would ever remove it.
@@ -227,28 +223,4 @@ fn explain(ended: &Ended, error: Error) -> Error {
         return error.hint("Give PGPASSWORD, a .pgpass file, or DATABASE_URL.");
     }
     error
-}
-
-impl Lines {
-    fn new(dir: &Path, job: &Job) -> Self {
-        let database = match &job.what {
-            What::Database(name) => Some(name.clone()),
-            _ => None,
-        };
-        Lines { toc: Toc::new(dir), database, failed: None }
-    }
-
-    fn add(&mut self, item: &Item) {
-        let named = (!item.database.is_empty()).then(|| text_of(&item.database));
-        let database = self.database.clone().or(named);
-        if self.failed.is_none()
-            && let Err(error) = self.toc.add(&manifest::Item::new(item, database))
-        {
-            self.failed = Some(error);
-        }
-    }
-
-    fn finish(self) -> Result<Toc> {
-        self.failed.map_or(Ok(self.toc), Err)
-    }
 }

@@ -89,3 +89,33 @@ fn a_foreign_file_of_one_piece_gets_a_manifest_too() {
     inspect(&home, &["index", "cut.sql"]).exits(1).says("not whole");
     assert!(!home.join("cut.sql.json").exists());
 }
+
+#[test]
+fn a_foreign_file_is_written_anew_in_pieces() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    sh(&home, "gzip -k u.sql").exits(0);
+    let want = tables(&home, &["u.sql"]);
+    for new in ["new_20250101_000000.sql.gz", "new_20250102_000000.sql.zst", "new_20250103_000000.sql"] {
+        inspect(&home, &["index", "--reframe", new, "u.sql.gz"]).exits(0);
+        assert_eq!(tables(&home, &[new]), want, "{new}");
+        assert!(
+            inspect(&home, &["cat", new]).exits(0).out.into_bytes() == fs::read(home.join("u.sql")).unwrap()
+        );
+        let manifest: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(home.join(format!("{new}.json"))).unwrap()).unwrap();
+        let pieces = manifest["frames"].as_array().unwrap().len();
+        assert!(pieces > 3 || new.ends_with(".sql"), "{pieces}");
+        inspect(&home, &["index", "--reframe", new, "u.sql.gz"]).exits(4);
+    }
+    // it is a backup like ours
+    let ran = server.rotate(&["--list", "-o", "."]).exits(0);
+    assert_eq!(ran.out.matches("proven").count(), 3, "{}", ran.out);
+    // what is not whole is not written
+    let text = fs::read(home.join("u.sql")).unwrap();
+    fs::write(home.join("cut.sql"), &text[..text.len() / 2]).unwrap();
+    inspect(&home, &["index", "--reframe", "copy.sql.gz", "cut.sql"]).exits(1);
+    assert!(!home.join("copy.sql.gz").exists() && !home.join("copy.sql.gz.part").exists());
+}

@@ -66,12 +66,26 @@ impl Item {
 pub struct Toc {
     spool: BufWriter<SpooledTempFile>,
     any: bool,
+    /// The database that was asked for: a dump of one does not name it.
+    database: Option<String>,
+    /// The first failure to write a line, kept until the lines are asked for.
+    failed: Option<Error>,
 }
 
 impl Toc {
-    /// An empty one, which may spill into `dir`.
-    pub fn new(dir: &Path) -> Self {
-        Toc { spool: BufWriter::new(tempfile::spooled_tempfile_in(1 << 20, dir)), any: false }
+    /// An empty one, which may spill into `dir`; of `database`, where the dump is known to be of one.
+    pub fn new(dir: &Path, database: Option<String>) -> Self {
+        let spool = BufWriter::new(tempfile::spooled_tempfile_in(1 << 20, dir));
+        Toc { spool, any: false, database, failed: None }
+    }
+
+    /// Adds what a scan found. A failure is told by whoever asks for the lines.
+    pub fn note(&mut self, item: &scan::Item) {
+        let named = (!item.database.is_empty()).then(|| scan::text_of(&item.database));
+        let item = Item::new(item, self.database.clone().or(named));
+        if self.failed.is_none() {
+            self.failed = self.add(&item).err();
+        }
     }
 
     /// Adds a line.
@@ -85,6 +99,7 @@ impl Toc {
 
     /// Hands each line to `each`, in order; may be done again.
     pub fn each(&mut self, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)?;
         let fail = |e| Error::io("read", "the table of contents", &e);
         self.spool.flush().map_err(fail)?;
         let spool = self.spool.get_mut();
@@ -99,6 +114,7 @@ impl Toc {
 
     /// All lines from the first, for the manifest.
     pub(super) fn into_reader(self) -> Result<SpooledTempFile> {
+        self.failed.map_or(Ok(()), Err)?;
         let fail = |e| Error::io("read", "the table of contents", &e);
         let mut spool = self.spool.into_inner().map_err(|e| fail(e.into_error()))?;
         spool.rewind().map_err(fail)?;
