@@ -69,7 +69,7 @@ pub fn renamed(
             _ => None,
         };
         if let Some(new) = new {
-            out.extend_from_slice(&statement[copied..end - length(&token)]);
+            out.extend_from_slice(&statement[copied..end - tokens.length()]);
             out.extend_from_slice(&new);
             copied = end;
         }
@@ -92,17 +92,6 @@ fn whole_name(text: &[u8]) -> bool {
         tokens.as_slice(),
         [Token::Word(_) | Token::Quoted(_), Token::Mark(b'.'), Token::Word(_) | Token::Quoted(_)]
     )
-}
-
-/// How many bytes a name or string takes in SQL.
-fn length(token: &Token) -> usize {
-    let doubled = |text: &[u8], mark: u8| 2 + text.len() + text.iter().filter(|b| **b == mark).count();
-    match token {
-        Token::Word(name) => name.len(),
-        Token::Quoted(name) => doubled(name, b'"'),
-        Token::String(text) => doubled(text, b'\''),
-        Token::Mark(_) => 1,
-    }
 }
 
 fn quoted(text: &str, mark: u8) -> Vec<u8> {

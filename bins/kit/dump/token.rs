@@ -26,16 +26,25 @@ pub(super) enum Token {
 }
 
 /// The tokens of SQL text, as far as they can be told from its beginning.
-pub(super) struct Tokens<'a>(&'a [u8]);
+pub(super) struct Tokens<'a> {
+    rest: &'a [u8],
+    /// What was left when the latest token began.
+    begin: &'a [u8],
+}
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Tokens(text)
+        Tokens { rest: text, begin: text }
+    }
+
+    /// How many bytes the latest token takes.
+    pub(super) fn length(&self) -> usize {
+        self.begin.len() - self.rest.len()
     }
 
     /// What has not been read yet.
     pub(super) fn rest(&self) -> &'a [u8] {
-        self.0
+        self.rest
     }
 }
 
@@ -43,38 +52,38 @@ impl Tokens<'_> {
     fn quoted(&mut self, quote: u8) -> Name {
         let mut text = Vec::new();
         let mut i = 1;
-        while let Some(byte) = self.0.get(i) {
+        while let Some(byte) = self.rest.get(i) {
             i += 1;
             if *byte == quote {
-                if self.0.get(i) != Some(&quote) {
+                if self.rest.get(i) != Some(&quote) {
                     break;
                 }
                 i += 1;
             }
             text.push(*byte);
         }
-        self.0 = &self.0[i.min(self.0.len())..];
+        self.rest = &self.rest[i.min(self.rest.len())..];
         text
     }
 
     /// The `$tag$` that begins here.
     fn tag(&self) -> Option<&[u8]> {
-        let inner = self.0.strip_prefix(b"$")?;
+        let inner = self.rest.strip_prefix(b"$")?;
         let end = inner.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80))?;
         let is_tag = inner[end] == b'$' && !inner[0].is_ascii_digit();
-        is_tag.then(|| &self.0[..end + 2])
+        is_tag.then(|| &self.rest[..end + 2])
     }
 
     /// What stands between two of `tag`; up to the end where the second is missing.
     fn body(&mut self, tag: &[u8]) -> Name {
-        let rest = &self.0[tag.len()..];
+        let rest = &self.rest[tag.len()..];
         let end = memchr::memmem::find(rest, tag).unwrap_or(rest.len());
-        self.0 = &rest[(end + tag.len()).min(rest.len())..];
+        self.rest = &rest[(end + tag.len()).min(rest.len())..];
         rest[..end].to_vec()
     }
 
     fn skip_to(&mut self, end: &[u8]) {
-        self.0 = memchr::memmem::find(self.0, end).map_or(&[], |i| &self.0[i + end.len()..]);
+        self.rest = memchr::memmem::find(self.rest, end).map_or(&[], |i| &self.rest[i + end.len()..]);
     }
 }
 
@@ -83,8 +92,9 @@ impl Iterator for Tokens<'_> {
 
     fn next(&mut self) -> Option<Token> {
         loop {
-            match *self.0 {
-                [b, ref rest @ ..] if b.is_ascii_whitespace() => self.0 = rest,
+            self.begin = self.rest;
+            match *self.rest {
+                [b, ref rest @ ..] if b.is_ascii_whitespace() => self.rest = rest,
                 [b'-', b'-', ..] => self.skip_to(b"\n"),
                 [b'/', b'*', ..] => self.skip_to(b"*/"),
                 [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"'))),
@@ -95,13 +105,13 @@ impl Iterator for Tokens<'_> {
                 }
                 [b, ..] if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 => {
                     let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;
-                    let end = self.0.iter().position(|b| !word(b)).unwrap_or(self.0.len());
-                    let (text, rest) = self.0.split_at(end);
-                    self.0 = rest;
+                    let end = self.rest.iter().position(|b| !word(b)).unwrap_or(self.rest.len());
+                    let (text, rest) = self.rest.split_at(end);
+                    self.rest = rest;
                     return Some(Token::Word(text.to_ascii_lowercase()));
                 }
                 [b, ref rest @ ..] => {
-                    self.0 = rest;
+                    self.rest = rest;
                     return Some(Token::Mark(b));
                 }
                 [] => return None,
@@ -115,7 +125,7 @@ pub(super) struct Parser<'a>(pub(super) std::iter::Peekable<Tokens<'a>>);
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Parser(Tokens(text).peekable())
+        Parser(Tokens::new(text).peekable())
     }
 
     pub(super) fn take(&mut self, word: &str) -> bool {

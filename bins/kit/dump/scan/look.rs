@@ -336,6 +336,8 @@ impl Look {
             }
             return;
         };
+        // psql goes elsewhere in the middle of a statement: the rest of it is another one
+        self.head.take();
         self.footer = None;
         self.ended = false;
         self.search_path = None;
