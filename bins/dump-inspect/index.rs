@@ -38,23 +38,10 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
         scan.feed(bytes, &mut |item| toc.note(&item));
         breaks.extend(scan.take_breaks());
     };
-    let mut unused = Vec::new();
-    let mut pass = |bytes: &[u8], look: &mut dyn FnMut(&[u8], &mut Vec<u64>)| {
-        look(bytes, &mut unused);
-        unused.clear();
-        Ok(())
-    };
-    let custom = dump.is_archive()?;
-    let mut part = None;
-    let walked = if args.reframe.is_some() {
-        let copy = Part::create(&path)?;
-        let walked = reframe(dump, &copy, look)?;
-        part = Some(copy);
-        walked
-    } else if custom {
-        unpack(dump, |bytes| pass(bytes, &mut look))?
-    } else {
-        walk(&dump.file, &dump.name, |bytes| pass(bytes, &mut look))?
+    let part = args.reframe.as_ref().map(|_| Part::create(&path)).transpose()?;
+    let walked = match &part {
+        Some(copy) => reframe(dump, copy, &mut look)?,
+        None => through(dump, &mut look)?,
     };
     let facts = scan.finish(&mut |item| toc.note(&item));
     drop(progress);
@@ -63,11 +50,17 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
             .hint("A manifest would say that it can be restored."));
     }
     part.map_or(Ok(()), Part::place)?;
+    let custom = dump.is_archive()?;
     let seekable = walked.frames.len() > 1 || (walked.kind == Kind::None && !custom);
     let format = if custom { Format::Custom } else { Format::Plain };
     let mut manifest = manifest(dump, &path, &facts, walked, format);
     manifest.duration_ms = clock.elapsed().as_millis() as u64;
-    manifest.place(&path, toc)?;
+    manifest.place(&path, toc).inspect_err(|_| {
+        // a copy without its manifest is of no use; the error is the one to tell
+        if args.reframe.is_some() {
+            let _ = place::remove_if_there(&path);
+        }
+    })?;
     if !seekable {
         speech.say(
             "the dump is an archive, or one piece of compressed data: its contents are known now, but to read a \
@@ -117,6 +110,20 @@ fn manifest(dump: &Dump, path: &Path, facts: &Facts, walked: Walked, format: For
     }
 }
 
+/// Sees all bytes of a dump, and names the places where its data begin and end.
+type Look<'a> = dyn FnMut(&[u8], &mut Vec<u64>) + Send + 'a;
+
+/// Goes through a dump that stays as it is: where its pieces begin is found, not chosen.
+fn through(dump: &Dump, look: &mut Look<'_>) -> Result<Walked> {
+    let mut breaks = Vec::new();
+    let pass = |bytes: &[u8]| {
+        look(bytes, &mut breaks);
+        breaks.clear();
+        Ok(())
+    };
+    if dump.is_archive()? { unpack(dump, pass) } else { walk(&dump.file, &dump.name, pass) }
+}
+
 /// Goes through an archive; its manifest has no pieces to seek to.
 fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Walked> {
     if !dump.beginning(5)?.starts_with(b"PGDMP") {
@@ -130,7 +137,7 @@ fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<W
 }
 
 /// Writes a plain dump anew in pieces, on all cores, and proves the copy.
-fn reframe(dump: &Dump, copy: &Part, mut look: impl FnMut(&[u8], &mut Vec<u64>)) -> Result<Walked> {
+fn reframe(dump: &Dump, copy: &Part, look: &mut Look<'_>) -> Result<Walked> {
     if dump.is_archive()? {
         return Err(Error::refused(format!("'{}' is an archive", dump.name))
             .hint("Only plain dumps are written anew: dump-inspect cat FILE | pgdump-rotate --stdin"));
@@ -142,7 +149,7 @@ fn reframe(dump: &Dump, copy: &Part, mut look: impl FnMut(&[u8], &mut Vec<u64>))
     };
     let source = read::inflated(&dump.file, &dump.name, dump.kind()?)?;
     let codec = Codec { kind, level: None };
-    let written = write(codec, source, &mut look, copy.file(), &copy.path().display().to_string())?;
+    let written = write(codec, source, look, copy.file(), &copy.path().display().to_string())?;
     let (bytes, raw_bytes, sha256) = (written.bytes, written.raw_bytes, written.sha256);
     Ok(Walked { kind, frames: written.frames, bytes, raw_bytes, sha256 })
 }
