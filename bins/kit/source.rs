@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Archive, Input};
 use crate::child::{Source, interrupted};
-use crate::codec::{Kind, read, seek};
+use crate::codec::table::seek_table;
+use crate::codec::{Frame, Kind, read, seek};
 use crate::exit::{Error, Result};
 use crate::manifest::Manifest;
 use crate::place::open_regular;
@@ -39,6 +40,8 @@ pub struct Dump {
     pub fault: Option<Error>,
     /// The manifest is believed although the file has another size.
     trusted: bool,
+    /// zstd's own seek table, and what the whole inflates to.
+    table: Option<(Vec<Frame>, u64)>,
 }
 
 impl Dump {
@@ -65,7 +68,8 @@ impl Dump {
             Ok(manifest) => (manifest, None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Dump { file, folder, name, path: Some(real), manifest, fault, trusted: false })
+        let table = seek_table(&file);
+        Ok(Dump { file, folder, name, path: Some(real), manifest, fault, trusted: false, table })
     }
 
     /// Keeps standard input in an unnamed file, because a dump is read more than once.
@@ -84,7 +88,9 @@ impl Dump {
             })
         })?;
         let name = "standard input".into();
-        Ok(Dump { file, folder: None, name, path: None, manifest: None, fault: None, trusted: false })
+        let table = seek_table(&file);
+        let (manifest, fault, trusted) = (None, None, false);
+        Ok(Dump { file, folder: None, name, path: None, manifest, fault, trusted, table })
     }
 
     /// Bytes of the file.
@@ -106,7 +112,10 @@ impl Dump {
 
     /// Where its pieces begin, if that is known.
     pub fn index(&self) -> Option<read::Index<'_>> {
-        self.believed().map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes })
+        let of_manifest = self.believed().map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes });
+        let of_file =
+            self.table.as_ref().map(|(frames, raw_bytes)| read::Index { frames, raw_bytes: *raw_bytes });
+        of_manifest.or(of_file)
     }
 
     /// The first bytes, inflated.
@@ -200,7 +209,7 @@ impl Dump {
         match (self.kind()?, self.index()) {
             _ if self.is_archive()? => self.sliced(ranges, sink),
             (Kind::None, _) => self.plain(ranges, &mut sink),
-            (kind, Some(index)) if index.fits(self.believed().map_or(0, |m| m.file.bytes)) => {
+            (kind, Some(index)) if index.fits(self.believed().map_or(self.bytes(), |m| m.file.bytes)) => {
                 seek::ranges(&self.file, &self.name, kind, index, ranges, sink)
             }
             _ => self.sliced(ranges, sink),

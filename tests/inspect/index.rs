@@ -119,3 +119,36 @@ fn a_foreign_file_is_written_anew_in_pieces() {
     inspect(&home, &["index", "--reframe", "copy.sql.gz", "cut.sql"]).exits(1);
     assert!(!home.join("copy.sql.gz").exists() && !home.join("copy.sql.gz.part").exists());
 }
+
+#[test]
+fn a_zstd_file_with_a_seek_table_of_its_own() {
+    let server = Server::start();
+    server.seed("university");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "university"], "u.sql");
+    let text = fs::read(home.join("u.sql")).unwrap();
+    let (mut file, mut table) = (Vec::new(), Vec::new());
+    for piece in text.chunks(700_000) {
+        let frame = zstd::encode_all(piece, 1).unwrap();
+        table.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+        table.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+        file.extend_from_slice(&frame);
+    }
+    let frames = table.len() as u32 / 8;
+    file.extend_from_slice(&0x184D_2A5E_u32.to_le_bytes());
+    file.extend_from_slice(&(table.len() as u32 + 9).to_le_bytes());
+    file.extend_from_slice(&table);
+    file.extend_from_slice(&frames.to_le_bytes());
+    file.push(0);
+    file.extend_from_slice(&0x8F92_EAB1_u32.to_le_bytes());
+    fs::write(home.join("seekable.zst"), &file).unwrap();
+    assert_eq!(tables(&home, &["seekable.zst"]), tables(&home, &["u.sql"]));
+    let take = |file: &str| inspect(&home, &["extract", "-t", "*", file]).exits(0).out;
+    assert!(take("seekable.zst") == take("u.sql"));
+    assert!(inspect(&home, &["cat", "seekable.zst"]).exits(0).out.into_bytes() == text);
+    // a table that lies about what a frame gives is found out
+    let lie = file.len() - 9 - table.len() + 4;
+    file[lie] ^= 1;
+    fs::write(home.join("seekable.zst"), &file).unwrap();
+    inspect(&home, &["cat", "seekable.zst"]).exits(1).says("damaged");
+}

@@ -10,6 +10,7 @@ mod ordered;
 mod prove;
 pub mod read;
 pub mod seek;
+pub mod table;
 pub mod walk;
 pub mod write;
 

@@ -122,7 +122,8 @@ pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Ve
             }
         };
         match n {
-            Ok(n) if n == raw.len() => Ok(raw),
+            // not the buffer's length: zstd cuts it to what it wrote
+            Ok(n) if n == piece.raw_bytes => Ok(raw),
             Ok(_) => Err(damaged(&name, piece.offset, "it is shorter than it should be")),
             Err(cause) => Err(damaged(&name, piece.offset, &cause)),
         }
