@@ -89,7 +89,7 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
         if PASSED.contains(&item.kind.as_str()) || !wanted(args, &item) {
             return Ok(());
         }
-        let range = item.offset..item.offset + item.bytes;
+        let range = item.offset..item.end();
         let (rows, hash) = (item.rows, item.row_hash.clone());
         let key = key(item, cluster);
         if let Some(rows) = rows {

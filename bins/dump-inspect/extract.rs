@@ -92,10 +92,24 @@ fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<Vec<Part>> 
 /// Relations that fit the patterns, and all that belongs to them.
 fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> Result<Vec<Part>> {
     let chosen = choose(dump, contents, args)?;
+    // another name is for one table alone
+    let chosen = if args.rename.is_none() { with_partitions(contents, chosen)? } else { chosen };
     let owned = owned(contents, &chosen)?;
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
     parts.retain(|part| stays(part, &chosen, speech));
+    let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
+    let indexes: BTreeSet<_> =
+        parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
+    // an index is attached to that of the whole table where both are here
+    parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
+    let part_of = owner_of_partition(contents, &chosen)?;
+    if let Some((part, whole)) = part_of.filter(|_| args.clean) {
+        return Err(Error::refused(format!(
+            "{part} is a partition of {whole}: --clean would take it out of that"
+        ))
+        .hint("Take it out under another name with --rename, or empty it and load --data-only."));
+    }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
     if let Some(new) = &args.rename {
         rename::rename(&chosen, new, &mut parts)?;
@@ -155,6 +169,40 @@ fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key,
     Ok(chosen)
 }
 
+/// Partitions belong to their table, and theirs to them.
+fn with_partitions(contents: &Contents, mut chosen: BTreeMap<Key, String>) -> Result<BTreeMap<Key, String>> {
+    loop {
+        let before = chosen.len();
+        contents.each(&mut |item| {
+            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+            if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
+                chosen.entry(relation(&item)).or_insert("TABLE".into());
+            }
+            Ok(())
+        })?;
+        if chosen.len() == before {
+            return Ok(chosen);
+        }
+    }
+}
+
+/// A chosen partition whose table is not chosen.
+fn owner_of_partition(
+    contents: &Contents,
+    chosen: &BTreeMap<Key, String>,
+) -> Result<Option<(String, String)>> {
+    let mut found = None;
+    contents.each(&mut |item| {
+        let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+        let child = relation(&item);
+        if item.kind == "TABLE ATTACH" && chosen.contains_key(&child) && !chosen.contains_key(&parent) {
+            found = Some((child.2, item.name));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Sequences that belong to columns of the chosen tables.
 fn owned(contents: &Contents, chosen: &BTreeMap<Key, String>) -> Result<BTreeSet<Key>> {
     let mut owned = BTreeSet::new();
@@ -177,6 +225,8 @@ fn collect(
 ) -> Result<Vec<Part>> {
     let database = chosen.keys().next().and_then(|k| k.0.clone());
     let (mut parts, mut settings) = (Vec::new(), BTreeMap::<String, Item>::new());
+    // comments and settings of an index name it and not its table
+    let mut indexes: BTreeSet<(Option<String>, String)> = BTreeSet::new();
     contents.each(&mut |item| {
         if item.kind == "CONNECT" {
             settings.clear();
@@ -189,7 +239,16 @@ fn collect(
         let in_schema = item.database == database && in_schemas(args, &item);
         let data = DATA.contains(&item.kind.as_str());
         let asked = if data { !args.schema_only } else { !args.data_only };
-        if (chosen.contains_key(&key) || owned.contains(&key) || in_schema) && item.kind != "DROP" && asked {
+        let bare = item.name.strip_prefix("INDEX ").unwrap_or(&item.name).to_owned();
+        let of_index = ["COMMENT", "INDEX ALTER", "INDEX ATTACH"].contains(&item.kind.as_str())
+            && item.of.is_none()
+            && item.database == database
+            && indexes.contains(&(item.schema.clone(), bare));
+        let of_chosen = chosen.contains_key(&key) || owned.contains(&key);
+        if of_chosen && ["INDEX", "CONSTRAINT"].contains(&item.kind.as_str()) {
+            indexes.insert((item.schema.clone(), item.name.clone()));
+        }
+        if (of_chosen || of_index || in_schema) && item.kind != "DROP" && asked {
             let mut before: Vec<Item> = std::mem::take(&mut settings).into_values().collect();
             before.sort_by_key(|i| i.offset);
             parts.extend(before.into_iter().chain([item]).map(|item| Part { item, text: Vec::new() }));
@@ -232,7 +291,7 @@ pub(crate) fn is_copied(parts: &[Part], i: usize) -> bool {
 }
 
 pub(crate) fn range(item: &Item) -> Range<u64> {
-    item.offset..item.offset + item.bytes
+    item.offset..item.end()
 }
 
 /// Whether a statement can be loaded without what was not chosen.
@@ -246,8 +305,6 @@ fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
         "TABLE ATTACH" => mentioned(&part.text).into_iter().find(|(schema, name)| {
             !chosen.contains_key(&(item.database.clone(), schema.clone(), name.clone()))
         }),
-        // an index of a partition is attached to that of its parent by itself
-        "INDEX ATTACH" => return false,
         "SET" if item.name == "default_tablespace" => {
             let empty = part.text.windows(2).any(|w| w == b"''");
             if !empty {

@@ -1,7 +1,9 @@
 //! `guard`: what in a dump a person must judge before it is restored.
 
+use kit::digest::Depth;
 use kit::dump::guard::Guard;
-use kit::exit::{Code, Result};
+use kit::dump::scan::Scan;
+use kit::exit::{Code, Error, Result};
 use kit::source::Dump;
 
 use crate::cli::Args;
@@ -12,7 +14,9 @@ pub(crate) fn guard(dump: &Dump, args: &Args) -> Result<Code> {
     let mut records = Records::new(&["OFFSET", "WHAT", "TEXT"], args.json);
     let (mut found, mut guard) = (Vec::new(), Guard::default());
     let mut any = false;
+    let mut scan = Scan::new(Depth::Skip);
     dump.whole(|bytes| {
+        scan.feed(bytes, &mut |_| {});
         guard.feed(bytes, &mut |finding| found.push(finding));
         for f in found.drain(..) {
             any = true;
@@ -26,5 +30,10 @@ pub(crate) fn guard(dump: &Dump, args: &Args) -> Result<Code> {
         records.add(vec![f.at.into(), f.what.into(), f.text.into()])?;
     }
     records.finish()?;
+    let facts = scan.finish(&mut |_| {});
+    if let Some(why) = facts.incomplete.as_ref().filter(|_| !facts.is_handmade()) {
+        return Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
+            .hint("What follows could not be judged."));
+    }
     Ok(if any { Code::No } else { Code::Done })
 }

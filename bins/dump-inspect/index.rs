@@ -126,7 +126,7 @@ fn through(dump: &Dump, look: &mut Look<'_>) -> Result<Walked> {
 
 /// Goes through an archive; its manifest has no pieces to seek to.
 fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Walked> {
-    if !dump.beginning(5)?.starts_with(b"PGDMP") {
+    if dump.is_folder() || !dump.beginning(5)?.starts_with(b"PGDMP") {
         return Err(Error::refused(format!("'{}' is neither plain nor a custom archive", dump.name))
             .hint("Only these have manifests."));
     }

@@ -65,8 +65,9 @@ fn tables(dump: &Dump, args: &Args) -> Result<Tables> {
             inserts = Some(item.name);
             return Ok(());
         }
+        let range = item.offset..item.end();
         let table = tables.entry((item.schema, item.name)).or_insert(Table { ranges: Vec::new(), rows: 0 });
-        table.ranges.push(item.offset..item.offset + item.bytes);
+        table.ranges.push(range);
         table.rows += item.rows.unwrap_or(0);
         Ok(())
     })?;

@@ -22,7 +22,7 @@ pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {
     let mut writer = Writer { out: Output::new(), speech, lost: 0 };
     let mut copied = false;
     for item in &items {
-        let range = item.offset..item.offset + item.bytes;
+        let range = item.offset..item.end();
         let kept = overlaps(&range, &good);
         if item.kind == "TABLE DATA" && copied {
             writer.rows(dump, item, &kept)?;
@@ -82,7 +82,7 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
     // rows that nothing ends
     if let Some(copy) = items.iter().rev().find(|i| i.kind != "END").filter(|i| i.kind == "COPY").cloned() {
         // the rows begin on the line after the statement
-        let offset = copy.offset + copy.bytes + 1;
+        let offset = copy.end() + 1;
         let bytes = end.saturating_sub(offset) + 1;
         items.push(Item { kind: "TABLE DATA".into(), offset, bytes, rows: None, ..copy });
         items.sort_by_key(|i| i.offset);
@@ -127,7 +127,7 @@ impl Writer<'_> {
 
     /// Rows that stand whole in what is kept of a table.
     fn rows(&mut self, dump: &Dump, item: &Item, kept: &[Range<u64>]) -> Result<()> {
-        let all = item.offset..item.offset + item.bytes;
+        let all = item.offset..item.end();
         let whole = kept == [all.clone()];
         let mut rows = 0_u64;
         let mut cut = Vec::new();

@@ -24,7 +24,8 @@ pub(crate) fn settings(dump: &Dump, args: &Args) -> Result<Code> {
         }
         Ok(())
     })?;
-    let ranges: Vec<_> = found.iter().map(|i| i.offset..i.offset + i.bytes.min(LONGEST)).collect();
+    let ranges: Vec<_> =
+        found.iter().map(|i| i.offset..i.offset.saturating_add(i.bytes.min(LONGEST))).collect();
     let mut texts = vec![Vec::new(); ranges.len()];
     dump.ranges(&ranges, |i, bytes| {
         texts[i].extend_from_slice(bytes);

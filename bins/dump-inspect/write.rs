@@ -95,6 +95,10 @@ impl Writer<'_> {
     /// Ends a part whose bytes have been written, and holds its rows against its manifest.
     fn close(&mut self, i: usize, rows: Rows) -> Result<()> {
         let item = &self.parts[i].item;
+        if item.kind == "TABLE DATA" && item.row_hash.is_some() && !is_copied(self.parts, i) {
+            return Err(Error::no(format!("no COPY statement stands before the rows of {}", item.name))
+                .hint("The manifest is wrong: remove it; the dump can be read without."));
+        }
         if item.kind != "TABLE DATA" || !is_copied(self.parts, i) {
             return self.out.write(b"\n");
         }

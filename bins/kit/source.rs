@@ -93,6 +93,11 @@ impl Dump {
         Ok(Dump { file, folder: None, name, path: None, manifest, fault, trusted, table })
     }
 
+    /// Whether it is the folder of `pg_dump -Fd`.
+    pub fn is_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         let Some(folder) = &self.folder else { return self.file.metadata().map_or(0, |m| m.len()) };
@@ -206,6 +211,12 @@ impl Dump {
         ranges: &[Range<u64>],
         mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
     ) -> Result<()> {
+        let ascend =
+            ranges.windows(2).all(|w| w[0].end <= w[1].start) && ranges.iter().all(|r| r.start <= r.end);
+        if !ascend {
+            return Err(Error::no(format!("the manifest of '{}' is wrong: its parts overlap", self.name))
+                .hint("Remove it; the dump can be read without."));
+        }
         match (self.kind()?, self.index()) {
             _ if self.is_archive()? => self.sliced(ranges, sink),
             (Kind::None, _) => self.plain(ranges, &mut sink),

@@ -161,3 +161,51 @@ fn what_is_whole_of_a_damaged_dump_is_given_and_the_rest_is_told() {
     let ran = inspect(&home, &["cat", "--salvage", "cut.sql.gz"]).exits(3).says("cut short");
     assert!(load(&server, &ran.out) > 1000, "{}", ran.err);
 }
+
+#[test]
+fn a_manifest_that_lies() {
+    let server = Server::start();
+    server.make("shop");
+    let home = server.home();
+    for codec in ["none", "gzip"] {
+        let made = server.rotate(&["-d", "shop", "--compress", codec]).exits(0);
+        let beside = home.join(format!("{}.json", made.line()));
+        let truth = fs::read_to_string(&beside).unwrap();
+        let lie = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut manifest: serde_json::Value = serde_json::from_str(&truth).unwrap();
+            let toc = manifest["toc"].as_array_mut().unwrap();
+            let other =
+                toc.iter().find(|i| i["kind"] == "TABLE DATA" && i["name"] == "people").unwrap()["offset"]
+                    .clone();
+            let item = toc.iter_mut().find(|i| i["kind"] == "TABLE DATA" && i["name"] == "grades").unwrap();
+            item["was"] = other;
+            change(item);
+            fs::write(&beside, manifest.to_string()).unwrap();
+            inspect(&home, &["extract", "-t", "grades", made.line()]).exits(1);
+            let _ = inspect(&home, &["extract", "--schema", "public", made.line()]);
+            let _ = inspect(&home, &["diff", made.line(), made.line()]);
+            let _ = inspect(&home, &["cat", "--salvage", made.line()]);
+        };
+        lie(&|i| i["bytes"] = u64::MAX.into());
+        lie(&|i| i["offset"] = 0.into());
+        lie(&|i| i["offset"] = (i["offset"].as_u64().unwrap() + 7).into());
+        lie(&|i| i["offset"] = u64::MAX.into());
+        lie(&|i| i["rows"] = 1.into());
+        fs::write(&beside, &truth).unwrap();
+        inspect(&home, &["extract", "-t", "grades", made.line()]).exits(0);
+    }
+}
+
+#[test]
+fn guard_judges_whole_dumps_only() {
+    let server = Server::start();
+    server.make("shop");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    inspect(&home, &["guard", "shop.sql"]).exits(0);
+    let text = fs::read(home.join("shop.sql")).unwrap();
+    fs::write(home.join("cut.sql"), &text[..text.len() / 2]).unwrap();
+    inspect(&home, &["guard", "cut.sql"]).exits(1).says("not whole");
+    fs::write(home.join("cut.sql"), "").unwrap();
+    inspect(&home, &["guard", "cut.sql"]).exits(1).says("empty");
+}

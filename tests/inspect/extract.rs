@@ -254,3 +254,33 @@ fn rows_as_csv_come_back_by_copy() {
     assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "8");
     inspect(&home, &["extract", "-t", "*", "--format", "csv", "shop.sql"]).exits(2).says("one table");
 }
+
+#[test]
+fn a_partitioned_table_comes_with_its_partitions() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE p (d int PRIMARY KEY, v text) PARTITION BY RANGE (d); CREATE INDEX p_v ON p (v); \
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (d); \
+        CREATE TABLE p1a PARTITION OF p1 FOR VALUES FROM (0) TO (50); CREATE TABLE p1b PARTITION OF p1 DEFAULT; \
+        COMMENT ON INDEX p_v IS 'by value'; INSERT INTO p SELECT n, 'v' || n FROM generate_series(0, 99) n; \
+        CREATE TABLE t (a int, b int); CREATE INDEX te ON t ((a + b)); ALTER INDEX te ALTER 1 SET STATISTICS 200",
+    );
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let schema = || run(server.client("pg_dump").args(["-ws", "-d", "shop"])).exits(0).out;
+    let before: Vec<String> =
+        schema().lines().filter(|l| !l.contains("restrict")).map(str::to_owned).collect();
+    let ran = inspect(&home, &["extract", "-t", "p", "-t", "t", "--clean", "shop.sql"]).exits(0);
+    let mut psql = server.client("psql");
+    feed(psql.args(["-Xq1", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", "shop"]), &ran.out).exits(0);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM p"), "100");
+    let after: Vec<String> =
+        schema().lines().filter(|l| !l.contains("restrict")).map(str::to_owned).collect();
+    assert_eq!(after, before);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), "0");
+    // one partition alone would be missing in its table afterwards
+    inspect(&home, &["extract", "-t", "p1a", "--clean", "shop.sql"]).exits(4).says("partition of p1");
+    inspect(&home, &["extract", "-t", "p1a", "shop.sql"]).exits(0).says("table attach");
+}

@@ -8,7 +8,7 @@
 use super::lex::{Event, Lexer};
 use super::scan::text_of;
 use super::statement::{connect_target, is_expected};
-use super::token::{Parser, Token};
+use super::token::{Parser, Token, Tokens};
 
 /// How much of a statement is looked at.
 const LONGEST: usize = 1 << 20;
@@ -120,6 +120,8 @@ fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
     let Some(Token::Word(verb)) = p.0.next() else { return None };
     let told = |what: &str| Some(what.to_owned());
     match verb.as_slice() {
+        // the query of COPY (…) TO
+        b"copy" if p.0.peek() == Some(&Token::Mark(b'(')) => told("a query that runs at once"),
         b"copy" => copied(p).and_then(told),
         b"do" => told("a block of code that runs at once"),
         b"load" => told("a library that is loaded"),
@@ -132,8 +134,74 @@ fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
             (called && !known).then(|| format!("a call of {}()", text_of(&function.name)))
         }
         b"call" | b"execute" | b"prepare" => told("code that runs at once"),
+        b"set" => reading(p),
+        b"reset" | b"discard" | b"rollback" | b"savepoint" => {
+            told("a change of the session that no dump makes")
+        }
+        b"update" => {
+            // pg_dumpall --clean frees template1 this way
+            let table = p.qualified()?;
+            (table.name != b"pg_database").then(|| "a change of rows, which can call functions".into())
+        }
+        b"delete" | b"with" | b"values" | b"explain" | b"declare" | b"merge" | b"table" | b"fetch" => {
+            told("a statement that no dump holds, and that can call functions")
+        }
+        b"insert" => {
+            let selects = p.0.any(|t| t == Token::Word(b"select".to_vec()));
+            selects.then(|| "rows that a query makes, which can call functions".into())
+        }
         _ => None,
     }
+    .or_else(|| reaching(statement))
+}
+
+/// A setting that changes how psql reads what follows, so that this cannot judge it.
+fn reading(p: &mut Parser<'_>) -> Option<String> {
+    p.take_any(&["session", "local"]);
+    let name = p.name()?;
+    let words: Vec<Token> = p.0.by_ref().collect();
+    let off = ["off", "false", "0"].iter().any(|w| {
+        words.contains(&Token::Word(w.as_bytes().to_vec()))
+            || words.contains(&Token::String(w.as_bytes().to_vec()))
+    });
+    match name.as_slice() {
+        b"standard_conforming_strings" if off => {
+            Some("backslashes in strings: what follows may be read otherwise".into())
+        }
+        b"names" => {
+            Some("an encoding that no dump sets in this way: what follows may be read otherwise".into())
+        }
+        b"session_preload_libraries" | b"local_preload_libraries" => Some("a library that is loaded".into()),
+        _ => None,
+    }
+}
+
+/// Names that lead out of the database wherever they stand outside of strings.
+fn reaching(statement: &[u8]) -> Option<String> {
+    const NAMES: [&[u8]; 16] = [
+        b"lo_export",
+        b"lo_import",
+        b"pg_read_file",
+        b"pg_read_binary_file",
+        b"pg_ls_dir",
+        b"pg_stat_file",
+        b"pg_file_write",
+        b"pg_execute_server_program",
+        b"pg_write_server_files",
+        b"pg_read_server_files",
+        b"dblink",
+        b"dblink_exec",
+        b"dblink_connect",
+        b"file_fdw",
+        b"session_preload_libraries",
+        b"local_preload_libraries",
+    ];
+    Tokens::new(statement).find_map(|token| match token {
+        Token::Word(name) | Token::Quoted(name) if NAMES.contains(&name.as_slice()) => {
+            Some(format!("{}, which leads out of the database", text_of(&name)))
+        }
+        _ => None,
+    })
 }
 
 /// `COPY` that reads or writes anything but the dump.
@@ -229,6 +297,15 @@ mod tests {
             ("SELECT pg_read_file('/etc/passwd');", "pg_read_file"),
             ("SELECT public.lo_import('x');", "lo_import"),
             ("LOAD 'x';", "library"),
+            ("SELECT 1; -- c\r\\! id\n", "psql"),
+            ("BEGIN; SET standard_conforming_strings = off; ROLLBACK;", "read otherwise"),
+            ("SET NAMES 'SJIS';", "read otherwise"),
+            ("INSERT INTO t SELECT lo_export(1, 'x');", "query"),
+            ("INSERT INTO t VALUES (lo_export(1, 'x'));", "lo_export"),
+            ("ALTER TABLE t ADD CHECK (lo_export(1, 'x') = 1);", "lo_export"),
+            ("WITH x AS (SELECT 1) SELECT * FROM x;", "no dump holds"),
+            ("CREATE SERVER s FOREIGN DATA WRAPPER file_fdw;", "file_fdw"),
+            ("COPY (SELECT f()) TO STDOUT;", "query"),
             ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;", "subscription"),
         ] {
             let found = found(sql);

@@ -10,7 +10,7 @@
 //! and client encodings whose second byte may look like a backslash (SJIS, GBK, …). Offsets are
 //! bytes from the beginning of the stream; bytes need not be in any encoding.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::word::{Keyword, Word};
 
@@ -325,7 +325,8 @@ impl Lexer {
     }
 
     fn comment<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(Event<'a>)) -> usize {
-        let n = memchr(b'\n', rest).unwrap_or(rest.len());
+        // psql's scanner ends a comment at either
+        let n = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         if n > 0 {
             sink(Event::Comment { at: self.at, bytes: &rest[..n] });
         }

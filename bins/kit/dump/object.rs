@@ -304,7 +304,10 @@ mod tests {
                 "ALTER TABLE public.t ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (\n SEQUENCE NAME s.q START",
                 "IDENTITY s.q of public.t",
             ),
-            ("ALTER TABLE ONLY public.p ATTACH PARTITION s.c FOR VALUES IN (1);", "TABLE ATTACH s.c of s.c"),
+            (
+                "ALTER TABLE ONLY public.p ATTACH PARTITION s.c FOR VALUES IN (1);",
+                "TABLE ATTACH public.p of s.c",
+            ),
             ("ALTER SEQUENCE public.s OWNED BY public.t.id;", "SEQUENCE OWNED BY public.s of public.t"),
             ("ALTER INDEX public.pi ATTACH PARTITION public.ci;", "INDEX ATTACH public.ci"),
             ("SELECT pg_catalog.setval('public.\"S s\"', 3, true);", "SEQUENCE SET public.S s of public.S s"),

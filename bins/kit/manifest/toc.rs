@@ -43,6 +43,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// Where it ends, raw; a manifest that claims too much is found out where that is read.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes)
+    }
+
     /// From what a scan found, and the name of its database.
     pub fn new(item: &scan::Item, database: Option<String>) -> Self {
         let texts = |q: &Qualified| (q.schema.as_deref().map(scan::text_of), scan::text_of(&q.name));

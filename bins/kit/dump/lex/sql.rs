@@ -83,7 +83,7 @@ impl Lexer {
                     self.state = State::Code;
                 }
                 State::LineComment => {
-                    i = memchr(b'\n', &rest[i..]).map_or(rest.len(), |n| i + n);
+                    i = memchr2(b'\n', b'\r', &rest[i..]).map_or(rest.len(), |n| i + n);
                     if i < rest.len() {
                         self.state = State::Code;
                     }

@@ -65,7 +65,8 @@ pub(super) fn alter(p: &mut Parser<'_>) -> Option<Object> {
         }
         Token::Word(w) if w == b"attach" && p.take("partition") => {
             let child = p.qualified()?;
-            Some(table_part("TABLE ATTACH", child.clone(), child))
+            // its name is that of the table it becomes a part of
+            Some(table_part("TABLE ATTACH", table, child))
         }
         Token::Word(w) if w == b"alter" => {
             p.take("column");
