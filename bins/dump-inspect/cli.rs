@@ -236,6 +236,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         Err(words) => return Err(usage(format!("'{}' is no verb, or one FILE too many", words[0]))),
     }
     check(&args)?;
+    // CSV holds rows and nothing else
+    args.data_only |= args.csv;
     Ok(Action::Look(args))
 }
 
