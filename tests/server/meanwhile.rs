@@ -9,7 +9,10 @@ use crate::stage::{Held, back_up, dumps, identities, start, wait_for_midway};
 /// A restore that waits in its `--stop` until the file is there.
 fn waiting(server: &Server, backup: &str) -> (std::process::Child, PathBuf) {
     let go = server.home().join("go");
-    let stop = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());
+    // it outlives a restore that is killed, but not the test's folder
+    let home = server.home();
+    let stop =
+        format!("until [ -e '{}' ] || [ ! -d '{}' ]; do sleep 0.02; done", go.display(), home.display());
     let mut command = server.tool("pgdump-restore");
     let child = start(command.args([backup, "--yes", "--stop", &stop]));
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'";
