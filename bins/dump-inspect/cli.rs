@@ -4,15 +4,13 @@ use std::ffi::OsString;
 
 use kit::cli::{bad, text, usage, utf8};
 use kit::exit::Result;
+use kit::pg::LONGEST_NAME;
 use lexopt::prelude::*;
 
 use crate::pattern::Pattern;
 
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "dump-inspect";
-
-/// NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the terminating zero.
-const LONGEST: usize = 63;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -263,7 +261,7 @@ fn check(args: &Args) -> Result<()> {
     if args.csv && (args.rename.is_some() || args.schema_only || args.clean || args.with_dependencies) {
         return Err(usage("--format csv holds rows and nothing else"));
     }
-    if args.rename.as_ref().is_some_and(|new| new.is_empty() || new.len() > LONGEST) {
+    if args.rename.as_ref().is_some_and(|new| new.is_empty() || new.len() > LONGEST_NAME) {
         return Err(usage("--rename: a name has 1 to 63 bytes"));
     }
     if args.globals && (narrow || !args.databases.is_empty()) {

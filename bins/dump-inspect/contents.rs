@@ -31,14 +31,8 @@ enum Items {
     Scanned(RefCell<Toc>),
 }
 
-/// The facts that were found, and the items for a manifest.
-pub(crate) struct Scanned {
-    pub(crate) facts: Facts,
-    pub(crate) toc: Toc,
-}
-
 /// Goes through the dump once. `depth`: how closely to look at rows.
-pub(crate) fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<Scanned> {
+fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<(Facts, Toc)> {
     let mut scan = Scan::new(depth);
     let mut toc = Toc::new(&std::env::temp_dir(), None);
     let progress = Progress::start("reading", dump.index().map(|i| i.raw_bytes), quiet);
@@ -48,7 +42,7 @@ pub(crate) fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<Scanned> {
         Ok(())
     })?;
     let facts = scan.finish(&mut |item| toc.note(&item));
-    Ok(Scanned { facts, toc })
+    Ok((facts, toc))
 }
 
 impl Contents {
@@ -72,7 +66,7 @@ impl Contents {
                 items: Items::Manifest(path.clone()),
             });
         }
-        let Scanned { facts, toc } = scan(dump, depth, quiet)?;
+        let (facts, toc) = scan(dump, depth, quiet)?;
         let named = facts.databases.iter().filter(|d| !d.name.is_empty()).map(|d| text_of(&d.name));
         Ok(Contents {
             kind: facts.kind.map(|kind| match kind {

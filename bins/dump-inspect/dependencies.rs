@@ -71,7 +71,7 @@ pub(crate) fn add(
         })?;
         if !args.with_dependencies {
             for item in found {
-                told.insert(format!("{} {}", item.kind.to_lowercase(), full_name(&item)));
+                told.insert(format!("{} {}", item.kind.to_lowercase(), item.full_name()));
             }
             break;
         }
@@ -96,8 +96,4 @@ pub(crate) fn add(
 /// A function's name without its arguments.
 fn without_arguments(name: &str) -> String {
     name.split('(').next().unwrap_or_default().to_owned()
-}
-
-fn full_name(item: &Item) -> String {
-    item.schema.as_ref().map_or(item.name.clone(), |s| format!("{s}.{}", item.name))
 }

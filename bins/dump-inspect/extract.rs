@@ -104,7 +104,7 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
     // an index is attached to that of the whole table where both are here
     parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
     let part_of = owner_of_partition(contents, &chosen)?;
-    if let Some((part, whole)) = part_of.filter(|_| args.clean) {
+    if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
         return Err(Error::refused(format!(
             "{part} is a partition of {whole}: --clean would take it out of that"
         ))

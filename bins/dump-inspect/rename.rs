@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use kit::dump::names;
 use kit::exit::{Error, Result};
 use kit::manifest::Item;
+use kit::pg::LONGEST_NAME;
 
 use crate::extract::{Key, Part, is_copied};
 
-/// NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the terminating zero.
-const LONGEST: usize = 63;
 /// What shares the names of relations within a schema.
 const NAMESAKES: [&str; 5] = ["INDEX", "CONSTRAINT", "STATISTICS", "SEQUENCE", "IDENTITY"];
 
@@ -51,12 +50,12 @@ fn derived(name: &str, old: &str, new: &str) -> String {
         Some(rest) => format!("{new}{rest}"),
         None => format!("{new}_{name}"),
     };
-    if long.len() <= LONGEST {
+    if long.len() <= LONGEST_NAME {
         return long;
     }
     // cut, and told apart by what was cut
     let hash = xxhash_rust::xxh3::xxh3_64(long.as_bytes()) as u32;
-    let mut end = LONGEST - 9;
+    let mut end = LONGEST_NAME - 9;
     while !long.is_char_boundary(end) {
         end -= 1;
     }
@@ -72,7 +71,7 @@ mod tests {
         assert_eq!(derived("people_pkey", "people", "p2"), "p2_pkey");
         assert_eq!(derived("by_name", "people", "p2"), "p2_by_name");
         let long = derived(&"ü".repeat(31), "people", "p2");
-        assert!(long.len() <= LONGEST && long.starts_with("p2_ü"), "{long}");
+        assert!(long.len() <= LONGEST_NAME && long.starts_with("p2_ü"), "{long}");
         assert_ne!(long, derived(&format!("{}x", "ü".repeat(31)), "people", "p2"));
     }
 }

@@ -118,8 +118,8 @@ impl Writer<'_> {
         self.lost += 1;
         let what = match item.kind.as_str() {
             "END" => format!("all behind byte {}: {}", item.offset, item.name),
-            "COPY" => format!("the statement before the rows of {}", full_name(item)),
-            kind => format!("{} {} (byte {})", kind.to_lowercase(), full_name(item), item.offset),
+            "COPY" => format!("the statement before the rows of {}", item.full_name()),
+            kind => format!("{} {} (byte {})", kind.to_lowercase(), item.full_name(), item.offset),
         };
         self.speech.warn(&format!("lost: {what}"));
         Ok(())
@@ -160,14 +160,10 @@ impl Writer<'_> {
         if !whole {
             self.lost += 1;
             let of = item.rows.map_or(String::new(), |n| format!(" of {}", count(n)));
-            self.speech.warn(&format!("lost: rows of {}; {}{of} are kept", full_name(item), count(rows)));
+            self.speech.warn(&format!("lost: rows of {}; {}{of} are kept", item.full_name(), count(rows)));
         }
         Ok(())
     }
-}
-
-fn full_name(item: &Item) -> String {
-    item.schema.as_ref().map_or(item.name.clone(), |s| format!("{s}.{}", item.name))
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use crate::via::Via;
 pub const UNHINDERED: &str =
     "SET default_transaction_read_only = off; SET statement_timeout = 0; SET lock_timeout = 0;";
 
+/// How long a name may be, in bytes: NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the
+/// terminating zero. The server cuts longer ones.
+pub const LONGEST_NAME: usize = 63;
+
 /// Separators of psql's unaligned output that stand in no name of anyone's.
 const FIELD: char = '\u{1f}';
 const RECORD: char = '\u{1e}';

@@ -4,13 +4,11 @@ use std::ffi::OsString;
 
 use kit::cli::{bad, folder, text, usage, utf8};
 use kit::exit::Result;
+use kit::pg::LONGEST_NAME;
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "pgdump-restore";
-
-/// NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the terminating zero.
-const LONGEST: usize = 63;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -137,7 +135,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if let Some(name) = &args.database {
         let wrong = match name {
             name if name.is_empty() => Some("it is empty"),
-            name if name.len() > LONGEST => Some("it is longer than 63 bytes: PostgreSQL would cut it"),
+            name if name.len() > LONGEST_NAME => Some("it is longer than 63 bytes: PostgreSQL would cut it"),
             name if name.contains(['\n', '\r']) => Some("PostgreSQL's programs take no name with a newline"),
             _ => None,
         };

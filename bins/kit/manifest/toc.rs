@@ -43,6 +43,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// `schema.name`, for people.
+    pub fn full_name(&self) -> String {
+        self.schema.as_ref().map_or(self.name.clone(), |s| format!("{s}.{}", self.name))
+    }
+
     /// Where it ends, raw; a manifest that claims too much is found out where that is read.
     pub fn end(&self) -> u64 {
         self.offset.saturating_add(self.bytes)
