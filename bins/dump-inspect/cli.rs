@@ -83,7 +83,8 @@ Exit codes:
      something was found
   2  the command line is wrong
   3  done in part: --salvage had to leave something out
-  4  refused: it is no dump that this program reads; the hint says what to do
+  4  refused: a kind of file that is not read (xz, UTF-16 …), or what cannot be done
+     safely; the hint says what to do
   5  temporary: disk full, interrupted
 ";
 
