@@ -1,81 +1,11 @@
 //! `Makefile.dev` as a guest in somebody's Makefile, in somebody's folder, on a real local server.
 #![cfg(test)]
 
+mod host;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-/// A folder with a Makefile of its own that includes ours; what was started in it ends with it.
-struct Host(tempfile::TempDir);
-
-fn home() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-impl Host {
-    fn new(makefile: &str) -> Host {
-        let dir = tempfile::Builder::new().prefix("pgkeep make ").tempdir_in("/tmp").unwrap();
-        // the unprivileged user who runs the server for root must get in
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let include = home().join("Makefile.dev").display().to_string().replace(' ', "\\ ");
-        fs::write(dir.path().join("Makefile"), makefile.replace("GUEST", &format!("include {include}")))
-            .unwrap();
-        Host(dir)
-    }
-
-    fn make(&self, words: &[&str]) -> Output {
-        let programs = Path::new(env!("CARGO_BIN_EXE_pgdump-rotate")).parent().unwrap();
-        let mut make = Command::new("make");
-        make.args(words).current_dir(self.0.path()).env("PGKEEP_BIN", programs);
-        for (name, _) in std::env::vars() {
-            // neither our own make's flags nor somebody's server
-            if ["PG", "MAKE", "MFLAGS", "BACKUP", "DEV_", "DATABASE_URL"].iter().any(|p| name.starts_with(p))
-                && name != "PGKEEP_BIN"
-            {
-                make.env_remove(name);
-            }
-        }
-        make.output().unwrap()
-    }
-
-    /// Standard output of a make that must succeed.
-    #[track_caller]
-    fn ok(&self, words: &[&str]) -> String {
-        let output = self.make(words);
-        assert!(output.status.success(), "make {words:?}: {}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn backups(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.0.path().join("backups")) else { return Vec::new() };
-        let mut found: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
-        found.retain(|p| p.extension().is_some_and(|e| e == "sql"));
-        found.sort();
-        found
-    }
-
-    fn sql(&self, sql: &str) -> String {
-        let script = ". ./.dev/env && psql -XAtq -v ON_ERROR_STOP=1 -c \"$0\"";
-        let output =
-            Command::new("sh").args(["-c", script, sql]).current_dir(self.0.path()).output().unwrap();
-        assert!(output.status.success(), "{sql}: {}", said(&output));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        if self.0.path().join(".dev").exists() {
-            let stack = home().join("scripts/dev/stack");
-            let _ = Command::new("sh").arg(stack).arg("destroy").current_dir(self.0.path()).output();
-        }
-    }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use host::{Host, said};
 
 #[test]
 fn the_hosts_default_goal_stays_its_own() {
@@ -112,7 +42,7 @@ fn a_stack_that_does_not_exist_is_refused_with_those_that_do() {
 fn with_the_users_own_server_nothing_is_started_or_destroyed() {
     let host = Host::new("DEV_STACK = none\nGUEST\n");
     host.ok(&["dev-up"]);
-    assert!(!host.0.path().join(".dev/data").exists());
+    assert!(!host.path().join(".dev/data").exists());
     assert!(!host.make(&["dev-reset", "SKIP_BACKUP=1"]).status.success());
 }
 
@@ -146,10 +76,10 @@ fn the_playbook_from_start_to_end() {
     // no backup, no migration; unless one asks for it, which is said aloud
     let migrate = ["dev-migrate", "DEV_MIGRATE_CMD=touch migrated", "BACKUP_COMPRESS=nonsense"];
     assert!(!host.make(&migrate).status.success());
-    assert!(!host.0.path().join("migrated").exists());
+    assert!(!host.path().join("migrated").exists());
     let output = host.make(&["dev-migrate", "DEV_MIGRATE_CMD=touch migrated", "SKIP_BACKUP=1"]);
     assert!(output.status.success() && said(&output).contains("NO BACKUP"), "{}", said(&output));
-    assert!(host.0.path().join("migrated").exists());
+    assert!(host.path().join("migrated").exists());
 
     host.ok(&["dev-reset"]);
     assert_eq!(host.sql("SELECT count(*) FROM pg_class WHERE relname = 'grades'"), "0");
