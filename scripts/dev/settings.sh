@@ -13,7 +13,8 @@
 
 pgkeep_home=${dev_scripts%/scripts/dev}
 settings='DEV_STACK DEV_DB DEV_PORT DEV_MIGRATE_CMD DEV_SEED_CMD DEV_STOP_CMD DEV_START_CMD DEV_ARGS
-    WAIT_SECONDS BACKUP_DIR BACKUP_COMPRESS BACKUP_KEEP BACKUP_TAG BACKUP YES SKIP_BACKUP PG_VIA PGKEEP_BIN'
+    WAIT_SECONDS BACKUP_DIR BACKUP_COMPRESS BACKUP_KEEP BACKUP_TAG BACKUP YES SKIP_BACKUP MIGRATIONS_DIR HOOK_SECONDS
+    PG_VIA PGKEEP_BIN'
 
 say() { printf 'dev: %s\n' "$*" >&2; }
 hint() { printf 'dev: hint: %s\n' "$*" >&2; }
@@ -56,7 +57,8 @@ for name in $settings; do
 done
 # shellcheck disable=SC2086 # a list of names
 dotenv $settings
-: "${DEV_STACK:=local}" "${WAIT_SECONDS:=30}" "${BACKUP_DIR:=backups}" "${BACKUP_COMPRESS:=none}" "${BACKUP_KEEP:=10}"
+: "${DEV_STACK:=local}" "${WAIT_SECONDS:=30}" "${HOOK_SECONDS:=60}"
+: "${BACKUP_DIR:=backups}" "${BACKUP_COMPRESS:=none}" "${BACKUP_KEEP:=10}"
 
 # Whether DEV_DB was chosen: on somebody's own server psql goes where libpq's settings say, if not.
 dev_db_chosen=$DEV_DB
@@ -69,6 +71,7 @@ esac
 [ "$DEV_STACK" = none ] || [ -z "$PG_VIA" ] ||
     die 2 "PG_VIA is set, and the local server is not reached by it" "Your own server: DEV_STACK=none."
 case $WAIT_SECONDS in 0* | *[!0-9]*) die 2 "WAIT_SECONDS is '$WAIT_SECONDS': it must be a number of seconds" ;; esac
+case $HOOK_SECONDS in 0* | *[!0-9]*) die 2 "HOOK_SECONDS is '$HOOK_SECONDS': it must be a number of seconds" ;; esac
 case $DEV_PORT in *[!0-9]*) die 2 "DEV_PORT is '$DEV_PORT': it must be a number" ;; esac
 for name in YES SKIP_BACKUP; do
     eval "value=\$$name"

@@ -1,6 +1,7 @@
 //! `Makefile.dev` as a guest in somebody's Makefile, in somebody's folder, on a real local server.
 #![cfg(test)]
 
+mod hooks;
 mod host;
 
 use std::fs;
@@ -19,7 +20,7 @@ fn help_lists_targets_and_variables_with_their_values() {
     let help = Host::new("BACKUP_KEEP = 3\nGUEST\n").ok(&["dev-help"]);
     for target in
         "dev-setup dev-up dev-down dev-restart wait-healthy dev-seed dev-shell-db dev-migrate dev-reset \
-                   dev-backup dev-backups dev-restore"
+                   dev-backup dev-backups dev-restore dev-hooks dev-hooks-remove"
             .split_whitespace()
     {
         assert!(help.lines().any(|l| l.split_whitespace().next() == Some(target)), "{target}: {help}");
