@@ -97,6 +97,7 @@ back_up() {
     # The first sentence is the cause; what follows draws conclusions from it.
     reason=$(sed -e '/: hint: /d' -e 's/^dev: \(WARNING: \)*//' -e t -e '/^pgdump-rotate: /b' -e '/\*\*\* /b' -e d \
         "$said/err" | head -n 1)
+    : "${reason:=$(tail -n 1 "$said/err")}"
     rm -rf "$said"
     if [ -n "$stopped" ]; then
         missed 'interrupted'

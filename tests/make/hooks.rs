@@ -73,8 +73,9 @@ impl Repo {
     fn git_with(&self, words: &str, set: &[(&str, &str)]) -> (String, Vec<String>) {
         let output = self.run(words, set);
         assert!(output.status.success(), "git {words}: {}", said(&output));
-        let ours =
-            |line: &&str| ["pgkeep:", "dev:", "make", "pgdump", "sh:"].iter().any(|p| line.starts_with(p));
+        let ours = |line: &&str| {
+            ["pgkeep:", "dev:", "make", "pgdump", "sh:", "fatal:"].iter().any(|p| line.starts_with(p))
+        };
         let lines = String::from_utf8_lossy(&output.stderr).lines().filter(ours).map(String::from).collect();
         (String::from_utf8(output.stdout).unwrap().trim().to_owned(), lines)
     }
