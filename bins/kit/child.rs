@@ -5,123 +5,26 @@
 //! start again) and the exit code is 5.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::exit::{Code, Error, Result};
+
+mod pipe;
+mod signals;
+
+pub use pipe::{Sink, Source};
+pub use signals::{catch_signals, clean_up, interrupted, pause};
 
 /// How long a child may take to end after SIGTERM before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// How many of a child's last lines of standard error are kept.
 const TAIL: usize = 20;
-
-struct Signals {
-    seen: Arc<AtomicUsize>,
-    // readable for ever once a signal has come; it is never drained
-    wake: OwnedFd,
-}
-
-static SIGNALS: OnceLock<Signals> = OnceLock::new();
-
-/// Begins to catch SIGINT, SIGTERM and SIGHUP. Called once, first thing in a program that makes
-/// or changes anything.
-pub fn catch_signals() -> Result<()> {
-    let fail = |e| Error::io("catch", "signals", &e);
-    let (wake, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let ignored = ignored();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        if ignored >> (signal - 1) & 1 == 1 {
-            continue;
-        }
-        signal_hook::flag::register_usize(signal, seen.clone(), signal as usize).map_err(fail)?;
-        let end = write.try_clone().map_err(fail)?;
-        signal_hook::low_level::pipe::register(signal, end).map_err(fail)?;
-    }
-    // caught, a file that grows beyond `ulimit -f` is an error of write() instead of our death
-    let caught = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught).map_err(fail)?;
-    // a second call changes nothing
-    let _ = SIGNALS.set(Signals { seen, wake });
-    Ok(())
-}
-
-/// The signals that our caller has us ignore (nohup, `&` of a shell), one bit each: they stay
-/// ignored. Where `/proc` is not, none are.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// The error of a caught signal, once one has come.
-pub fn interrupted() -> Result<()> {
-    match SIGNALS.get().map_or(0, |s| s.seen.load(Ordering::Relaxed)) {
-        0 => Ok(()),
-        signal => {
-            let name = signal_hook::low_level::signal_name(signal as i32).unwrap_or("a signal");
-            Err(Error::temporary(format!("interrupted by {name}")))
-        }
-    }
-}
-
-/// Waits until `fd` can be read (or `timeout` is over), or a signal comes.
-fn wait_for(fd: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<()> {
-    let mut fds = Vec::with_capacity(2);
-    fds.extend(SIGNALS.get().map(|s| PollFd::new(&s.wake, PollFlags::IN)));
-    fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-    let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-    match poll(&mut fds, timeout.as_ref()) {
-        Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Sleeps, unless a signal comes.
-pub fn pause(time: Duration) -> Result<()> {
-    wait_for(None, Some(time)).map_err(|e| Error::io("wait for", "a signal", &e))?;
-    interrupted()
-}
-
-/// A pipe (or standard input) whose `read` returns an error when a signal comes.
-pub struct Source(File);
-
-impl Source {
-    /// The program's own standard input.
-    pub fn stdin() -> Result<Self> {
-        let fd =
-            io::stdin().as_fd().try_clone_to_owned().map_err(|e| Error::io("read", "standard input", &e))?;
-        Ok(Source(fd.into()))
-    }
-
-    fn pipe(fd: OwnedFd) -> Self {
-        // fewer and larger reads; where the limit is lower the default does
-        let _ = rustix::pipe::fcntl_setpipe_size(&fd, 1 << 20);
-        Source(fd.into())
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        wait_for(Some(self.0.as_fd()), None)?;
-        if interrupted().is_err() {
-            // ErrorKind::Interrupted would be retried by std
-            return Err(io::Error::other("interrupted"));
-        }
-        self.0.read(buffer)
-    }
-}
 
 /// A running child. Dropped before it was waited for, it is ended.
 pub struct Child {
@@ -178,12 +81,8 @@ impl Child {
     }
 
     /// The writing end of the child's standard input, once. Dropping it is the end of its input.
-    pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
-        let stdin = self.inner.stdin.take();
-        if let Some(pipe) = &stdin {
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
-        }
-        stdin
+    pub fn stdin(&mut self) -> Option<Sink> {
+        self.inner.stdin.take().map(|pipe| Sink::pipe(pipe.into()))
     }
 
     /// Waits for the end of the child, or for a signal.

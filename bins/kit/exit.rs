@@ -24,6 +24,14 @@ pub enum Code {
     Temporary = 5,
 }
 
+impl Code {
+    /// The code of a program's exit status.
+    pub fn of(status: i32) -> Option<Self> {
+        use Code::{Done, No, Part, Refused, Temporary, Usage};
+        [Done, No, Usage, Part, Refused, Temporary].into_iter().find(|code| *code as i32 == status)
+    }
+}
+
 /// A failure: its exit code, one line of what was attempted on what and why not, and hints.
 #[derive(Debug, Clone)]
 pub struct Error {

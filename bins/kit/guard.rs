@@ -6,10 +6,11 @@
 //! at least sees the other. It ends with its session, however that ends.
 
 use std::io::Read;
-use std::process::{ChildStdin, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::child::{Child, Source, interrupted};
-use crate::exit::{Error, Result};
+use crate::child::{Child, Sink, Source, interrupted};
+use crate::exit::{Code, Error, Result};
 use crate::pg::{Server, literal, literal_dbname};
 
 /// The key of the lock, `pgkeep` in ASCII; `pg_locks` shows its upper and lower half.
@@ -33,7 +34,7 @@ pub fn marked() -> String {
 }
 
 /// Held until dropped.
-pub struct Guard(Option<(ChildStdin, Source, Child)>);
+pub struct Guard(Option<(Sink, Source, Child)>);
 
 impl Guard {
     /// Asks whether the lock is still ours: its session may have been ended by somebody.
@@ -63,11 +64,25 @@ impl Drop for Guard {
     }
 }
 
+/// How often it is asked for: the server may still see the session of a program that has just ended.
+const TRIES: usize = 10;
+
 /// Takes the lock with a session in `database`, which must stay; `tool` is the name that others see.
 ///
 /// # Errors
 /// [`crate::exit::Code::Temporary`] when one that excludes us runs.
 pub fn guard(server: &Server, database: &str, what: For, tool: &str) -> Result<Guard> {
+    for _ in 1..TRIES {
+        match try_guard(server, database, what, tool) {
+            Err(error) if error.code() == Code::Temporary => {}
+            other => return other,
+        }
+        crate::child::pause(Duration::from_millis(100))?;
+    }
+    try_guard(server, database, what, tool)
+}
+
+fn try_guard(server: &Server, database: &str, what: For, tool: &str) -> Result<Guard> {
     let mut command = server.psql(&literal_dbname(database)).args(["-A", "-t"]).command();
     let mut psql = Child::spawn(&mut command, "psql", Stdio::piped(), Stdio::piped())?;
     let (stdin, stdout) = (psql.stdin(), psql.stdout());

@@ -29,6 +29,7 @@ pub mod source;
 pub mod catalog;
 pub mod retention;
 
+pub mod beside;
 pub mod guard;
 pub mod pg;
 pub mod via;

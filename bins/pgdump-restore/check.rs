@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 
 use kit::codec::read;
+use kit::digest::Depth;
+use kit::dump::guard::{Finding, Guard};
+use kit::dump::needs::{Look, Needs};
 use kit::dump::scan::{Facts, Item, Scan};
 use kit::dump::statement::{Name, Qualified};
 use kit::exit::{Error, Result};
 use kit::progress::Progress;
 use kit::source::Dump;
+
+use crate::schema::Schema;
 
 /// A table of the dump and the rows it must have afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,45 +21,63 @@ pub(crate) struct Table {
     pub(crate) database: Name,
     pub(crate) table: Qualified,
     pub(crate) rows: u64,
+    /// Their hash, where it was asked for and all of them came by COPY.
+    pub(crate) hash: Option<u128>,
 }
+
+/// How many findings are kept.
+const FINDINGS: usize = 5;
 
 /// A dump that was read to its end and found whole.
 pub(crate) struct Checked {
     pub(crate) facts: Facts,
     pub(crate) tables: Vec<Table>,
+    /// What it needs of a server.
+    pub(crate) needs: Needs,
+    /// What a person must judge; the first few.
+    pub(crate) findings: Vec<Finding>,
+    /// Statements other than rows, by their hash.
+    pub(crate) schema: Schema,
     /// Digest of the file as it was checked.
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
 }
 
-/// Reads the dump to its end and refuses what must not be restored.
-pub(crate) fn check(chosen: &Dump, quiet: bool) -> Result<Checked> {
+/// Reads the dump to its end and refuses what must not be restored. `hash`: rows are hashed, and
+/// the schema is taken down.
+pub(crate) fn check(chosen: &Dump, hash: bool, quiet: bool) -> Result<Checked> {
     chosen.readable("pgdump-restore --yes -")?;
-    let mut scan = Scan::default();
-    let mut tables = Tables::default();
+    let mut scan = Scan::new(if hash { Depth::Hash } else { Depth::Count });
+    let (mut tables, mut look, mut guard) = (Tables::default(), Look::default(), Guard::default());
+    let mut schema = Schema::default();
+    let mut findings = Vec::new();
+    let mut keep = |finding| {
+        if findings.len() < FINDINGS {
+            findings.push(finding);
+        }
+    };
     let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
     let progress = Progress::start("checking", raw_bytes, quiet);
     let seen = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
         scan.feed(bytes, &mut |item| tables.add(item));
+        look.feed(bytes);
+        guard.feed(bytes, &mut keep);
+        if hash {
+            schema.feed(bytes);
+        }
         Ok(())
     })?;
     let facts = scan.finish(&mut |item| tables.add(item));
+    guard.finish(&mut keep);
     drop(progress);
     against_manifest(chosen, &seen, &facts)?;
     if let Some(why) = &facts.incomplete {
         return Err(Error::no(format!("cannot restore '{}': it is not whole: {why}", chosen.name))
             .hint("Nothing was changed. --list shows the other backups."));
     }
-    if let Some((offset, line)) = facts.suspicious.first() {
-        let line = kit::out::plain(line);
-        return Err(Error::refused(format!(
-            "'{}' would make psql run '{line}' (byte {offset})",
-            chosen.name
-        ))
-        .hint("pg_dump never writes that; look at the dump before you trust any of it."));
-    }
-    Ok(Checked { facts, tables: tables.list, sha256: seen.sha256, bytes: seen.bytes })
+    let (sha256, bytes, needs) = (seen.sha256, seen.bytes, look.finish());
+    Ok(Checked { facts, tables: tables.list, needs, findings, schema, sha256, bytes })
 }
 
 /// The dump as SQL, and what the file was like.
@@ -92,11 +115,13 @@ struct Tables {
 
 impl Tables {
     fn add(&mut self, item: Item) {
-        let Some((rows, _)) = item.data else { return };
+        let Some((rows, hash)) = item.data else { return };
         let place = *self.places.entry((item.database.clone(), item.name.clone())).or_insert_with(|| {
-            self.list.push(Table { database: item.database, table: item.name, rows: 0 });
+            self.list.push(Table { database: item.database, table: item.name, rows: 0, hash: Some(0) });
             self.list.len() - 1
         });
-        self.list[place].rows += rows;
+        let table = &mut self.list[place];
+        table.rows += rows;
+        table.hash = table.hash.zip(hash).map(|(sum, hash)| sum.wrapping_add(hash));
     }
 }

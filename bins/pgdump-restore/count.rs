@@ -16,7 +16,7 @@ const BATCH: usize = 200;
 const TOLD: usize = 10;
 
 /// Counts the rows of `tables` in `database`. How many tables were counted.
-pub(crate) fn count(server: &Server, database: &str, tables: &[&Table]) -> Result<usize> {
+pub(crate) fn count(server: &Server, database: &str, tables: &[Table]) -> Result<usize> {
     // the dump names its tables in the encoding of its database
     let encoding = server.query(database, "SHOW server_encoding;")?.concat().concat();
     let partitioned = partitioned(server, database)?;

@@ -1,85 +1,63 @@
 //! Feeding a dump to psql, without the statements that are known to be wrong here.
 //!
 //! A cluster dump creates roles and tablespaces that are there already, and with `--clean` drops
-//! the role we are and databases we have dropped: these statements are left out. No error of the
-//! others is ignored.
+//! the role we are and databases that are not there: these statements are left out. No error of the
+//! others is ignored. Databases are given the names under which they are restored. With several
+//! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::process::Stdio;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use kit::child::{Child, interrupted};
+use kit::child::interrupted;
 use kit::codec::read::Seen;
 use kit::dump::lex::{Event, Lexer};
+use kit::dump::names;
 use kit::dump::scan::text_of;
-use kit::dump::statement::{Statement, classify};
+use kit::dump::statement::connect_target;
 use kit::exit::{Error, Result};
-use kit::guard::marked;
-use kit::pg::{Server, UNHINDERED, literal_dbname};
+use kit::pg::{Server, literal_dbname};
 use kit::progress::Progress;
 use kit::source::Dump;
 
 use crate::check::{Checked, sql};
+use crate::crew::Crew;
 use crate::plan::Plan;
+use crate::route::{Route, Router};
+use crate::session::Session;
 
 /// How much of a statement is held back until it is clear what it is.
 const HEAD: usize = 4096;
+/// How many bytes of rows a worker gets at a time.
+const PIECE: usize = 512 << 10;
 
-/// Restores: every statement of the dump goes to one psql, which stops at the first error.
+/// Restores what the plan wants of the dump; every statement goes to a psql that stops at the first
+/// error. The first session comes back, with all done.
 pub(crate) fn feed(
     plan: &Plan,
     chosen: &Dump,
     checked: &Checked,
     server: &Server,
+    session: Session,
     quiet: bool,
-) -> Result<()> {
-    let single = checked.facts.databases.iter().all(|s| s.name.is_empty());
-    let entrance =
-        if single { plan.targets.first().map_or(&plan.entrance, |t| &t.name) } else { &plan.entrance };
-    let mut command = server.psql(&literal_dbname(entrance)).command();
-    let mut child = Child::spawn(&mut command, "psql", Stdio::piped(), Stdio::null())?;
-    let stdin = child.stdin().ok_or_else(|| Error::no("cannot write to psql"))?;
-    let mut filter = Filter {
-        out: std::io::BufWriter::with_capacity(64 << 10, stdin),
-        plan,
-        key: if server.psql_knows_restrict()? { Some(key()?) } else { None },
-        head: Vec::new(),
-        deciding: true,
-        dropping: false,
-        only_drops: true,
-        line: Vec::new(),
-        failed: None,
-    };
-    filter.begin();
+) -> Result<Session> {
+    let mut feeder = Feeder::new(plan, server, session);
     let progress = Progress::start("restoring", Some(checked.facts.bytes), quiet);
     let mut lexer = Lexer::default();
     let fed = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
-        lexer.feed(bytes, &mut |event| filter.event(event));
-        filter.failed.take().map_or(Ok(()), |e| Err(Error::io("write to", "psql", &e)))
+        let mut outcome = Ok(());
+        lexer.feed(bytes, &mut |event| {
+            if outcome.is_ok() {
+                outcome = feeder.event(event, &progress);
+            }
+        });
+        outcome
     });
-    let fed = fed
-        .and_then(|seen| unchanged(&seen, checked))
-        .and_then(|()| filter.out.flush().map_err(|e| Error::io("write to", "psql", &e)));
-    drop(filter);
     drop(progress);
     interrupted()?;
-    // psql's own complaint says more than the broken pipe that followed from it
-    let ended = child.wait()?;
-    if !ended.ok() {
-        return Err(ended.error().within(format!("cannot restore '{}'", chosen.name)));
-    }
-    fed
-}
-
-/// A key that nobody who wrote the dump can know. psql runs no meta-command until it is told the key
-/// again, so that even where a dump makes it read strings in another way than we do (by
-/// `standard_conforming_strings` or an encoding, hidden in a function) nothing but SQL is run.
-fn key() -> Result<String> {
-    let mut bytes = [0; 16];
-    let fail = |e| Error::io("read", "/dev/urandom", &e);
-    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(fail)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    let fed = fed.and_then(|seen| unchanged(&seen, checked)).and_then(|()| feeder.done());
+    fed.map_err(|e| e.within(format!("cannot restore '{}'", chosen.name)))?;
+    Ok(feeder.main)
 }
 
 /// What was fed must be what was checked.
@@ -90,109 +68,233 @@ fn unchanged(seen: &Seen, checked: &Checked) -> Result<()> {
     Err(Error::no("the dump was changed by somebody while it was being restored"))
 }
 
-/// Hands on what the lexer finds, without what is to be left out.
-struct Filter<'a, W: Write> {
-    out: W,
+/// Hands on what the lexer finds.
+struct Feeder<'a> {
     plan: &'a Plan,
-    /// The key of `\restrict`, where psql knows that.
-    key: Option<String>,
+    server: &'a Server,
+    router: Router<'a>,
+    main: Session,
+    crew: Option<Crew>,
+    /// The main session has been given something that may not be done.
+    owed: bool,
+    /// What the present database's session is set to, for those that join.
+    settings: Vec<u8>,
     /// The beginning of the present statement, until it is clear what it is.
     head: Vec<u8>,
-    deciding: bool,
-    dropping: bool,
-    /// Nothing was made in this database yet: what `--clean` drops cannot be there.
-    only_drops: bool,
+    /// What becomes of the present statement, once that is clear.
+    route: Option<Route>,
+    /// The COPY statement whose rows the crew loads, and rows that are not dealt yet.
+    copy: Option<Arc<Vec<u8>>>,
+    rows: Vec<u8>,
+    /// The latest statement for the crew; what follows it may belong to it.
+    held: Option<(Vec<u8>, BTreeSet<(Option<String>, String)>)>,
+    /// What the crew does: only statements of one kind are run beside each other.
+    stage: Option<Route>,
     line: Vec<u8>,
-    failed: Option<std::io::Error>,
 }
 
-impl<W: Write> Filter<'_, W> {
-    fn event(&mut self, event: Event<'_>) {
+impl<'a> Feeder<'a> {
+    fn new(plan: &'a Plan, server: &'a Server, main: Session) -> Self {
+        Feeder {
+            plan,
+            server,
+            router: Router::new(plan),
+            main,
+            crew: None,
+            owed: true,
+            settings: Vec::new(),
+            head: Vec::new(),
+            route: None,
+            copy: None,
+            rows: Vec::new(),
+            held: None,
+            stage: None,
+            line: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, progress: &Progress) -> Result<()> {
         match event {
-            Event::Sql { bytes, .. } if self.deciding => {
-                self.head.extend_from_slice(bytes);
-                if self.head.len() >= HEAD {
-                    self.decide();
+            Event::Sql { bytes, .. } => match self.route {
+                None => {
+                    self.head.extend_from_slice(bytes);
+                    if self.head.len() >= HEAD { self.decide(false) } else { Ok(()) }
                 }
+                Some(Route::Out) => Ok(()),
+                Some(_) => self.main.write(bytes),
+            },
+            Event::SqlEnd { .. } => self.end_statement(progress),
+            Event::Meta { bytes, .. } => {
+                self.line.extend_from_slice(bytes);
+                Ok(())
             }
-            Event::Sql { .. } if self.dropping => {}
-            Event::Sql { bytes, .. } | Event::Data { bytes, .. } => self.write(bytes),
-            Event::SqlEnd { .. } => {
-                if self.deciding {
-                    self.decide();
-                }
-                if !self.dropping {
-                    self.write(b"\n");
-                }
-                self.deciding = true;
-            }
-            Event::Meta { bytes, .. } => self.line.extend_from_slice(bytes),
             Event::MetaEnd { .. } => self.meta(),
-            Event::DataEnd { crlf, .. } => self.write(if crlf { b"\\.\r\n" } else { b"\\.\n" }),
-            Event::Comment { .. } | Event::CommentEnd | Event::DataBegin { .. } => {}
+            Event::Data { bytes, .. } => self.data(bytes),
+            Event::DataEnd { crlf, .. } => self.end_data(crlf),
+            Event::Comment { .. } | Event::CommentEnd | Event::DataBegin { .. } => Ok(()),
         }
     }
 
-    fn decide(&mut self) {
+    /// Decides about the statement that begins with what is at hand. `whole`: that is all of it.
+    fn decide(&mut self, whole: bool) -> Result<()> {
         let head = std::mem::take(&mut self.head);
-        self.dropping = self.leaves_out(&classify(&head));
-        self.deciding = false;
-        if !self.dropping {
-            self.write(&head);
+        let (route, text) = self.router.route(&head, whole && self.plan.jobs > 1);
+        if self.route_of_comment(&route) {
+            if let Some((held, _)) = &mut self.held {
+                held.extend_from_slice(&text);
+                held.push(b'\n');
+            }
+            self.route = Some(Route::Out);
+            return Ok(());
+        }
+        match route {
+            Route::Out => {}
+            Route::Set => {
+                self.hand_over()?;
+                self.main.write(&text)?;
+                self.settings.extend_from_slice(&text);
+                self.settings.push(b'\n');
+                self.crew.as_mut().map_or(Ok(()), |crew| crew.set(&text))?;
+            }
+            Route::Rows => {
+                self.enter(Route::Rows)?;
+                self.copy = Some(Arc::new(text));
+            }
+            Route::Build | Route::Key => {
+                self.enter(route)?;
+                self.hand_over()?;
+                let found = names::qualified(&text).into_iter().collect();
+                let tables = if route == Route::Key { found } else { BTreeSet::new() };
+                self.held = Some(([text.as_slice(), b"\n"].concat(), tables));
+            }
+            Route::Beside | Route::Main => {
+                self.leave()?;
+                self.main.write(&text)?;
+                self.owed = true;
+            }
+        }
+        self.route = Some(route);
+        Ok(())
+    }
+
+    /// Whether a statement belongs to the one that the crew is about to get.
+    fn route_of_comment(&self, route: &Route) -> bool {
+        *route == Route::Beside && self.held.is_some()
+    }
+
+    fn end_statement(&mut self, progress: &Progress) -> Result<()> {
+        if self.route.is_none() {
+            self.decide(true)?;
+        }
+        let after = self.router.after();
+        if let Some(table) = self.router.table() {
+            progress.at(&table);
+        }
+        match self.route.take() {
+            Some(Route::Main | Route::Beside | Route::Set) => {
+                self.main.write(b"\n")?;
+                self.main.write(&after)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn leaves_out(&mut self, statement: &Statement) -> bool {
-        match statement {
-            Statement::CreateRole(name) => self.plan.roles.contains(&text_of(name)),
-            Statement::CreateTablespace(name) => self.plan.tablespaces.contains(&text_of(name)),
-            Statement::DropRole(_) | Statement::DropDatabase(_) | Statement::DropTablespace(_) => true,
-            // we have made it ourselves
-            Statement::CreateDatabase(name) => {
-                self.plan.targets.iter().any(|t| t.name == text_of(name) && !t.by_dump)
-            }
-            Statement::Drop => self.only_drops,
-            Statement::Session | Statement::SearchPath(_) | Statement::OnDatabase | Statement::DropPublic => {
-                false
-            }
-            _ => {
-                self.only_drops = false;
-                false
-            }
+    /// The crew is to work at `stage`: what must stand before it is done.
+    fn enter(&mut self, stage: Route) -> Result<()> {
+        if self.stage.as_ref() != Some(&stage) {
+            self.leave()?;
+            self.stage = Some(stage);
+        }
+        if std::mem::take(&mut self.owed) {
+            self.main.sync()?;
+        }
+        if self.crew.is_none() {
+            let place = self.router.place();
+            self.crew = Some(Crew::start(self.server, place, self.plan.jobs, &self.settings)?);
+        }
+        Ok(())
+    }
+
+    /// The main session is to go on: what the crew has been given is done.
+    fn leave(&mut self) -> Result<()> {
+        self.hand_over()?;
+        self.stage = None;
+        self.crew.as_mut().map_or(Ok(()), Crew::done)
+    }
+
+    /// Gives the crew the statement that was held back.
+    fn hand_over(&mut self) -> Result<()> {
+        match (self.held.take(), &mut self.crew) {
+            (Some((text, tables)), Some(crew)) => crew.statements(text, tables),
+            _ => Ok(()),
         }
     }
 
-    /// A session begins: no meta-command from here on, and read-only by default no more.
-    fn begin(&mut self) {
-        if let Some(key) = &self.key {
-            let restrict = format!("\\restrict {key}\n");
-            self.write(restrict.as_bytes());
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.router.leaves_rows_out() {
+            return Ok(());
         }
-        self.write(UNHINDERED.as_bytes());
-        self.write(marked().as_bytes());
-        self.write(b"\n");
+        if self.copy.is_none() {
+            return self.main.write(bytes);
+        }
+        self.rows.extend_from_slice(bytes);
+        if self.rows.len() >= PIECE { self.deal(false) } else { Ok(()) }
     }
 
-    fn meta(&mut self) {
+    /// Gives the crew the rows that are at hand, as far as they are whole; all of a row that is longer
+    /// than a piece goes to the same worker.
+    fn deal(&mut self, all: bool) -> Result<()> {
+        let (Some(copy), Some(crew)) = (&self.copy, &mut self.crew) else { return Ok(()) };
+        if crew.is_within_row() {
+            let end = memchr::memchr(b'\n', &self.rows).map_or(self.rows.len(), |i| i + 1);
+            let rest = self.rows.split_off(end);
+            crew.rows(copy, std::mem::replace(&mut self.rows, rest))?;
+        }
+        let end = memchr::memrchr(b'\n', &self.rows).map_or(0, |i| i + 1);
+        let long = end == 0 && self.rows.len() >= PIECE;
+        let end = if all || long { self.rows.len() } else { end };
+        if end > 0 {
+            let rest = self.rows.split_off(end);
+            crew.rows(copy, std::mem::replace(&mut self.rows, rest))?;
+        }
+        Ok(())
+    }
+
+    fn end_data(&mut self, crlf: bool) -> Result<()> {
+        if self.router.leaves_rows_out() {
+            return Ok(());
+        }
+        if self.copy.is_none() {
+            return self.main.write(if crlf { b"\\.\r\n" } else { b"\\.\n" });
+        }
+        self.deal(true)?;
+        self.copy = None;
+        Ok(())
+    }
+
+    fn meta(&mut self) -> Result<()> {
         let line = std::mem::take(&mut self.line);
-        let connect = line.starts_with(b"\\c");
-        // the dump's own keys are known to whoever made it
-        if !connect && !line.starts_with(b"\\encoding") {
-            return;
+        let Some(name) = connect_target(line.trim_ascii_end()) else {
+            // of the others only this one changes how names are read
+            let encoding = line.starts_with(b"\\encoding") && !self.router.is_elsewhere();
+            return if encoding { self.main.command(&line) } else { Ok(()) };
+        };
+        self.leave()?;
+        self.crew = None;
+        self.owed = true;
+        self.settings.clear();
+        match self.router.connect(&text_of(&name)) {
+            Some(place) => {
+                let dbname = literal_dbname(&place).replace('"', "\"\"");
+                self.main.command(format!("\\connect -reuse-previous=on \"{dbname}\"").as_bytes())
+            }
+            None => Ok(()),
         }
-        if let Some(key) = &self.key {
-            let unrestrict = format!("\\unrestrict {key}\n");
-            self.write(unrestrict.as_bytes());
-        }
-        self.write(&line);
-        self.write(b"\n");
-        self.only_drops |= connect;
-        self.begin();
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
-            self.failed = self.out.write_all(bytes).err();
-        }
+    fn done(&mut self) -> Result<()> {
+        self.leave()?;
+        self.crew = None;
+        self.main.sync()
     }
 }

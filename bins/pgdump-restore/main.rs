@@ -1,9 +1,10 @@
 //! `pgdump-restore`: check a dump to its last byte, put it back, and count every row.
 //!
-//! Nothing is dropped before the whole dump has been read and found complete and harmless. What
-//! was stopped for the restore is started again whatever happens. It refuses dumps that would
-//! make psql run anything but SQL, and never ignores an error: statements that are expected to
-//! fail (a role that exists) are known and left out instead.
+//! A database is restored beside the live one; once every row is proven the two change names. Until
+//! then nothing was lost, and afterwards it can be undone. What was stopped for the restore is
+//! started again whatever happens. It refuses dumps that would make psql run anything but SQL, and
+//! never ignores an error: statements that are expected to fail (a role that exists) are known and
+//! left out instead.
 
 use std::process::ExitCode;
 
@@ -11,12 +12,23 @@ mod check;
 mod choose;
 mod cli;
 mod count;
+mod create;
+mod crew;
 mod feed;
+mod guardrails;
+mod help;
 mod plan;
-mod recreate;
+mod prove;
+mod route;
 mod run;
+mod safety;
+mod schema;
 mod services;
+mod session;
 mod survey;
+mod swap;
+mod tell;
+mod undo;
 
 fn main() -> ExitCode {
     kit::exit::run(cli::TOOL, run::run)

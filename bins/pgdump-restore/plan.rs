@@ -2,21 +2,28 @@
 
 use std::collections::BTreeSet;
 
+use kit::beside::What;
 use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
-use kit::out;
 use kit::pg::Server;
 use kit::source::Dump;
+use kit::stamp::Stamp;
 
 use crate::check::Checked;
-use crate::cli::Args;
+use crate::cli::{Args, Part, Way};
+use crate::guardrails::{LeftOut, Question};
 use crate::survey::{Live, entrance, has_objects, live, may_connect, may_restore};
 
-/// A database that the restore drops and creates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A database that comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Its name in the dump; empty where that names none.
+    pub(crate) section: String,
+    /// The name that it will have.
     pub(crate) name: String,
-    /// As it is now, if it is there.
+    /// The name that it has until it is proven.
+    pub(crate) place: String,
+    /// What has its name now, if anything does.
     pub(crate) present: Option<Live>,
     /// The dump creates it; else it is created as it is now.
     pub(crate) by_dump: bool,
@@ -31,10 +38,24 @@ pub(crate) struct Plan {
     /// Roles and tablespaces of the dump that the server has: they are not created again.
     pub(crate) roles: BTreeSet<String>,
     pub(crate) tablespaces: BTreeSet<String>,
+    /// What the server lacks, and what therefore is left out.
+    pub(crate) left_out: LeftOut,
     /// Where psql begins.
     pub(crate) entrance: String,
     /// A database that stays, to hold a lock in.
     pub(crate) vantage: Option<String>,
+    /// The dump names no database.
+    pub(crate) names_none: bool,
+    /// When the restore began; the databases beside others are named by it.
+    pub(crate) stamp: Stamp,
+    pub(crate) way: Way,
+    pub(crate) part: Part,
+    pub(crate) only: Option<String>,
+    pub(crate) jobs: usize,
+    /// What was there is dropped at the end.
+    pub(crate) drop: bool,
+    /// `server_version_num`.
+    pub(crate) version: u32,
 }
 
 /// Databases that a cluster always has, and that a dump therefore does not create.
@@ -43,36 +64,47 @@ const ALWAYS: [&str; 2] = ["postgres", "template1"];
 /// Computes the plan; asks the server, changes nothing.
 pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Server) -> Result<Plan> {
     if server.facts().in_recovery {
-        return Err(Error::refused("the server is a standby, which cannot be written")
-            .hint("Connect to the primary instead."));
+        return Err(Error::refused("the server is a standby, which cannot be written").hint(leader(server)));
     }
-    if checked.facts.tables == 0 && !checked.tables.is_empty() {
+    let facts = &checked.facts;
+    if facts.tables == 0 && !checked.tables.is_empty() && args.part != Part::Globals {
         let only = format!("'{}' holds rows without the tables they belong to", chosen.name);
         return Err(Error::refused(only)
-            .hint("Databases are made anew; load it with psql into one that has the tables."));
+            .hint("Into a database that has the tables they go with --data-only."));
     }
     let entrance = entrance(server)?;
     let live = live(server, &entrance)?;
+    let stamp = free_stamp(&live);
     let mut targets: Vec<Target> = Vec::new();
-    for (name, by_dump) in wanted(args, chosen, &checked.facts, server, &live)? {
+    for (section, name, by_dump) in wanted(args, chosen, facts, server, &live)? {
         let present = live.iter().find(|l| l.name == name).cloned();
+        let place = if args.way == Way::Transaction { name.clone() } else { What::Restore.name(&name, stamp) };
         match targets.iter_mut().find(|t| t.name == name) {
             Some(target) => target.by_dump |= by_dump,
-            None => targets.push(Target { name, present, by_dump }),
+            None => targets.push(Target { section, name, place, present, by_dump }),
         }
     }
-    for target in &targets {
-        target.present.as_ref().map_or(Ok(()), Live::may_be_replaced)?;
+    for live in targets.iter().filter_map(|t| t.present.as_ref()) {
+        may_replace(args, live)?;
     }
-    whole_or_new(chosen, &targets)?;
-    if !targets.is_empty() || !checked.facts.roles.is_empty() {
-        may_restore(server, &entrance, !checked.facts.roles.is_empty())?;
+    let globals = args.only.is_none() && facts.kind == Some(kit::dump::scan::Kind::Cluster);
+    if !args.force.contains("part") {
+        whole_or_new(chosen, &targets)?;
+    }
+    let roles = globals && !facts.roles.is_empty();
+    if !targets.is_empty() || roles {
+        may_restore(server, &entrance, roles)?;
         // what --stop ends is not known before
-        if args.stop.is_none() {
+        if args.stop.is_none() && args.services.is_empty() {
             let ending = targets.iter().filter_map(|t| t.present.as_ref()).map(|l| l.sessions).sum();
-            may_connect(server, &entrance, ending)?;
+            may_connect(server, &entrance, ending, args.jobs)?;
         }
     }
+    let present = targets.iter().filter_map(|t| t.present.as_ref()).collect();
+    let of_here = chosen.manifest.as_ref().and_then(|m| m.source.system_identifier.as_ref());
+    let own = of_here.is_some() && of_here == server.facts().system_identifier.as_ref();
+    let question = Question { args, checked, server, entrance: &entrance, present, globals, own };
+    let left_out = question.ask()?;
     let vantage = live.iter().filter(|l| l.allows_connections && targets.iter().all(|t| t.name != l.name));
     // nobody is in the way in the one we begin in; in template1, those who create databases are
     let vantage = vantage.map(|l| l.name.clone()).min_by_key(|n| (*n != entrance, n == "template1"));
@@ -84,9 +116,52 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     let here = |dumped: &[Vec<u8>], there: BTreeSet<String>| -> BTreeSet<String> {
         dumped.iter().map(|n| text_of(n)).filter(|n| there.contains(n)).collect()
     };
-    let roles = here(&checked.facts.roles, names("SELECT rolname FROM pg_roles;")?);
-    let tablespaces = here(&checked.facts.tablespaces, names("SELECT spcname FROM pg_tablespace;")?);
-    Ok(Plan { targets, untouched, roles, tablespaces, entrance, vantage })
+    Ok(Plan {
+        roles: here(&facts.roles, names("SELECT rolname FROM pg_roles;")?),
+        tablespaces: here(&facts.tablespaces, names("SELECT spcname FROM pg_tablespace;")?),
+        names_none: facts.databases.iter().all(|s| s.name.is_empty()),
+        version: server.facts().version,
+        way: args.way,
+        part: args.part,
+        only: args.only.clone(),
+        jobs: args.jobs,
+        drop: args.drop,
+        targets,
+        untouched,
+        left_out,
+        entrance,
+        vantage,
+        stamp,
+    })
+}
+
+/// Where a standby's primary is, as far as the standby says.
+fn leader(server: &Server) -> String {
+    let sql = "SELECT sender_host || ':' || sender_port FROM pg_stat_wal_receiver WHERE sender_host <> '';";
+    let of = server.query(&server.facts().database, sql).unwrap_or_default().concat().concat();
+    if of.is_empty() {
+        return "Connect to the primary instead.".into();
+    }
+    format!("Connect to the server that it follows instead: {of}.")
+}
+
+/// A time that no database beside another is named by.
+fn free_stamp(live: &[Live]) -> Stamp {
+    let mut stamp = Stamp::now();
+    while live.iter().any(|l| l.name.ends_with(&stamp.compact())) {
+        stamp = stamp.plus(1);
+    }
+    stamp
+}
+
+/// Refuses to replace what nobody asked to replace, or what the server would not give up.
+fn may_replace(args: &Args, live: &Live) -> Result<()> {
+    if args.database.is_some() && !args.replace {
+        return Err(Error::refused(format!("database '{}' is there", live.name)).hint(
+            "-D drops it once its replacement is proven; --swap keeps it for --undo; or choose another name.",
+        ));
+    }
+    live.may_be_replaced()
 }
 
 /// A part of a database must not take the place of the whole.
@@ -101,27 +176,44 @@ fn whole_or_new(chosen: &Dump, targets: &[Target]) -> Result<()> {
             partial.join(" "),
             target.name
         ))
-        .hint("Restore it into a database of its own with -d NAME.")),
+        .hint("Restore it into a database of its own with -d NAME. --force=part lifts this.")),
         _ => Ok(()),
     }
 }
 
-/// The databases the dump fills, and whether the dump creates them.
+fn no_globals(chosen: &Dump) -> Error {
+    Error::no(format!("'{}' is of one database: it holds no roles", chosen.name))
+}
+
+/// The databases the dump fills, by their names in it and here, and whether the dump creates them.
 fn wanted(
     args: &Args,
     chosen: &Dump,
     facts: &Facts,
     server: &Server,
     live: &[Live],
-) -> Result<Vec<(String, bool)>> {
-    let named: Vec<&Section> = facts.databases.iter().filter(|s| !s.name.is_empty()).collect();
+) -> Result<Vec<(String, String, bool)>> {
+    let mut named: Vec<&Section> = facts.databases.iter().filter(|s| !s.name.is_empty()).collect();
     let cluster = facts.kind == Some(kit::dump::scan::Kind::Cluster);
-    if args.database.is_some() && (cluster || !named.is_empty()) {
+    if args.part == Part::Globals {
+        return if cluster { Ok(Vec::new()) } else { Err(no_globals(chosen)) };
+    }
+    if let Some(only) = &args.only {
+        let names: Vec<String> = named.iter().map(|s| text_of(&s.name)).collect();
+        named.retain(|s| text_of(&s.name) == *only);
+        if named.is_empty() {
+            let holds = format!("'{}' holds no database '{only}'", chosen.name);
+            return Err(Error::no(holds).hint(format!("It holds: {}.", names.join(", "))));
+        }
+    }
+    // one database, with the statement that creates it
+    let alone = named.len() == 1 && (args.only.is_some() || !cluster);
+    if args.database.is_some() && !alone && (cluster || !named.is_empty()) {
         return Err(Error::refused(format!(
             "'{}' names its databases itself; -d cannot lead it elsewhere",
             chosen.name
         ))
-        .hint("Leave -d out."));
+        .hint("Leave -d out, or choose one of them with --only."));
     }
     if !named.is_empty() && facts.databases.iter().any(|s| s.name.is_empty()) {
         return Err(Error::refused(format!(
@@ -140,11 +232,12 @@ fn wanted(
             return Err(Error::refused(format!("'{name}' is what new databases are made from"))
                 .hint("Name another database with -d NAME."));
         }
-        return Ok(vec![(name, false)]);
+        return Ok(vec![(String::new(), name, false)]);
     }
     let mut wanted = Vec::new();
     for section in named {
-        let name = text_of(&section.name);
+        let own = text_of(&section.name);
+        let name = args.database.clone().unwrap_or(own.clone());
         let always = ALWAYS.contains(&name.as_str());
         // the two that always exist are made anew only where that changes anything
         let pristine = always && section.statements == 0 && !section.created;
@@ -152,83 +245,7 @@ fn wanted(
         if pristine && !(occupied() && has_objects(server, &name)?) {
             continue;
         }
-        wanted.push((name, section.created && !always));
+        wanted.push((own, name, section.created && !always));
     }
     Ok(wanted)
-}
-
-impl Plan {
-    /// The plan, a step a line, for people.
-    pub(crate) fn lines(&self, args: &Args, chosen: &Dump, checked: &Checked) -> Vec<String> {
-        let facts = &checked.facts;
-        let made = facts.server_version.as_ref().map_or(String::new(), |v| format!(", from PostgreSQL {v}"));
-        let proof = if chosen.manifest.is_some() {
-            "checked against its manifest"
-        } else {
-            "complete; it has no manifest"
-        };
-        let mut lines = vec![format!(
-            "dump    {}: {}, {} tables, {} rows{made}; {proof}",
-            chosen.name,
-            out::bytes(checked.bytes),
-            out::count(facts.tables),
-            out::count(facts.rows),
-        )];
-        lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
-        let partial = chosen.manifest.as_ref().map_or(&[][..], |m| &m.source.partial);
-        if !partial.is_empty() {
-            lines.push(format!("without what was left out by {}", partial.join(" ")));
-        }
-        for target in &self.targets {
-            lines.push(match &target.present {
-                Some(Live { bytes, sessions: 0, .. }) => {
-                    format!("replace database {} ({} now)", target.name, out::bytes(*bytes))
-                }
-                Some(Live { bytes, sessions, .. }) => {
-                    let now = out::bytes(*bytes);
-                    format!("replace database {} ({now} now, {sessions} sessions end)", target.name)
-                }
-                None => format!("create  database {}", target.name),
-            });
-        }
-        for live in self.targets.iter().filter_map(|t| t.present.as_ref()).filter(|l| !l.slots.is_empty()) {
-            lines.push(format!("drop    replication slots of {}: {}", live.name, live.slots));
-        }
-        let new_roles = facts.roles.len() - self.roles.len();
-        if !facts.roles.is_empty() {
-            lines.push(format!("roles   {new_roles} created, {} set as in the dump", self.roles.len()));
-        }
-        if !self.untouched.is_empty() {
-            lines.push(format!("leave   {}", self.untouched.join(", ")));
-        }
-        lines.extend(args.start.iter().map(|c| format!("start   {c}")));
-        lines
-    }
-}
-
-/// The connection string of a database, as far as it can be told; never a password.
-pub(crate) fn connection_string(
-    settings: &kit::settings::Settings,
-    via_here: bool,
-    user: &str,
-    database: &str,
-) -> String {
-    let get = |name: &str| if via_here { settings.get(name).unwrap_or_default() } else { "" };
-    let (host, port) = (get("PGHOST"), get("PGPORT"));
-    let user = encoded(user);
-    let database = encoded(database);
-    let colon = if port.is_empty() { String::new() } else { format!(":{port}") };
-    if host.starts_with('/') || host.is_empty() {
-        let mut query: Vec<String> = Vec::new();
-        query.extend((!host.is_empty()).then(|| format!("host={}", encoded(host))));
-        query.extend((!port.is_empty()).then(|| format!("port={port}")));
-        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        return format!("postgresql://{user}@/{database}{query}");
-    }
-    format!("postgresql://{user}@{host}{colon}/{database}")
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

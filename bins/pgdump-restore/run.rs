@@ -1,44 +1,54 @@
-//! What a restore does, in order: choose, check, plan, ask, stop, replace, feed, count, start.
+//! What a restore does, in order: choose, check, plan, ask, back up, stop, restore beside, prove, swap,
+//! start.
 
 use std::path::Path;
 
+use kit::beside::{Beside, What};
 use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
-use kit::dump::scan::text_of;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, Guard, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
 use kit::source::Dump;
-use kit::stamp::Stamp;
 
-use crate::check::{Checked, Table, check};
+use crate::check::{Checked, check};
 use crate::choose::choose;
-use crate::cli::{self, Action, Args, HELP, TOOL, Which};
-use crate::plan::{Plan, connection_string, plan};
-use crate::{count, feed, recreate, services};
-
-/// What to do after a failure.
-const AGAIN: &str = "Mend the cause and restore again.";
+use crate::cli::{self, Action, Args, Part, TOOL, Way, Which};
+use crate::create::{create, create_roles};
+use crate::feed::feed;
+use crate::help::HELP;
+use crate::plan::{Plan, plan};
+use crate::prove::prove;
+use crate::session::Session;
+use crate::swap::{drop_beside, explain, swap};
+use crate::tell::{tell, tell_kept};
+use crate::{safety, services, undo};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
     let args = cli::parse(std::env::args_os().skip(1))?;
-    let which = match &args.action {
+    match &args.action {
         Action::Help => return out::record(HELP.trim_end()).map(|_| Code::Done),
         Action::Version => {
             return out::record(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))).map(|_| Code::Done);
         }
-        Action::List => None,
-        Action::Restore(which) => Some(which),
-    };
+        _ => {}
+    }
     let settings = Settings::load()?;
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
-    match which {
-        None => list(&args, dir),
-        Some(which) => restore(&args, which, &settings, dir),
+    let speech = Speech::new(TOOL, args.quiet);
+    if args.action != Action::List {
+        catch_signals()?;
+    }
+    match &args.action {
+        Action::Restore(which) => restore(&args, which, &settings, dir, &speech),
+        Action::Undo(time) => undo::undo(&args, &settings, *time, &speech),
+        Action::DropBefore(time) => undo::drop_before(&args, &settings, *time, &speech),
+        Action::KeepBefore => undo::keep_before(&args, &settings, args.keep_before.unwrap_or(0), &speech),
+        _ => list(&args, dir),
     }
 }
 
@@ -47,17 +57,15 @@ fn list(args: &Args, dir: &Path) -> Result<Code> {
     Ok(Code::Done)
 }
 
-fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Result<Code> {
-    catch_signals()?;
-    let speech = Speech::new(TOOL, args.quiet);
+fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
     may_ask(args, which)?;
     let find = || Server::find(args.via.clone(), settings, None);
     // of the backups of several servers in one place, the latest is that of this one
     let early = if *which == Which::Latest { Some(find()?) } else { None };
     let own = early.as_ref().and_then(|s| s.facts().system_identifier.as_deref());
-    let chosen = choose(which, dir, args.name.as_deref(), own, &speech)?;
+    let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
-    let checked = check(&chosen, args.quiet)?;
+    let checked = check(&chosen, args.hash, args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
@@ -71,12 +79,21 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
             restore only what you trust",
         );
     }
-    confirm(args)?;
+    if plan.replaces() {
+        confirm(args)?;
+        back_up(args, &plan, dir, speech)?;
+    }
     let lock = |vantage: &String| guard(&server, vantage, For::Restore, TOOL);
     let mut guard = plan.vantage.as_ref().map(lock).transpose()?;
-    let stopped = services::stop(args.stop.as_deref(), args.start.as_deref(), &speech)?;
-    let outcome = replace(&plan, &chosen, &checked, &server, &speech)
-        .and_then(|()| guard.as_mut().map_or(Ok(()), Guard::holds));
+    if guard.is_some() {
+        // nobody else restores: what stands half-restored is nobody's
+        drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
+    }
+    let stopped = services::stop(args, speech)?;
+    let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
+        .and_then(|()| guard.as_mut().map_or(Ok(()), Guard::holds))
+        .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
+        .map_err(|e| explain(&plan, &server, e));
     // a failed restore is the news, whatever the start says
     let started = stopped.start();
     outcome.inspect_err(|_| {
@@ -85,13 +102,17 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path) -> Resul
         }
     })?;
     started?;
-    tell(args, settings, &plan, &server)?;
+    let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
+    tell(args, settings, &names, &server)?;
+    tidy(args, &plan, &server, speech)?;
     Ok(Code::Done)
 }
 
 /// Without a terminal nobody can say yes; that is found out before anything else is done.
 fn may_ask(args: &Args, which: &Which) -> Result<()> {
-    let asks = !args.yes && !args.dry_run;
+    // a new database takes the place of nothing
+    let fresh = args.database.is_some() && !args.replace && args.part != Part::Data;
+    let asks = !args.yes && !args.dry_run && !fresh;
     if asks && (*which == Which::Stdin || !out::stdin_is_terminal()) {
         return Err(Error::refused("nobody can be asked: standard input is no terminal")
             .hint("Give --yes to replace the databases without a question."));
@@ -99,9 +120,14 @@ fn may_ask(args: &Args, which: &Which) -> Result<()> {
     Ok(())
 }
 
-fn confirm(args: &Args) -> Result<()> {
+/// Asks, unless that was answered before.
+pub(crate) fn confirm(args: &Args) -> Result<()> {
     if args.yes {
         return Ok(());
+    }
+    if !out::stdin_is_terminal() {
+        return Err(Error::refused("nobody can be asked: standard input is no terminal")
+            .hint("Give --yes to do it without a question."));
     }
     let answer = out::ask("WARNING: This will REPLACE all current data!\nType 'yes' to confirm: ")?;
     kit::child::interrupted()?;
@@ -111,53 +137,49 @@ fn confirm(args: &Args) -> Result<()> {
     }
 }
 
-fn replace(plan: &Plan, chosen: &Dump, checked: &Checked, server: &Server, speech: &Speech) -> Result<()> {
-    let mut dropped = Vec::new();
-    recreate::recreate(plan, server, &mut dropped).map_err(|e| match dropped.as_slice() {
-        [] => e.hint("Nothing was dropped: every database is as it was."),
-        gone => e.hint(format!("Dropped by then: {}. Others are as they were. {AGAIN}", gone.join(", "))),
-    })?;
-    let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
-    let names = names.join(", ");
-    feed::feed(plan, chosen, checked, server, speech.is_quiet()).map_err(|e| {
-        let what =
-            if names.is_empty() { "Roles were set in part.".into() } else { format!("Not whole: {names}.") };
-        e.hint(format!("{what} {AGAIN}"))
-    })?;
-    prove(plan, checked, server, speech)
-        .map_err(|e| e.hint(format!("Loaded without an error, but not proven: {names}.")))
+/// The safety backup of what is replaced.
+fn back_up(args: &Args, plan: &Plan, dir: &Path, speech: &Speech) -> Result<()> {
+    let Some(keep) = args.safety else { return Ok(()) };
+    let mut present = plan.targets.iter().filter(|t| t.present.is_some());
+    let option = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+    let options = match (present.next(), present.next(), plan.roles.is_empty() || plan.only.is_some()) {
+        (Some(target), None, true) => option("--database", &target.name),
+        (None, _, _) => option("--pg-dump-arg", "--globals-only"),
+        _ => Vec::new(),
+    };
+    safety::back_up(args, dir, keep, &options, speech).map(|_| ())
 }
 
-/// Every table of every target has the rows of the dump.
-fn prove(plan: &Plan, checked: &Checked, server: &Server, speech: &Speech) -> Result<()> {
-    let (mut tables, mut rows) = (0, 0);
-    let single = checked.facts.databases.iter().all(|s| s.name.is_empty());
-    for target in &plan.targets {
-        let of: Vec<&Table> =
-            checked.tables.iter().filter(|t| single || text_of(&t.database) == target.name).collect();
-        tables += count::count(server, &target.name, &of)?;
-        rows += of.iter().map(|t| t.rows).sum::<u64>();
+/// Restores all targets where they stay until they are proven.
+fn replace(
+    args: &Args,
+    plan: &Plan,
+    chosen: &Dump,
+    checked: &Checked,
+    server: &Server,
+    speech: &Speech,
+) -> Result<()> {
+    create_roles(plan, server)?;
+    create(plan, server)?;
+    let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
+    let session = Session::start(server, entrance)?;
+    let session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
+    session.end()?;
+    prove(plan, checked, server, args.hash, speech)
+        .map_err(|e| e.hint("Loaded without an error, but not proven."))
+}
+
+/// Drops what is not to be kept of before, and says what is.
+fn tidy(args: &Args, plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
+    let ours = |b: &Beside| b.what == What::Before && plan.targets.iter().any(|t| t.name == b.of);
+    if plan.drop {
+        drop_beside(server, &plan.entrance, speech, |b| ours(b) && b.stamp == plan.stamp)?;
+    } else if plan.way == Way::Swap && args.keep_before != Some(0) {
+        tell_kept(plan, speech);
     }
-    speech.say(&format!(
-        "restored and proven: {} rows in {} tables, counted, as in the dump",
-        out::count(rows),
-        out::count(tables as u64)
-    ));
-    Ok(())
-}
-
-fn tell(args: &Args, settings: &Settings, plan: &Plan, server: &Server) -> Result<()> {
-    for target in &plan.targets {
-        let here = server.via().is_here();
-        let uri = connection_string(settings, here, &server.facts().user, &target.name);
-        if args.json {
-            let at = Stamp::now().to_string();
-            out::record(
-                &serde_json::json!({"database": target.name, "connection": uri, "at": at}).to_string(),
-            )?;
-        } else {
-            out::record(&uri)?;
-        }
+    if let Some(keep) = args.keep_before {
+        let old = undo::older(server, &plan.entrance, keep)?;
+        drop_beside(server, &plan.entrance, speech, |b| ours(b) && old.contains(b))?;
     }
     Ok(())
 }

@@ -97,12 +97,14 @@ impl Live {
     }
 }
 
-/// A restore holds three sessions at once: its lock, and at each `\\connect` the old and the new one.
-const SESSIONS: i64 = 3;
+/// A restore holds three sessions at once, and those of `--jobs`: its lock, and at each `\\connect`
+/// the old and the new one.
+const SESSIONS: usize = 3;
 
 /// Finds out before the first drop whether the server lets enough of us in. `ending`: sessions that
-/// end with the databases they are in.
-pub(crate) fn may_connect(server: &Server, entrance: &str, ending: u64) -> Result<()> {
+/// end with the databases they are in. `jobs`: how many load at once.
+pub(crate) fn may_connect(server: &Server, entrance: &str, ending: u64, jobs: usize) -> Result<()> {
+    let needed = (SESSIONS + if jobs > 1 { jobs } else { 0 }) as i64;
     // before PostgreSQL 10 its own processes are not told from clients
     if server.facts().version < 100_000 {
         return Ok(());
@@ -111,11 +113,11 @@ pub(crate) fn may_connect(server: &Server, entrance: &str, ending: u64) -> Resul
         ELSE current_setting('superuser_reserved_connections')::int END \
         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') + 1 \
         FROM pg_roles WHERE rolname = current_user;";
-    let free = server.query(entrance, sql)?.concat().concat().parse::<i64>().unwrap_or(SESSIONS);
+    let free = server.query(entrance, sql)?.concat().concat().parse::<i64>().unwrap_or(needed);
     let free = free + i64::try_from(ending).unwrap_or(0);
-    if free < SESSIONS {
+    if free < needed {
         return Err(Error::temporary(format!(
-            "the server has {free} connections left, a restore needs {SESSIONS}"
+            "the server has {free} connections left, a restore needs {needed}"
         ))
         .hint("End some, for example with --stop."));
     }

@@ -32,6 +32,8 @@ pub(crate) struct Run<'a> {
     pub(crate) speech: &'a Speech,
     /// Databases that pg_dumpall cannot connect to.
     pub(crate) left_out: Vec<String>,
+    /// Databases that restores have left beside others.
+    pub(crate) beside: Vec<String>,
 }
 
 impl Run<'_> {
@@ -39,7 +41,7 @@ impl Run<'_> {
     pub(crate) fn make(&self, job: &Job) -> Result<(PathBuf, Manifest)> {
         let (began, clock) = (Stamp::now(), Instant::now());
         let stamp = catalog::free_stamp(self.dir, &job.prefix, began)?;
-        let mut producer = Producer::start(job, self.server, self.args)?;
+        let mut producer = Producer::start(job, self.server, self.args, &self.beside)?;
         let custom = producer.format == Format::Custom;
         let codec = if custom { Codec { kind: codec::Kind::None, level: None } } else { self.codec };
         let ending = if custom { ".dump".to_owned() } else { format!(".sql{}", codec.kind.suffix()) };
@@ -171,7 +173,7 @@ impl Run<'_> {
                 databases,
                 roles: facts.roles.iter().map(|r| text_of(r)).collect(),
                 partial,
-                left_out: self.left_out.clone(),
+                left_out: self.left_out.iter().chain(&self.beside).cloned().collect(),
             },
             file: Artifact {
                 name,

@@ -9,7 +9,7 @@ use kit::codec;
 use kit::exit::{Error, Result};
 use kit::manifest::{self, Format, Kin};
 use kit::out::stdin_is_terminal;
-use kit::pg::{Server, literal_dbname};
+use kit::pg::{Server, identifier, literal_dbname};
 
 use crate::cli::{self, Args, From};
 use crate::narrow;
@@ -109,8 +109,9 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// Starts the dump of `job`. `server` is there for all but commands and standard input.
-    pub(crate) fn start(job: &Job, server: Option<&Server>, args: &Args) -> Result<Self> {
+    /// Starts the dump of `job`. `server` is there for all but commands and standard input; `beside` are
+    /// databases that are left out of a cluster's dump.
+    pub(crate) fn start(job: &Job, server: Option<&Server>, args: &Args, beside: &[String]) -> Result<Self> {
         let (name, command) = match (&job.what, server) {
             (What::Stdin, _) if stdin_is_terminal() => {
                 return Err(
@@ -124,7 +125,13 @@ impl Producer {
                 (cli::program(words)?, Some(command))
             }
             (What::Cluster, Some(server)) => {
+                // a pattern in quotes means itself
+                let without = |name: &String| format!("--exclude-database={}", identifier(name));
                 let run = server.via().run("pg_dumpall").connecting().args(args.pg_dump_args.iter().cloned());
+                // where no database is dumped at all, pg_dumpall refuses to leave one out
+                let none = ["--globals-only", "--roles-only", "--tablespaces-only"];
+                let no_database = job.partial(args).iter().any(|o| none.contains(&o.as_str()));
+                let run = run.args(beside.iter().filter(|_| !no_database).map(without));
                 ("pg_dumpall".to_owned(), Some(run.command()))
             }
             (What::Database(database), Some(server)) => {

@@ -60,12 +60,12 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
     };
     // held to the end: no restore of this server begins meanwhile, and none is running
     let guard = server.as_ref().map(|s| guard(s, &s.facts().database, For::Backup, TOOL)).transpose()?;
-    let left_out = match &server {
-        Some(server) if args.from == From::Cluster => left_out(server, speech)?,
-        _ => Vec::new(),
+    let (left_out, beside) = match &server {
+        Some(server) if args.from == From::Cluster => (left_out(server, speech)?, beside(server, speech)?),
+        _ => Default::default(),
     };
     let guard = RefCell::new(guard);
-    let run = Run { args, dir, codec, server: server.as_ref(), guard, speech, left_out };
+    let run = Run { args, dir, codec, server: server.as_ref(), guard, speech, left_out, beside };
     let jobs = jobs(args);
     let mut failed = Vec::new();
     for job in &jobs {
@@ -93,6 +93,21 @@ fn left_out(server: &Server, speech: &Speech) -> Result<Vec<String>> {
     let names = server.databases_without_connections()?;
     for name in &names {
         speech.warn(&format!("warning: database '{name}' allows no connections: it is not in the backup"));
+    }
+    Ok(names)
+}
+
+/// What restores have left beside live databases is in no backup: it is there to go back to for a
+/// while, and was backed up when it was live.
+fn beside(server: &Server, speech: &Speech) -> Result<Vec<String>> {
+    // no pg_dumpall before 12 can leave a database out
+    if server.facts().version < 120_000 {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> =
+        kit::beside::list(server, &server.facts().database)?.into_iter().map(|b| b.name).collect();
+    if !names.is_empty() {
+        speech.say(&format!("left out, kept by a restore beside its database: {}", names.join(", ")));
     }
     Ok(names)
 }

@@ -32,7 +32,7 @@ fn every_layout_tells_the_same_and_comes_back() {
         server.sql("postgres", "DROP DATABASE IF EXISTS beside");
         server.restore(&[file, "--yes", "-d", "beside"]).exits(0).says("counted, as in the dump");
         server.sql("postgres", "DROP DATABASE beside");
-        server.restore(&[file, "--yes", "-d", "university"]).exits(0);
+        server.restore(&[file, "--yes", "-d", "university", "-D"]).exits(0);
         assert!(server.everything() == everything, "{file}");
     }
     let bytes = fs::read(home.join("custom.dump")).unwrap();

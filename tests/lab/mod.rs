@@ -179,10 +179,10 @@ impl Server {
     }
 
     /// All of the cluster as `pg_dumpall` writes it, without comments and `\\restrict`, the rows of
-    /// each table sorted: equal for equal clusters.
+    /// each table sorted: equal for equal clusters. What restores keep of before is left out.
     #[track_caller]
     pub fn everything(&self) -> String {
-        let text = run(self.client("pg_dumpall").arg("-w")).exits(0).out;
+        let text = run(self.client("pg_dumpall").args(["-w", "--exclude-database=*__before_*"])).exits(0).out;
         let varies = ["--", "\\restrict", "\\unrestrict"];
         let mut lines: Vec<&str> =
             text.lines().filter(|line| !varies.iter().any(|begin| line.starts_with(begin))).collect();

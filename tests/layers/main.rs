@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "exit",
     "stamp",
     "cli",
@@ -34,6 +34,7 @@ const LAYERS: [&str; 26] = [
     "via",
     "pg",
     "guard",
+    "beside",
     "redis",
     "volume",
     "wal",

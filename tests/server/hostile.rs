@@ -144,7 +144,7 @@ fn a_hostile_cluster_dump_or_archive_is_no_better() {
     // control characters of a dump do not reach a terminal
     let text = with_last_act(plain_dump(&server, "shop").as_bytes(), b"\\! \x1b]0;title\x07");
     fs::write(server.home().join("title.sql"), text).unwrap();
-    let ran = server.restore(&["title.sql", "--yes", "-d", "shop"]).exits(4);
+    let ran = server.restore(&["title.sql", "--yes", "-d", "shop", "--swap"]).exits(4);
     assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
 }
 

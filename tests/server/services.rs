@@ -109,9 +109,9 @@ fn an_error_in_the_middle_is_told_in_psqls_words() {
     ];
     for (name, text, words) in broken {
         fs::write(server.home().join(name), text).unwrap();
-        let ran = server.restore(&commands.args(&[name, "--yes", "-d", "shop"])).exits(1).says(words);
+        let ran = server.restore(&commands.args(&[name, "--yes", "-d", "shop", "--swap", "--force=guard"])).exits(1).says(words);
         assert!(ran.err.contains(&format!("cannot restore '{name}'")), "{}", ran.err);
-        assert!(ran.err.contains("Not whole: shop.") && ran.out.is_empty(), "{}", ran.err);
+        assert!(ran.err.contains("Every database is as it was.") && ran.out.is_empty(), "{}", ran.err);
         assert_eq!(
             log(&server).lines().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(),
             ["stop", "start"]
@@ -119,7 +119,7 @@ fn an_error_in_the_middle_is_told_in_psqls_words() {
     }
     // and then a good one mends it
     fs::write(server.home().join("good.sql"), dump).unwrap();
-    server.restore(&["good.sql", "--yes", "-d", "shop"]).exits(0);
+    server.restore(&["good.sql", "--yes", "-d", "shop", "--swap", "--force=guard"]).exits(0);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
 }
 
@@ -138,7 +138,7 @@ fn rows_that_differ_afterwards_are_told_by_table() {
     ];
     for (act, words) in acts {
         fs::write(server.home().join("dump.sql"), with_last_act(dump.as_bytes(), act.as_bytes())).unwrap();
-        let ran = server.restore(&commands.args(&["dump.sql", "--yes", "-d", "shop"]));
+        let ran = server.restore(&commands.args(&["dump.sql", "--yes", "-d", "shop", "--swap", "--force=guard"]));
         let ran = ran.exits(i32::from(!words.is_empty()));
         for words in words {
             assert!(ran.err.contains("differs from the dump") && ran.err.contains(words), "{}", ran.err);
@@ -152,7 +152,7 @@ fn rows_that_differ_afterwards_are_told_by_table() {
     let at = dump.find("COPY public.grades").unwrap();
     fs::write(server.home().join("dump.sql"), [&dump[..at], trigger, &dump[at..]].concat()).unwrap();
     server
-        .restore(&["dump.sql", "--yes", "-d", "shop"])
+        .restore(&["dump.sql", "--yes", "-d", "shop", "--swap", "--force=guard"])
         .exits(1)
         .says("public.grades has 250 rows, the dump 500");
 }
@@ -169,7 +169,7 @@ fn a_signal_midway_ends_psql_and_starts_what_was_stopped() {
             .unwrap();
         let commands = logging(&server);
         let mut restore: Command = server.tool("pgdump-restore");
-        let restore = start(restore.args(commands.args(&["slow.sql", "--yes", "-d", "shop"])));
+        let restore = start(restore.args(commands.args(&["slow.sql", "--yes", "-d", "shop", "--swap", "--force=guard"])));
         let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
         wait_until("the restore is midway", || server.sql("postgres", sleeps) == "1");
         let children = descendants(restore.id());
@@ -200,7 +200,7 @@ fn a_signal_while_standard_input_is_read_changes_nothing() {
     let server = with_a_shop();
     let before = identities(&server);
     let mut restore = server.tool("pgdump-restore");
-    restore.args(["-", "--yes", "-d", "shop"]).stdin(std::process::Stdio::piped());
+    restore.args(["-", "--yes", "-d", "shop", "--swap", "--force=guard"]).stdin(std::process::Stdio::piped());
     let mut restore = start(&mut restore);
     let stdin = restore.stdin.take().unwrap();
     // it has asked the server who it is, and now reads
@@ -225,7 +225,7 @@ fn a_server_that_stops_midway_is_worth_a_retry() {
     fs::write(server.home().join("slow.sql"), with_last_act(dump.as_bytes(), b"SELECT pg_sleep(600);"))
         .unwrap();
     let mut restore = server.tool("pgdump-restore");
-    let restore = start(restore.args(["slow.sql", "--yes", "-d", "shop", "--start", "touch started"]));
+    let restore = start(restore.args(["slow.sql", "--yes", "-d", "shop", "--swap", "--force=guard", "--start", "touch started"]));
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     wait_until("the restore is midway", || server.sql("postgres", sleeps) == "1");
     server.stop();

@@ -156,7 +156,7 @@ fn any_command_may_write_the_dump() {
         assert_eq!(rows, truth, "{format}");
         // such a dump does not tell its database
         server.restore(&[backup.to_str().unwrap(), "--yes"]).exits(2).says("-d NAME");
-        server.restore(&[backup.to_str().unwrap(), "--yes", "-d", "copy"]).exits(0);
+        server.restore(&[backup.to_str().unwrap(), "--yes", "-d", "copy", "-D"]).exits(0);
         assert_eq!(counts(&server, &["copy"]).into_values().collect::<Vec<_>>(), truth);
     }
     let backup = back_up(&server, &["--", "sh", "-c", "pg_dumpall"]);

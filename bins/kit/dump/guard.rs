@@ -40,6 +40,8 @@ pub struct Finding {
     pub what: String,
     /// Its beginning.
     pub text: String,
+    /// psql would run it where the dump is restored.
+    pub is_of_psql: bool,
 }
 
 /// A look in progress.
@@ -86,7 +88,7 @@ impl Found {
             Event::SqlEnd { .. } => {
                 let what = dangers(&self.statement, std::mem::take(&mut self.too_long));
                 if let Some(what) = what {
-                    sink(Finding { at: self.at, what, text: shown(&self.statement) });
+                    sink(Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false });
                 }
                 self.statement.clear();
             }
@@ -102,7 +104,7 @@ impl Found {
                 let line = line.trim_ascii_end();
                 if !is_expected(line) && connect_target(line).is_none() {
                     let what = "a command that psql would run".to_owned();
-                    sink(Finding { at: self.line_at, what, text: shown(line) });
+                    sink(Finding { at: self.line_at, what, text: shown(line), is_of_psql: true });
                 }
             }
             _ => {}

@@ -6,6 +6,7 @@
 pub mod guard;
 pub mod lex;
 pub mod names;
+pub mod needs;
 pub mod object;
 pub mod scan;
 pub mod statement;

@@ -1,0 +1,145 @@
+//! Databases that stand beside a live one: the one that a restore fills, and the one that it took the
+//! place of.
+//!
+//! Each is known by the first line of its comment, which says what it is, since when, and of which
+//! database; the rest of the comment is its own. The name says the same for people, as far as it fits.
+
+use crate::exit::Result;
+use crate::pg::{LONGEST_NAME, Server, identifier, literal};
+use crate::stamp::Stamp;
+
+/// What a database beside another is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A restore fills it; left by one that did not end, it is of no use.
+    Restore,
+    /// What was there before a restore.
+    Before,
+}
+
+/// A database beside another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub what: What,
+    /// Since when.
+    pub stamp: Stamp,
+    /// The database that it belongs to.
+    pub of: String,
+    /// Its size; 0 where the role may not ask.
+    pub bytes: u64,
+}
+
+impl What {
+    fn word(self) -> &'static str {
+        match self {
+            What::Restore => "restore",
+            What::Before => "before",
+        }
+    }
+
+    /// `NAME__before_YYYYMMDD_HHMMSS`; a long name is cut, and told from others by a hash.
+    pub fn name(self, of: &str, stamp: Stamp) -> String {
+        let ending = format!("__{}_{}", self.word(), stamp.compact());
+        let room = LONGEST_NAME - ending.len();
+        if of.len() <= room {
+            return format!("{of}{ending}");
+        }
+        let hash = format!("~{:06x}", xxhash_rust::xxh3::xxh3_64(of.as_bytes()) & 0xff_ffff);
+        let mut end = room - hash.len();
+        while !of.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}{hash}{ending}", &of[..end])
+    }
+
+    /// SQL that marks database `name` as this, of database `of`.
+    pub fn mark(self, name: &str, of: &str, stamp: Stamp) -> String {
+        let mark = format!("pgkeep {} {} of {of}", self.word(), stamp.compact());
+        comment(name, &format!("{} || coalesce(E'\\n' || was, '')", literal(&mark)))
+    }
+}
+
+/// SQL that takes the mark of database `name` away.
+pub fn unmark(name: &str) -> String {
+    // what stands behind the first line
+    comment(name, "CASE WHEN was LIKE 'pgkeep %' THEN nullif(substr(was, strpos(was || E'\\n', E'\\n') + 1), '') ELSE was END")
+}
+
+/// SQL that gives database `name` a comment made of the one that it has, `was`.
+fn comment(name: &str, new: &str) -> String {
+    let name = literal(name);
+    // a comment is a string in SQL; E'' reads the same whatever standard_conforming_strings says
+    let block = format!(
+        "DECLARE was text := (SELECT pg_catalog.shobj_description(oid, 'pg_database') \
+        FROM pg_catalog.pg_database WHERE datname = {name}); \
+        BEGIN EXECUTE pg_catalog.format('COMMENT ON DATABASE %I IS %s', {name}, \
+        pg_catalog.quote_nullable({new})); END"
+    );
+    let mut tag = "$pgkeep$".to_owned();
+    while block.contains(&tag) {
+        tag.insert(1, 'x');
+    }
+    format!("DO {tag} {block} {tag};\n")
+}
+
+/// The databases that stand beside others, newest first.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn list(server: &Server, database: &str) -> Result<Vec<Beside>> {
+    let sql = "SELECT datname, split_part(shobj_description(oid, 'pg_database'), E'\\n', 1), \
+        CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END \
+        FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE 'pgkeep %';";
+    let rows = server.query(database, sql)?;
+    let mut found: Vec<Beside> = rows.iter().filter_map(|row| parse(row)).collect();
+    found.sort_by(|a, b| (b.stamp, &a.name).cmp(&(a.stamp, &b.name)));
+    Ok(found)
+}
+
+fn parse(row: &[String]) -> Option<Beside> {
+    let [name, mark, bytes] = row else { return None };
+    let (what, rest) = mark.strip_prefix("pgkeep ")?.split_once(' ')?;
+    let what = [What::Restore, What::Before].into_iter().find(|w| w.word() == what)?;
+    let (stamp, of) = rest.split_once(" of ")?;
+    let stamp = Stamp::parse_compact(stamp)?;
+    Some(Beside { name: name.clone(), what, stamp, of: of.to_owned(), bytes: bytes.parse().unwrap_or(0) })
+}
+
+/// SQL that ends all sessions in a database and drops it.
+/// `version`: the server's `server_version_num`.
+pub fn drop_database(version: u32, name: &str, is_template: bool) -> String {
+    let quoted = identifier(name);
+    let free =
+        if is_template { format!("ALTER DATABASE {quoted} IS_TEMPLATE false;\n") } else { String::new() };
+    // PostgreSQL 13 ends the sessions and drops in one step, so that none can come back between
+    if version >= 130_000 {
+        return format!("{free}DROP DATABASE IF EXISTS {quoted} WITH (FORCE);");
+    }
+    format!(
+        "{free}ALTER DATABASE {quoted} ALLOW_CONNECTIONS false;\n\
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid();\n\
+         DROP DATABASE IF EXISTS {quoted};",
+        literal(name)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_marks_are_read_back() {
+        let stamp = Stamp::parse_compact("20261121_064645").unwrap();
+        assert_eq!(What::Before.name("shop", stamp), "shop__before_20261121_064645");
+        let long = What::Restore.name(&"ü".repeat(31), stamp);
+        assert!(long.len() <= LONGEST_NAME && long.ends_with("__restore_20261121_064645"), "{long}");
+        assert_ne!(long, What::Restore.name(&format!("{}x", "ü".repeat(31)), stamp));
+        let row = ["x".to_owned(), "pgkeep before 20261121_064645 of my of shop".into(), "7".into()];
+        let beside = parse(&row).unwrap();
+        assert_eq!((beside.of.as_str(), beside.what, beside.bytes), ("my of shop", What::Before, 7));
+        assert_eq!(parse(&["x".into(), "pgkeep is nice".into(), String::new()]), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! Creating databases, keeping what a dump of one database does not carry: its owner, encoding,
+//! locale, settings and grants.
+
+use std::collections::BTreeSet;
+
+use kit::beside::{What, drop_database};
+use kit::child::converse;
+use kit::dump::lex::{Event, Lexer};
+use kit::dump::needs;
+use kit::dump::statement::{Statement, classify};
+use kit::exit::Result;
+use kit::pg::{Server, identifier, literal_dbname};
+
+use crate::cli::Way;
+use crate::plan::{Plan, Target};
+
+/// Creates each target that the dump does not, under the name that it has until it is proven. When all
+/// others are made, those that are to make room are dropped: what cannot be made costs nothing.
+pub(crate) fn create(plan: &Plan, server: &Server) -> Result<()> {
+    let made: Vec<&Target> = plan.targets.iter().filter(|t| !t.by_dump).collect();
+    for target in &made {
+        let definition = definition(plan, target, server)?;
+        server
+            .query_in("UTF8", plan.from(target), &definition)
+            .map_err(|e| e.within(format!("cannot create database '{}'", target.place)))?;
+    }
+    for target in made.iter().filter(|_| plan.way == Way::InPlace) {
+        if let Some(live) = &target.present {
+            let sql = drop_database(plan.version, &target.name, live.is_template);
+            server
+                .query(plan.from(target), &sql)
+                .map_err(|e| e.within(format!("cannot drop database '{}'", target.name)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Creates roles that own or are granted something, without login.
+pub(crate) fn create_roles(plan: &Plan, server: &Server) -> Result<()> {
+    let create = |roles: &BTreeSet<String>| -> String {
+        roles.iter().map(|r| format!("CREATE ROLE {} NOLOGIN;\n", identifier(r))).collect()
+    };
+    if plan.left_out.created.is_empty() {
+        return Ok(());
+    }
+    server.query(&plan.entrance, &create(&plan.left_out.created)).map(|_| ())
+}
+
+impl Plan {
+    /// A database to be in while `target` is renamed or dropped: nobody may be connected to that, we
+    /// neither.
+    pub(crate) fn from(&self, target: &Target) -> &str {
+        if target.name == self.entrance { "template1" } else { &self.entrance }
+    }
+}
+
+/// The statements that make an empty database like the one that is there now, by pg_dump itself,
+/// behind those that say how they are to be read.
+fn definition(plan: &Plan, target: &Target, server: &Server) -> Result<Vec<u8>> {
+    let place = identifier(&target.place);
+    let mark = What::Restore.mark(&target.place, &target.name, plan.stamp);
+    let plain = format!("CREATE DATABASE {place} TEMPLATE template0;\n{mark}").into_bytes();
+    if target.present.is_none() {
+        return Ok(plain);
+    }
+    let dbname = format!("--dbname={}", literal_dbname(&target.name));
+    let run = server.via().run("pg_dump").connecting().args([
+        "--create",
+        "--schema-only",
+        "--exclude-schema=*",
+        &dbname,
+    ]);
+    let (ended, sql) = converse(&mut run.command(), "pg_dump", "")?;
+    if !ended.ok() {
+        let what = format!("cannot read the owner and settings of database '{}'", target.name);
+        return Err(ended.error().within(what).hint(
+            "To do without them drop the database yourself; then it is made with the server's defaults.",
+        ));
+    }
+    let mut statements = Vec::new();
+    let mut present = Vec::new();
+    let mut found = false;
+    Lexer::default().feed(&sql, &mut |event| match event {
+        Event::Sql { bytes, .. } => present.extend_from_slice(bytes),
+        Event::SqlEnd { .. } => {
+            let statement = classify(&present);
+            let creates = matches!(statement, Statement::CreateDatabase(_));
+            found |= creates;
+            // the encoding and the backslashes of what follows are as these say
+            if statement == Statement::Session {
+                statements.append(&mut present);
+                statements.push(b'\n');
+            } else if creates || statement == Statement::OnDatabase {
+                let comments = present.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c'));
+                if let Some((at, _)) = needs::database(&present) {
+                    statements.extend_from_slice(&present[..at.start]);
+                    statements.extend_from_slice(place.as_bytes());
+                    statements.extend_from_slice(&present[at.end..]);
+                    statements.push(b'\n');
+                }
+                // CREATE and COMMENT
+                if comments {
+                    statements.extend_from_slice(mark.as_bytes());
+                }
+            }
+            present.clear();
+        }
+        _ => {}
+    });
+    Ok(if found { statements } else { plain })
+}

@@ -1,0 +1,247 @@
+//! Several sessions that load rows and build indexes at the same time.
+//!
+//! Rows are dealt in pieces as they are read, each to whoever is free, so that a large table is loaded
+//! by all at once and no index of the dump is needed. Each worker has a psql of its own, in which the
+//! COPY of a table stays open until other work comes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use kit::exit::{Error, Result};
+use kit::pg::Server;
+
+use crate::session::Session;
+
+/// How many pieces wait for one worker beside the one that it writes.
+const WAITING: usize = 2;
+
+/// A relation, by schema and name.
+pub(crate) type Relation = (Option<String>, String);
+
+/// What a worker does.
+enum Job {
+    /// Settings of the session, from now on.
+    Setting(Arc<Vec<u8>>),
+    /// Rows of the table that this COPY statement names.
+    Rows(Arc<Vec<u8>>, Vec<u8>),
+    /// Statements.
+    Statements(Vec<u8>),
+    /// Nothing but to have done what came before.
+    Done,
+}
+
+/// A worker as its giver sees it.
+struct Worker {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    /// Jobs that it has not told the end of.
+    open: usize,
+    /// Tables that its statements lock.
+    locks: BTreeSet<Relation>,
+}
+
+/// Workers in one database.
+pub(crate) struct Crew {
+    workers: Vec<Worker>,
+    notices: Receiver<(usize, Result<()>)>,
+    /// Whose turn it is when several are free.
+    next: usize,
+    /// Who began a row that has not ended.
+    within_row: Option<usize>,
+    /// They have been given something since they were last all done.
+    at_work: bool,
+}
+
+impl Crew {
+    /// Starts `n` of them in `database`, under the settings that hold so far.
+    pub(crate) fn start(server: &Server, database: &str, n: usize, settings: &[u8]) -> Result<Self> {
+        let (notify, notices) = channel();
+        let mut workers = Vec::new();
+        for i in 0..n {
+            let mut session = Session::start(server, database)?;
+            session.write(settings)?;
+            let (jobs, queue) = sync_channel(WAITING);
+            let notify: Sender<_> = notify.clone();
+            let thread = std::thread::spawn(move || work(session, &queue, i, &notify));
+            workers.push(Worker {
+                jobs: Some(jobs),
+                thread: Some(thread),
+                open: 0,
+                locks: BTreeSet::new(),
+            });
+        }
+        Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false })
+    }
+
+    /// Has every session set this.
+    pub(crate) fn set(&mut self, statement: &[u8]) -> Result<()> {
+        let statement = Arc::new(statement.to_vec());
+        for i in 0..self.workers.len() {
+            self.give_to(i, Job::Setting(statement.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Has rows loaded by the statement `copy`. A row that is not ended goes on in the next piece.
+    pub(crate) fn rows(&mut self, copy: &Arc<Vec<u8>>, rows: Vec<u8>) -> Result<()> {
+        let ends = rows.last() == Some(&b'\n');
+        let job = Job::Rows(copy.clone(), rows);
+        let who = match self.within_row {
+            Some(i) => {
+                self.give_to(i, job)?;
+                i
+            }
+            None => self.give(job)?,
+        };
+        self.within_row = (!ends).then_some(who);
+        Ok(())
+    }
+
+    /// Who is within a row, if anyone is.
+    pub(crate) fn is_within_row(&self) -> bool {
+        self.within_row.is_some()
+    }
+
+    /// Has statements run by one of them, which lock `tables`; not while another has one of these.
+    pub(crate) fn statements(&mut self, text: Vec<u8>, tables: BTreeSet<Relation>) -> Result<()> {
+        while self.workers.iter().any(|w| !w.locks.is_disjoint(&tables)) {
+            self.hear()?;
+        }
+        // a worker that waits is a better one than one whose statement may take an hour
+        while self.workers.iter().all(|w| w.open > 0) {
+            self.hear()?;
+        }
+        let free = self.workers.iter().position(|w| w.open == 0).unwrap_or(0);
+        self.workers[free].locks = tables;
+        self.give_to(free, Job::Statements(text))
+    }
+
+    /// Waits until all is done.
+    pub(crate) fn done(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.at_work) {
+            return Ok(());
+        }
+        for i in 0..self.workers.len() {
+            self.give_to(i, Job::Done)?;
+        }
+        while self.workers.iter().any(|w| w.open > 0) {
+            self.hear()?;
+        }
+        self.at_work = false;
+        Ok(())
+    }
+
+    /// Gives a job to whoever has room for it; who that was.
+    fn give(&mut self, mut job: Job) -> Result<usize> {
+        loop {
+            for step in 0..self.workers.len() {
+                let i = (self.next + step) % self.workers.len();
+                match self.offer(i, job)? {
+                    None => {
+                        self.next = (i + 1) % self.workers.len();
+                        return Ok(i);
+                    }
+                    Some(back) => job = back,
+                }
+            }
+            self.hear()?;
+        }
+    }
+
+    fn give_to(&mut self, i: usize, mut job: Job) -> Result<()> {
+        while let Some(back) = self.offer(i, job)? {
+            job = back;
+            self.hear()?;
+        }
+        Ok(())
+    }
+
+    /// Gives a worker a job; it comes back where there is no room for it.
+    fn offer(&mut self, i: usize, job: Job) -> Result<Option<Job>> {
+        let worker = &mut self.workers[i];
+        let Some(jobs) = &worker.jobs else { return Err(ended()) };
+        match jobs.try_send(job) {
+            Ok(()) => {
+                worker.open += 1;
+                self.at_work = true;
+                Ok(None)
+            }
+            Err(TrySendError::Full(job)) => Ok(Some(job)),
+            // what it ended with is among the notices
+            Err(TrySendError::Disconnected(_)) => {
+                self.hear()?;
+                Err(ended())
+            }
+        }
+    }
+
+    /// Waits for one of them to tell of the end of a job.
+    fn hear(&mut self) -> Result<()> {
+        let (i, outcome) = self.notices.recv().map_err(|_| ended())?;
+        outcome?;
+        let worker = &mut self.workers[i];
+        worker.open = worker.open.saturating_sub(1);
+        if worker.open == 0 {
+            worker.locks.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            worker.jobs = None;
+        }
+        // one that is not done may be at it for an hour; it ends when its database is dropped
+        for worker in self.workers.iter_mut().filter(|w| w.open == 0) {
+            // a panic in it has been told by itself
+            let _ = worker.thread.take().map(JoinHandle::join);
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::no("a session ended before its time")
+}
+
+/// The life of a worker.
+fn work(mut session: Session, queue: &Receiver<Job>, i: usize, notify: &Sender<(usize, Result<()>)>) {
+    // the COPY that is open
+    let mut open: Option<Arc<Vec<u8>>> = None;
+    while let Ok(job) = queue.recv() {
+        let outcome = act(&mut session, &mut open, job);
+        let failed = outcome.is_err();
+        if notify.send((i, outcome)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn act(session: &mut Session, open: &mut Option<Arc<Vec<u8>>>, job: Job) -> Result<()> {
+    let same = matches!((&job, &open), (Job::Rows(copy, _), Some(open)) if Arc::ptr_eq(copy, open));
+    if !same && open.take().is_some() {
+        session.write(b"\\.\n")?;
+    }
+    match job {
+        Job::Setting(statement) => {
+            session.write(&statement)?;
+            session.write(b"\n")
+        }
+        Job::Rows(copy, rows) => {
+            if !same {
+                session.write(&copy)?;
+                session.write(b"\n")?;
+                *open = Some(copy);
+            }
+            session.write(&rows)
+        }
+        Job::Statements(text) => {
+            session.write(&text)?;
+            session.sync()
+        }
+        Job::Done => session.sync(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The proof of a restore: as many rows as in the dump; with `--prove=hash` the very same rows, and the
+//! same schema.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::process::Stdio;
+
+use kit::child::{Child, interrupted};
+use kit::digest::Depth;
+use kit::dump::scan::{Scan, display};
+use kit::exit::{Error, Result};
+use kit::out::{self, Speech};
+use kit::pg::{Server, literal_dbname, major_of};
+use kit::progress::Progress;
+
+use crate::check::{Checked, Table};
+use crate::cli::Part;
+use crate::count;
+use crate::plan::{Plan, Target};
+use crate::schema::Schema;
+
+/// How many tables that differ are told one by one.
+const TOLD: usize = 10;
+
+/// Every table of every target has the rows of the dump.
+pub(crate) fn prove(plan: &Plan, checked: &Checked, server: &Server, hash: bool, speech: &Speech) -> Result<()> {
+    let (mut tables, mut rows) = (0, 0);
+    for target in &plan.targets {
+        let of = tables_of(target, checked, plan.part);
+        tables += count::count(server, &target.place, &of)?;
+        rows += of.iter().map(|t| t.rows).sum::<u64>();
+        if hash {
+            compare(target, &of, checked, server, speech)?;
+        }
+    }
+    let how = if hash { "compared with those of the dump" } else { "counted, as in the dump" };
+    speech.say(&format!(
+        "restored and proven: {} rows in {} tables, {how}",
+        out::count(rows),
+        out::count(tables as u64)
+    ));
+    Ok(())
+}
+
+/// What a target's tables must hold.
+fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
+    let own = |t: &&Table| target.section.is_empty() || t.database == target.section.as_bytes();
+    let rows = |t: &Table| Table { rows: if part == Part::Schema { 0 } else { t.rows }, ..t.clone() };
+    checked.tables.iter().filter(own).map(rows).collect()
+}
+
+/// Dumps what was restored, and holds it against the dump that it came from.
+fn compare(
+    target: &Target,
+    tables: &[Table],
+    checked: &Checked,
+    server: &Server,
+    speech: &Speech,
+) -> Result<()> {
+    let dbname = format!("--dbname={}", literal_dbname(&target.place));
+    let mut command = server.via().run("pg_dump").connecting().args([dbname]).command();
+    let mut child = Child::spawn(&mut command, "pg_dump", Stdio::null(), Stdio::piped())?;
+    let mut output = child.stdout().ok_or_else(|| Error::no("cannot read from pg_dump"))?;
+    let (mut scan, mut schema) = (Scan::new(Depth::Hash), Schema::default());
+    let mut found: HashMap<_, (u64, Option<u128>)> = HashMap::new();
+    let mut note = |item: kit::dump::scan::Item| {
+        let Some((rows, hash)) = item.data else { return };
+        let sum = found.entry(item.name).or_insert((0, Some(0)));
+        *sum = (sum.0 + rows, sum.1.zip(hash).map(|(a, b)| a.wrapping_add(b)));
+    };
+    let progress = Progress::start("comparing", Some(checked.facts.bytes), speech.is_quiet());
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = output.read(&mut buffer);
+        let n = read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_dump", &e)))?;
+        if n == 0 {
+            break;
+        }
+        progress.advance(n as u64);
+        scan.feed(&buffer[..n], &mut note);
+        schema.feed(&buffer[..n]);
+    }
+    let facts = scan.finish(&mut note);
+    drop(progress);
+    let ended = child.wait()?;
+    if !ended.ok() {
+        return Err(ended.error().within(format!("cannot dump '{}' to compare it", target.place)));
+    }
+    let differs = |t: &&Table| t.hash.is_some() && found.get(&t.table) != Some(&(t.rows, t.hash));
+    let differing: Vec<String> = tables.iter().filter(differs).take(TOLD).map(|t| display(&t.table)).collect();
+    if !differing.is_empty() {
+        let (name, list) = (&target.name, differing.join(", "));
+        return Err(Error::no(format!("rows of database '{name}' differ from those of the dump: {list}")));
+    }
+    let version = |text: &Option<String>| text.as_deref().and_then(major_of);
+    if version(&facts.dump_version) != version(&checked.facts.dump_version) {
+        speech.say("the schema is not compared: the dump was made by another version of pg_dump");
+        return Ok(());
+    }
+    let differing = checked.schema.differences(target.section.as_bytes(), &schema);
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let (name, list) = (&target.name, differing.join(", "));
+    Err(Error::no(format!("the schema of database '{name}' differs from that of the dump: {list}")))
+}

@@ -1,0 +1,42 @@
+//! The safety backup: what a restore replaces is backed up before, by the program that makes backups.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kit::child::converse;
+use kit::exit::{Code, Error, Result};
+use kit::out::Speech;
+
+use crate::cli::Args;
+
+/// A program that stands beside this one, else one of that name in `PATH`.
+pub(crate) fn sibling(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
+    beside.filter(|path| path.is_file()).unwrap_or(name.into())
+}
+
+/// Makes a backup of what `options` name into `safety` in `dir`; the newest `keep` stay. Its path.
+pub(crate) fn back_up(args: &Args, dir: &Path, keep: u32, options: &[String], speech: &Speech) -> Result<String> {
+    let program = "pgdump-rotate";
+    let mut command = Command::new(sibling(program));
+    command.arg("--dir").arg(dir.join("safety"));
+    command.args(["--name", "pre_restore", "--tag", "pre-restore", "--quiet"]);
+    command.args(["--keep-last".to_owned(), keep.to_string()]);
+    if let Some(via) = &args.via {
+        command.arg("--via").arg(via);
+    }
+    let (ended, output) = converse(command.args(options), program, "")?;
+    if !ended.ok() {
+        let mut said = ended.stderr.iter().map(|l| l.strip_prefix("pgdump-rotate: ").unwrap_or(l));
+        let error = match (ended.status.code().and_then(Code::of), said.next()) {
+            (Some(code), Some(first)) => Error::new(code, first),
+            _ => ended.error(),
+        };
+        let hints = said.filter_map(|line| line.strip_prefix("hint: "));
+        let error = hints.fold(error.within("cannot make the safety backup"), |e, hint| e.hint(hint));
+        return Err(error.hint("Nothing was changed. --no-safety does without one."));
+    }
+    let path = String::from_utf8_lossy(&output).trim_end().to_owned();
+    speech.say(&format!("safety backup: {path}"));
+    Ok(path)
+}

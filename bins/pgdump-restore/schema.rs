@@ -1,0 +1,117 @@
+//! The schema of each database as a set of statements, so that two dumps of it can be compared.
+
+use std::collections::BTreeMap;
+
+use kit::dump::lex::{Event, Lexer};
+use kit::dump::object::describe;
+use kit::dump::scan::display;
+use kit::dump::statement::{Name, Statement, classify, connect_target};
+use xxhash_rust::xxh3::Xxh3;
+
+/// How much of a statement tells what it makes.
+const HEAD: usize = 4096;
+/// How many differences are told one by one.
+const TOLD: usize = 5;
+
+/// Statements by database, hash and what they make. Those that set up a session, and those about the
+/// database as such, are left out: two programs write them in two ways.
+#[derive(Default)]
+pub(crate) struct Schema {
+    databases: BTreeMap<Name, BTreeMap<u128, String>>,
+    current: Name,
+    lexer: Lexer,
+    open: Open,
+}
+
+/// The statement that passes by.
+#[derive(Default)]
+struct Open {
+    head: Vec<u8>,
+    hash: Xxh3,
+    line: Vec<u8>,
+}
+
+impl Schema {
+    /// Takes the next bytes of the dump.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let (open, databases, current) = (&mut self.open, &mut self.databases, &mut self.current);
+        self.lexer.feed(bytes, &mut |event| match event {
+            Event::Sql { bytes, .. } => {
+                open.hash.update(bytes);
+                let room = HEAD.saturating_sub(open.head.len()).min(bytes.len());
+                open.head.extend_from_slice(&bytes[..room]);
+            }
+            Event::SqlEnd { .. } => {
+                if let Some(what) = named(&open.head) {
+                    databases.entry(current.clone()).or_default().insert(open.hash.digest128(), what);
+                }
+                open.head.clear();
+                open.hash.reset();
+            }
+            Event::Meta { bytes, .. } => open.line.extend_from_slice(bytes),
+            Event::MetaEnd { .. } => {
+                if let Some(name) = connect_target(open.line.trim_ascii_end()) {
+                    *current = name;
+                }
+                open.line.clear();
+            }
+            _ => {}
+        });
+    }
+
+    /// Statements of database `name`, or of a dump that names none.
+    fn of(&self, name: &[u8]) -> BTreeMap<u128, String> {
+        self.databases.get(name).cloned().unwrap_or_default()
+    }
+
+    /// What differs between a database of this dump and that of one that holds a single database; the
+    /// first few.
+    pub(crate) fn differences(&self, name: &[u8], other: &Schema) -> Vec<String> {
+        let (mine, theirs) = (self.of(name), other.of(b""));
+        let gone = mine.iter().filter(|(hash, _)| !theirs.contains_key(hash)).map(|(_, what)| what);
+        let new = theirs.iter().filter(|(hash, _)| !mine.contains_key(hash)).map(|(_, what)| what);
+        let mut told: Vec<String> = gone.chain(new).cloned().collect();
+        told.sort();
+        told.dedup();
+        let more = told.len().saturating_sub(TOLD);
+        told.truncate(TOLD);
+        told.extend((more > 0).then(|| format!("and {more} more")));
+        told
+    }
+}
+
+/// What a statement makes, for a message; `None` where it is not compared.
+fn named(head: &[u8]) -> Option<String> {
+    let data = |kind: &str| ["TABLE DATA", "BLOBS", "MATERIALIZED VIEW DATA", "TRANSACTION"].contains(&kind);
+    match classify(head) {
+        Statement::Session | Statement::SearchPath(_) | Statement::OnDatabase | Statement::Drop => None,
+        Statement::CreateDatabase(_) | Statement::DropDatabase(_) | Statement::Insert(_) => None,
+        Statement::DropPublic => None,
+        _ => {
+            let object = describe(head);
+            (!data(object.kind)).then(|| format!("{} {}", object.kind.to_lowercase(), display(&object.name)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(sql: &str) -> Schema {
+        let mut schema = Schema::default();
+        schema.feed(sql.as_bytes());
+        schema
+    }
+
+    #[test]
+    fn order_and_sessions_do_not_matter_and_text_does() {
+        let one = schema("SET a = 1;\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
+        let other = schema("CREATE INDEX i ON public.t (a);\nCREATE TABLE public.t (a int);\nSET b = 2;\n");
+        assert!(one.differences(b"", &other).is_empty());
+        let changed = schema("CREATE TABLE public.t (a text);\nCREATE INDEX i ON public.t (a);\n");
+        assert_eq!(one.differences(b"", &changed), ["table public.t"]);
+        let cluster = schema("\\connect shop\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
+        assert!(cluster.differences(b"shop", &one).is_empty());
+    }
+}

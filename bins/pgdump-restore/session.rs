@@ -1,0 +1,132 @@
+//! One psql that is fed SQL, and asked now and then whether it is done with it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+
+use kit::child::{Child, Sink, interrupted};
+use kit::exit::{Error, Result};
+use kit::guard::marked;
+use kit::pg::{Server, UNHINDERED, literal_dbname};
+
+/// What psql prints when it has come so far.
+const MARK: &str = "pgkeep: so far";
+
+/// A running psql, which stops at the first error. Dropped, it ends, and its transaction with it.
+pub(crate) struct Session {
+    /// `None` once it has failed.
+    input: Option<BufWriter<Sink>>,
+    /// Of each mark that it printed, one.
+    marks: Receiver<()>,
+    child: Option<Child>,
+    /// The key of `\restrict`, where psql knows that.
+    key: Option<String>,
+}
+
+impl Session {
+    /// Starts one in `database`; its first statements lift what would hinder a restore.
+    pub(crate) fn start(server: &Server, database: &str) -> Result<Self> {
+        let mut command = server.psql(&literal_dbname(database)).args(["-A", "-t"]).command();
+        let mut child = Child::spawn(&mut command, "psql", Stdio::piped(), Stdio::piped())?;
+        let (Some(input), Some(output)) = (child.stdin(), child.stdout()) else {
+            return Err(Error::no("cannot talk to psql"));
+        };
+        let (send, marks) = channel();
+        // results of `SELECT setval(…)` would fill the pipe if nobody read them
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while matches!(output.by_ref().take(4096).read_until(b'\n', &mut line), Ok(n) if n > 0) {
+                if line.trim_ascii_end() == MARK.as_bytes() && send.send(()).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+        });
+        let key = if server.psql_knows_restrict()? { Some(key()?) } else { None };
+        let input = Some(BufWriter::with_capacity(64 << 10, input));
+        let mut session = Session { input, marks, child: Some(child), key };
+        session.begin()?;
+        Ok(session)
+    }
+
+    /// No meta-command from here on, and nothing is forbidden or cut short by default.
+    fn begin(&mut self) -> Result<()> {
+        if let Some(key) = &self.key {
+            let restrict = format!("\\restrict {key}\n");
+            self.write(restrict.as_bytes())?;
+        }
+        self.write(UNHINDERED.as_bytes())?;
+        self.write(marked().as_bytes())?;
+        self.write(b"\n")
+    }
+
+    /// Gives psql a meta-command, such as one that connects elsewhere.
+    pub(crate) fn command(&mut self, line: &[u8]) -> Result<()> {
+        // the dump's own keys are known to whoever made it
+        if let Some(key) = &self.key {
+            let unrestrict = format!("\\unrestrict {key}\n");
+            self.write(unrestrict.as_bytes())?;
+        }
+        self.write(line)?;
+        self.write(b"\n")?;
+        self.begin()
+    }
+
+    /// Hands on SQL or rows; they may be of any length.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.input.as_mut().map(|input| input.write_all(bytes));
+        if let Some(Ok(())) = written { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Waits until all that was written has been done.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write(format!("SELECT '{MARK}';\n").as_bytes())?;
+        let flushed = self.input.as_mut().map(Write::flush);
+        match (flushed, self.marks.recv()) {
+            (Some(Ok(())), Ok(())) => Ok(()),
+            _ => Err(self.fault()),
+        }
+    }
+
+    /// Ends it: all that was written has been done without an error.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.sync()?;
+        drop(self.input.take());
+        let ended = self.child.take().map(Child::wait).transpose()?;
+        ended.filter(|e| !e.ok()).map_or(Ok(()), |e| Err(e.error()))
+    }
+
+    /// Why it does not take any more: a signal to us, or its own last words, which say more than the
+    /// broken pipe that followed from them.
+    fn fault(&mut self) -> Error {
+        drop(self.input.take());
+        if let Err(interrupted) = interrupted() {
+            return interrupted;
+        }
+        match self.child.take().map(Child::wait) {
+            Some(Ok(ended)) if !ended.ok() => ended.error(),
+            Some(Err(error)) => error,
+            _ => Error::no("psql ended before its time"),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // first the program: what it still has to read shall not be done
+        drop(self.child.take());
+        drop(self.input.take());
+    }
+}
+
+/// A key that nobody who wrote the dump can know. psql runs no meta-command until it is told the key
+/// again, so that even where a dump makes it read strings in another way than we do (by
+/// `standard_conforming_strings` or an encoding, hidden in a function) nothing but SQL is run.
+fn key() -> Result<String> {
+    let mut bytes = [0; 16];
+    let fail = |e| Error::io("read", "/dev/urandom", &e);
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(fail)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
