@@ -98,11 +98,6 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
     parts.retain(|part| stays(part, &chosen, speech));
-    let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
-    let indexes: BTreeSet<_> =
-        parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
-    // an index is attached to that of the whole table where both are here
-    parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
         return Err(Error::refused(format!(
@@ -111,6 +106,11 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
         .hint("Take it out under another name with --rename, or empty it and load --data-only."));
     }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
+    let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
+    let indexes: BTreeSet<_> =
+        parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
+    // an index is attached to that of the whole table where both are here
+    parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
     if let Some(new) = &args.rename {
         rename::rename(&chosen, new, &mut parts)?;
     }
@@ -328,7 +328,7 @@ fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
 /// Owners and grants name roles that may be missing where the part is loaded: that is told there,
 /// and stops nothing.
 fn tolerate(part: &mut Part) {
-    if !["OWNER", "ACL"].contains(&part.item.kind.as_str()) {
+    if !["OWNER", "ACL", "DEFAULT ACL"].contains(&part.item.kind.as_str()) {
         return;
     }
     let mut tag = b"$pgkeep$".to_vec();

@@ -4,16 +4,7 @@
 use std::path::Path;
 
 use crate::lab::{Server, feed, run};
-use crate::stage::{corpus, dump, inspect, quoted, sh, tables};
-
-/// Loads what was taken out into a fresh database.
-#[track_caller]
-fn load(server: &Server, sql: &str, database: &str) {
-    server.sql("postgres", &format!("DROP DATABASE IF EXISTS {database}"));
-    server.sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'"));
-    let mut psql = server.client("psql");
-    feed(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", database]), sql).exits(0);
-}
+use crate::stage::{corpus, dump, inspect, load, quoted, sh, tables};
 
 /// The definition of one table by pg_dump, without what refers to other tables.
 fn definition(server: &Server, database: &str, table: &str) -> String {

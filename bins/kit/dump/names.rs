@@ -1,7 +1,7 @@
 //! The names that a statement mentions.
 
 use super::scan::text_of;
-use super::token::{Token, Tokens};
+use super::token::{Token, Tokens, is_operator};
 
 /// Every `schema.name` in a statement, outside of strings, and those in strings that are names by
 /// themselves, such as that of `nextval('schema.name'::regclass)`. Columns of tables count too: what
@@ -9,6 +9,21 @@ use super::token::{Token, Tokens};
 pub fn qualified(statement: &[u8]) -> Vec<(Option<String>, String)> {
     let mut found = Vec::new();
     collect(statement, true, &mut found);
+    found
+}
+
+/// What a statement names that has no schema, by the word before it: servers, wrappers, access
+/// methods and languages.
+pub fn without_schema(statement: &[u8]) -> Vec<String> {
+    const BEFORE: [&[u8]; 5] = [b"server", b"wrapper", b"using", b"language", b"default_table_access_method"];
+    let mut tokens = Tokens::new(statement).filter(|t| *t != Token::Mark(b'=')).peekable();
+    let mut found = Vec::new();
+    while let Some(token) = tokens.next() {
+        let before = matches!(&token, Token::Word(word) if BEFORE.contains(&word.as_slice()));
+        if let (true, Some(Token::Word(name) | Token::Quoted(name))) = (before, tokens.peek()) {
+            found.push(text_of(name));
+        }
+    }
     found
 }
 
@@ -106,9 +121,19 @@ fn quoted(text: &str, mark: u8) -> Vec<u8> {
 
 fn collect(text: &[u8], strings: bool, found: &mut Vec<(Option<String>, String)>) {
     let mut before: Option<Vec<u8>> = None;
-    let mut dotted = false;
+    let (mut dotted, mut operator) = (false, false);
     for token in Tokens::new(text) {
+        let goes_on = std::mem::take(&mut operator);
         match token {
+            Token::Mark(sign) if is_operator(sign) && (dotted || goes_on) => {
+                operator = true;
+                match (before.take(), found.last_mut()) {
+                    (Some(schema), _) => found.push((Some(text_of(&schema)), char::from(sign).into())),
+                    (None, Some((_, name))) => name.push(char::from(sign)),
+                    (None, None) => {}
+                }
+                dotted = false;
+            }
             Token::Word(name) | Token::Quoted(name) => {
                 if let (true, Some(schema)) = (dotted, &before) {
                     found.push((Some(text_of(schema)), text_of(&name)));
@@ -143,6 +168,14 @@ mod tests {
             ["public/t", "public/mood", "s/Q"]
         );
         assert_eq!(names("SELECT 1.5, a . b"), ["1/5", "a/b"]);
+        assert_eq!(
+            names("CHECK (a.x OPERATOR(public.==>) b) OPERATOR 1 o.= (p.t, p.u)"),
+            ["a/x", "public/==>", "o/=", "p/t", "p/u"]
+        );
+        let bare = |sql: &str| without_schema(sql.as_bytes()).join(" ");
+        assert_eq!(bare("CREATE FOREIGN TABLE s.f (a int) SERVER \"the one\" OPTIONS (x 'y');"), "the one");
+        assert_eq!(bare("CREATE SERVER s FOREIGN DATA WRAPPER w;"), "s w");
+        assert_eq!(bare("SET default_table_access_method = heap;"), "heap");
     }
 
     #[test]
