@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use kit::digest::Rows;
-use kit::dump::names;
+use kit::dump::columns::Columns;
 use kit::exit::{Error, Result};
 use kit::out::Output;
 use kit::source::Dump;
@@ -38,7 +38,7 @@ pub(crate) fn write_csv(dump: &Dump, parts: &[Part]) -> Result<()> {
     }
     let ranges: Vec<Range<u64>> = rows.iter().map(|i| range(&parts[*i].item)).collect();
     let (mut out, mut csv, mut lines) = (Output::new(), Csv::default(), Vec::new());
-    out.write(&Csv::header(&names::columns(&parts[first - 1].text)))?;
+    out.write(&Csv::header(&Columns::of_copy(&parts[first - 1].text).map_or(Vec::new(), |c| c.names)))?;
     dump.ranges(&ranges, |_, bytes| {
         csv.feed(bytes, &mut lines);
         out.write(&lines)?;

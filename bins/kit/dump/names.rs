@@ -37,16 +37,6 @@ pub fn schema_of_extension(statement: &[u8]) -> Option<String> {
     }
 }
 
-/// The columns that `COPY table (a, b) FROM stdin` lists.
-pub fn columns(statement: &[u8]) -> Vec<Vec<u8>> {
-    let inside = Tokens::new(statement).skip_while(|t| *t != Token::Mark(b'(')).skip(1);
-    let names = inside.take_while(|t| *t != Token::Mark(b')')).filter_map(|t| match t {
-        Token::Word(name) | Token::Quoted(name) => Some(name),
-        _ => None,
-    });
-    names.collect()
-}
-
 /// The statement with other names: `qualified` gives the new name of `schema.name`, also within
 /// strings that are a name by themselves, `bare` that of an index or constraint where it stands alone.
 pub fn renamed(
@@ -75,11 +65,11 @@ pub fn renamed(
                     None if alone => bare(&text),
                     None => None,
                 }
-                .map(|new| quoted(&new, b'"'))
+                .map(|new| quoted(new.as_bytes(), b'"'))
             }
             Token::String(inner) if whole_name(inner) => {
                 let changed = renamed(inner, qualified, &|_| None);
-                (changed != *inner).then(|| quoted(&text_of(&changed), b'\''))
+                (changed != *inner).then(|| quoted(&changed, b'\''))
             }
             _ => None,
         };
@@ -109,11 +99,12 @@ fn whole_name(text: &[u8]) -> bool {
     )
 }
 
-fn quoted(text: &str, mark: u8) -> Vec<u8> {
+/// A name in quotes, or a string.
+pub(super) fn quoted(text: &[u8], mark: u8) -> Vec<u8> {
     let mut out = vec![mark];
-    for byte in text.bytes() {
-        out.extend((byte == mark).then_some(mark));
-        out.push(byte);
+    for byte in text {
+        out.extend((*byte == mark).then_some(mark));
+        out.push(*byte);
     }
     out.push(mark);
     out
@@ -207,6 +198,5 @@ mod tests {
         ] {
             assert_eq!(changed(sql), want);
         }
-        assert_eq!(columns(b"COPY public.t (a, \"b c\") FROM stdin;"), [b"a".to_vec(), b"b c".to_vec()]);
     }
 }
