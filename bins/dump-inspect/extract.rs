@@ -53,7 +53,7 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
     } else {
         write(dump, &parts)?
     }
-    contents.is_whole(dump)?;
+    contents.is_whole()?;
     Ok(Code::Done)
 }
 

@@ -85,6 +85,9 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
         });
     }
     let facts = scan.finish(&mut |i| item(&mut items, &i));
+    if let Some(fault) = facts.fault(&dump.name).filter(|_| facts.is_no_dump()) {
+        return Err(Error::no(fault));
+    }
     items.sort_by_key(|i| i.offset);
     // rows that nothing ends
     if let Some(copy) = items.iter().rev().find(|i| i.kind != "END").filter(|i| i.kind == "COPY").cloned() {

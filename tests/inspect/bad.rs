@@ -43,7 +43,15 @@ fn what_is_no_dump() {
     let dir = tempfile::tempdir().unwrap();
     for (bytes, code, words) in [
         (&b""[..], 1, "it is empty"),
-        (b"hello, world\n", 1, "not whole"),
+        (b"hello, world\n", 1, "'x' is no PostgreSQL dump: nothing in it is pg_dump's\n"),
+        (b"<!DOCTYPE html>\n<p style='a; b'>404; not found</p>\n", 1, "no PostgreSQL dump"),
+        (b"2026-01-26 12:00:00 UTC [1] LOG:  statement: SELECT 1;\nERROR: x;\n", 1, "no PostgreSQL dump"),
+        (b"\x7fELF\0\0;\0", 1, "no PostgreSQL dump"),
+        (b"  \n", 1, "no PostgreSQL dump"),
+        // a password was asked for; the rest is a dump
+        (b"Password: \n--\n-- PostgreSQL database dump\n--\nSET x = 1;\nCREATE TABLE", 1, "not whole"),
+        (b"--\n-- PostgreSQL database dump\n--\n", 1, "not whole"),
+        (b"CREATE TABLE t (", 1, "not whole"),
         (b"PGDMP\x01\x0e\x00", 1, "damaged"),
         (b"\xfd7zXZ\0x", 4, "xz"),
         (b"\xff\xfea\0b\0", 4, "iconv"),
@@ -51,6 +59,11 @@ fn what_is_no_dump() {
     ] {
         fs::write(dir.path().join("x"), bytes).unwrap();
         inspect(dir.path(), &["x"]).exits(code).says(words);
+        if words.contains("no PostgreSQL dump") {
+            for verb in [&["extract", "-t", "t"][..], &["index"], &["guard"], &["cat", "--salvage"]] {
+                inspect(dir.path(), &[verb, &["x"]].concat()).exits(1).says("'x' is no PostgreSQL dump");
+            }
+        }
     }
     inspect(dir.path(), &["gone"]).exits(1).says("cannot open 'gone'");
     inspect(dir.path(), &["."]).exits(1).says("no file");
