@@ -90,6 +90,20 @@ pub fn renamed(
     out
 }
 
+/// A form of the statement that is the same however pg_dump quotes names and sets blanks.
+pub fn normal(statement: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(statement.len());
+    for token in Tokens::new(statement) {
+        match token {
+            Token::Word(name) | Token::Quoted(name) => out.extend(quoted(&name, b'"')),
+            Token::String(inner) if whole_name(&inner) => out.extend(quoted(&normal(&inner), b'\'')),
+            Token::String(inner) => out.extend(quoted(&inner, b'\'')),
+            Token::Mark(mark) => out.push(mark),
+        }
+    }
+    out
+}
+
 /// Whether a string is a name and nothing else.
 fn whole_name(text: &[u8]) -> bool {
     let tokens: Vec<Token> = Tokens::new(text).take(4).collect();
@@ -167,6 +181,17 @@ mod tests {
         assert_eq!(bare("CREATE FOREIGN TABLE s.f (a int) SERVER \"the one\" OPTIONS (x 'y');"), "the one");
         assert_eq!(bare("CREATE SERVER s FOREIGN DATA WRAPPER w;"), "s w");
         assert_eq!(bare("SET default_table_access_method = heap;"), "heap");
+    }
+
+    #[test]
+    fn quotes_of_names_and_blanks_say_nothing() {
+        let same = |a: &str, b: &str| normal(a.as_bytes()) == normal(b.as_bytes());
+        let bare = "ALTER TABLE ONLY public.t ALTER COLUMN id SET DEFAULT nextval('public.s'::regclass);";
+        let quoted = "ALTER TABLE ONLY \"public\".\"t\"\n  ALTER COLUMN \"id\" SET DEFAULT \"nextval\"('\"public\".\"s\"'::\"regclass\");";
+        assert!(same(bare, quoted));
+        for (a, b) in [("a", "\"A\""), ("'a b'", "'ab'"), ("'x'", "x"), ("'\"x\"'", "'x'"), ("a b", "ab")] {
+            assert!(!same(a, b), "{a} {b}");
+        }
     }
 
     #[test]
