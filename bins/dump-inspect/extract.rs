@@ -7,7 +7,7 @@ use kit::digest::Depth;
 use kit::dump::names;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
-use kit::out::Speech;
+use kit::out::{Output, Speech};
 use kit::pg::identifier;
 use kit::source::Dump;
 
@@ -15,6 +15,7 @@ use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
 use crate::near::nearest;
+use crate::partitions::{owner_of_partition, table, with_partitions};
 use crate::rename;
 use crate::write::{write, write_csv};
 
@@ -23,6 +24,8 @@ pub(crate) type Key = (Option<String>, Option<String>, String);
 
 /// Kinds of relations, by their CREATE.
 const RELATIONS: [&str; 5] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"];
+/// How many parts of a whole database are held at a time.
+const AT_A_TIME: usize = 50_000;
 /// What carries rows.
 const DATA: [&str; 4] = ["COPY", "TABLE DATA", "SEQUENCE SET", "MATERIALIZED VIEW DATA"];
 
@@ -45,52 +48,67 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
     if args.globals && contents.kind != Some("cluster") {
         return Err(Error::no(format!("'{}' is of one database: it holds no roles", dump.name)));
     }
-    let whole = args.tables.is_empty() && args.schemas.is_empty();
-    let parts =
-        if whole { sections(dump, &contents, args)? } else { relations(dump, &contents, args, speech)? };
-    if args.csv {
-        write_csv(dump, &parts)?
+    if args.tables.is_empty() && args.schemas.is_empty() {
+        sections(dump, &contents, args)?;
     } else {
-        write(dump, &parts)?
+        let (chosen, parts) = relations(dump, &contents, args, speech)?;
+        let mut out = Output::new();
+        if args.csv {
+            write_csv(dump, &table(dump, &contents, &chosen, &parts)?, &parts, &mut out)?;
+        } else {
+            write(dump, &parts, &mut out)?;
+        }
+        out.finish()?;
     }
     contents.is_whole()?;
     Ok(Code::Done)
 }
 
-/// All of a database, or what is in none.
-fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<Vec<Part>> {
+/// Writes all of a database, or what is in none, some parts at a time: a dump may have millions.
+fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<()> {
     if let [_, second, ..] = args.databases.as_slice() {
         return Err(
             Error::usage(format!("one database at a time: '{second}' is another")).hint("Try --help.")
         );
     }
+    let mut out = Output::new();
     let mut parts = Vec::new();
-    let mut any = false;
+    let mut any = args.globals;
     contents.each(&mut |item| {
         let globals = item.database.is_none()
             && ["ROLE", "TABLESPACE", "ACL", "COMMENT", "SECURITY LABEL", "SET"]
                 .contains(&item.kind.as_str())
             && !item.name.starts_with("DATABASE ");
-        let inside = args.databases.first() == item.database.as_ref() && item.kind != "CONNECT";
+        let named = args.databases.first() == item.database.as_ref();
         // the next database's beginning stands behind this one's end
         let of_database = item.kind.starts_with("DATABASE") || item.name.starts_with("DATABASE ");
-        if if args.globals { globals } else { inside && !of_database } {
+        any |= named;
+        if if args.globals { globals } else { named && item.kind != "CONNECT" && !of_database } {
+            // rows stay with the statement before them
+            if parts.len() >= AT_A_TIME && !is_rows(&item) {
+                write(dump, &parts, &mut out)?;
+                parts.clear();
+            }
             parts.push(Part { item, text: Vec::new() });
-        } else {
-            any |= args.databases.first() == item.database.as_ref();
         }
         Ok(())
     })?;
-    if parts.is_empty() && !args.globals && !any {
+    if !any {
         let name = args.databases.first().map_or("", String::as_str);
         return Err(Error::no(format!("'{}' holds no database '{name}'", dump.name))
             .hint(nearest(name, &contents.databases)));
     }
-    Ok(parts)
+    write(dump, &parts, &mut out)?;
+    out.finish()
 }
 
 /// Relations that fit the patterns, and all that belongs to them.
-fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> Result<Vec<Part>> {
+fn relations(
+    dump: &Dump,
+    contents: &Contents,
+    args: &Args,
+    speech: &Speech,
+) -> Result<(BTreeMap<Key, String>, Vec<Part>)> {
     let chosen = choose(dump, contents, args)?;
     // another name is for one table alone
     let chosen = if args.rename.is_none() { with_partitions(contents, chosen)? } else { chosen };
@@ -120,7 +138,7 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
         }
         prepend(args, &chosen, &mut parts);
     }
-    Ok(parts)
+    Ok((chosen, parts))
 }
 
 /// The relations that the patterns mean, each pattern at least one.
@@ -167,40 +185,6 @@ fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key,
             .hint("Name one with --database."));
     }
     Ok(chosen)
-}
-
-/// Partitions belong to their table, and theirs to them.
-fn with_partitions(contents: &Contents, mut chosen: BTreeMap<Key, String>) -> Result<BTreeMap<Key, String>> {
-    loop {
-        let before = chosen.len();
-        contents.each(&mut |item| {
-            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
-            if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
-                chosen.entry(relation(&item)).or_insert("TABLE".into());
-            }
-            Ok(())
-        })?;
-        if chosen.len() == before {
-            return Ok(chosen);
-        }
-    }
-}
-
-/// A chosen partition whose table is not chosen.
-fn owner_of_partition(
-    contents: &Contents,
-    chosen: &BTreeMap<Key, String>,
-) -> Result<Option<(String, String)>> {
-    let mut found = None;
-    contents.each(&mut |item| {
-        let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
-        let child = relation(&item);
-        if item.kind == "TABLE ATTACH" && chosen.contains_key(&child) && !chosen.contains_key(&parent) {
-            found = Some((child.2, item.name));
-        }
-        Ok(())
-    })?;
-    Ok(found)
 }
 
 /// Sequences that belong to columns of the chosen tables.

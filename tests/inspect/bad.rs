@@ -105,12 +105,15 @@ fn lines_without_end_and_tables_without_number_fit_into_memory() {
         sh(dir.path(), &script)
     };
     assert!(limited("tables", "wide.sql").exits(0).out.contains("\tt\t1\t300000001\t"));
-    let script = "{ echo '-- PostgreSQL database dump'; \
+    let script = "{ echo '-- PostgreSQL database dump'; printf '\\\\connect many\\n'; \
         seq 200000 | sed 's/.*/CREATE TABLE public.t& (a int);\\nCOPY public.t& (a) FROM stdin;\\n&\\n\\\\./'; \
         echo '-- PostgreSQL database dump complete'; } >many.sql";
     sh(dir.path(), script).exits(0);
     assert_eq!(limited("tables", "many.sql").exits(0).lines().len(), 200_000);
     assert!(limited("summary", "many.sql").exits(0).out.contains("rows\t200000\n"));
+    let all = limited("extract --database many", "many.sql >part.sql; tail -n 3 part.sql; wc -l <part.sql")
+        .exits(0);
+    assert_eq!(all.out, "COPY public.t200000 (a) FROM stdin;\n200000\n\\.\n800000\n");
 }
 
 /// Rows of the university that a damaged dump must still give.

@@ -247,6 +247,48 @@ fn rows_as_csv_come_back_by_copy() {
 }
 
 #[test]
+fn the_rows_of_all_partitions_as_one_csv() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE p (d int, \"The v\" text, g int GENERATED ALWAYS AS (d * 2) STORED, n numeric) PARTITION BY RANGE (d); \
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (d); \
+        CREATE TABLE p1a (n numeric, gone int, \"The v\" text, d int, g int GENERATED ALWAYS AS (d * 2) STORED); \
+        ALTER TABLE p1a DROP COLUMN gone; ALTER TABLE p1 ATTACH PARTITION p1a FOR VALUES FROM (0) TO (50); \
+        CREATE TABLE p1b PARTITION OF p1 DEFAULT; CREATE TABLE p2 PARTITION OF p DEFAULT; CREATE TABLE other (x int); \
+        INSERT INTO p (d, \"The v\", n) SELECT n, CASE n % 3 WHEN 0 THEN E'tab\\t,\"' WHEN 1 THEN 'v' || n END, n / 7.0 FROM generate_series(0, 299) n",
+    );
+    let home = server.home();
+    for options in [&[][..], &["--load-via-partition-root"], &["-Fc"]] {
+        dump(&server, "pg_dump", &[options, &["-d", "shop"]].concat(), "shop.sql");
+        let csv = inspect(&home, &["extract", "-t", "p", "--format", "csv", "shop.sql"]).exits(0).out;
+        assert!(csv.starts_with("d,The v,n\n"), "{csv}");
+        std::fs::write(home.join("p.csv"), &csv).unwrap();
+        server.sql("shop", "DROP TABLE IF EXISTS again; CREATE TABLE again (d int, v text, n numeric)");
+        server.sql(
+            "shop",
+            &format!("\\copy again FROM '{}' (FORMAT csv, HEADER)", home.join("p.csv").display()),
+        );
+        let differ = "SELECT count(*) FROM (SELECT d, \"The v\", n FROM p EXCEPT ALL TABLE again) x";
+        assert_eq!(server.sql("shop", differ), "0", "{options:?}");
+        assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "300");
+    }
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let one = inspect(&home, &["extract", "-t", "p1a", "--format", "csv", "shop.sql"]).exits(0).out;
+    assert!(one.starts_with("n,The v,d\n") && one.lines().count() == 51, "{one}");
+    let two = ["extract", "-t", "p1a", "-t", "p2", "--format", "csv", "shop.sql"];
+    inspect(&home, &two).exits(2).says("one table");
+    inspect(&home, &["extract", "-t", "p", "-t", "other", "--format", "csv", "shop.sql"])
+        .exits(2)
+        .says("one table");
+    // of rows alone
+    dump(&server, "pg_dump", &["--data-only", "-d", "shop"], "rows.sql");
+    let one = inspect(&home, &["extract", "-t", "p1a", "--format", "csv", "rows.sql"]).exits(0).out;
+    assert!(one.starts_with("n,The v,d\n") && one.lines().count() == 51, "{one}");
+}
+
+#[test]
 fn a_partitioned_table_comes_with_its_partitions() {
     let server = Server::start();
     server.sql("postgres", "CREATE DATABASE shop");
