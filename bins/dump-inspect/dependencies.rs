@@ -116,7 +116,10 @@ pub(crate) fn add(
         let mut more: Vec<Part> = Vec::new();
         contents.each(&mut |item| {
             let elsewhere = item.database != database || have.contains(&item.offset);
-            if elsewhere || chosen.contains_key(&relation(&item)) {
+            // partitions of a chosen table that were not chosen: it gets another name
+            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+            let partition = item.kind == "TABLE ATTACH" && chosen.contains_key(&parent);
+            if elsewhere || partition || chosen.contains_key(&relation(&item)) {
                 return Ok(());
             }
             let object = needs_of.is_object(&item);

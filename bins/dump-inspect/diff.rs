@@ -92,7 +92,7 @@ fn is_nothing(key: &Key, side: &Side) -> bool {
     let of_database = kind.starts_with("DATABASE") || name.starts_with("DATABASE ");
     let born = ["template1", "postgres"].contains(&name.trim_start_matches("DATABASE "));
     let is = |statement: &&str| side.text == Some(xxh3_128(&normal(statement.as_bytes())));
-    (side.text.is_none() && side.rows == Some(0)) || (of_database && born) || BORN.iter().any(|s| is(s))
+    (side.text.is_none() && side.rows == Some(0)) || (of_database && born) || BORN.iter().any(is)
 }
 
 /// Two hashes differ only where both are known.

@@ -327,12 +327,7 @@ fn tolerate(part: &mut Part) {
 fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
     let mut text = String::new();
     if args.clean {
-        for ((_, schema, name), kind) in chosen.iter().rev() {
-            let name = args.rename.as_ref().unwrap_or(name);
-            let kind = if kind == "TABLE DATA" { "TABLE" } else { kind };
-            let schema = identifier(schema.as_deref().unwrap_or("public"));
-            text.push_str(&format!("DROP {kind} IF EXISTS {schema}.{};\n", identifier(name)));
-        }
+        text.push_str(&drops(args, chosen, parts));
     }
     let made: BTreeSet<String> =
         parts.iter().filter(|p| p.item.kind == "SCHEMA").map(|p| p.item.name.clone()).collect();
@@ -352,4 +347,26 @@ fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
         let item = Item { kind: "SCHEMA".into(), ..Item::default() };
         parts.insert(place, Part { item, text: text.into_bytes() });
     }
+}
+
+/// Drops the chosen: views before what they are upon, then all tables as one, whatever refers to what.
+fn drops(args: &Args, chosen: &BTreeMap<Key, String>, parts: &[Part]) -> String {
+    let (mut text, mut tables, mut sequences) = (String::new(), Vec::new(), String::new());
+    for item in parts.iter().rev().map(|p| &p.item).filter(|i| RELATIONS.contains(&i.kind.as_str())) {
+        let key = relation(item);
+        if !chosen.contains_key(&key) {
+            continue;
+        }
+        let schema = identifier(key.1.as_deref().unwrap_or("public"));
+        let name = format!("{schema}.{}", identifier(args.rename.as_ref().unwrap_or(&key.2)));
+        match item.kind.as_str() {
+            "TABLE" => tables.push(name),
+            "SEQUENCE" => sequences.push_str(&format!("DROP SEQUENCE IF EXISTS {name};\n")),
+            kind => text.push_str(&format!("DROP {kind} IF EXISTS {name};\n")),
+        }
+    }
+    if !tables.is_empty() {
+        text.push_str(&format!("DROP TABLE IF EXISTS {};\n", tables.join(", ")));
+    }
+    text + &sequences
 }

@@ -135,6 +135,11 @@ fn schema_only_data_only_and_clean() {
     let clean = take(&["--clean"]);
     feed(server.client("psql").args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", "taken"]), &clean).exits(0);
     assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "5");
+    // tables that refer to each other, and a view upon them
+    let all = ["extract", "--clean", "-t", "people", "-t", "grades", "-t", "best", "shop.sql"];
+    let all = inspect(&home, &all).exits(0).out;
+    feed(server.client("psql").args(["-Xq1", "-v", "ON_ERROR_STOP=1", "-d", "shop"]), &all).exits(0);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM best"), "5");
     // a role that is missing there is told of there, and stops nothing
     server.sql("postgres", "REASSIGN OWNED BY clerk TO postgres");
     server.sql("shop", "DROP OWNED BY clerk");

@@ -121,3 +121,26 @@ fn materialized_views_are_filled_as_they_were() {
     take(&server, &["-t", "b_third"]);
     assert_eq!(server.sql("taken", "SELECT * FROM b_third"), "150|1");
 }
+
+#[test]
+fn a_partitioned_table_under_another_name_leaves_its_partitions() {
+    let server = shop(
+        "CREATE TABLE p (n int) PARTITION BY RANGE (n); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)",
+    );
+    assert!(!take(&server, &["-t", "p", "--rename", "q"]).contains("p1"));
+}
+
+#[test]
+fn a_schema_comes_with_its_operators_and_default_privileges() {
+    let server = shop(
+        "CREATE SCHEMA s; CREATE FUNCTION s.f(int, int) RETURNS bool LANGUAGE sql AS 'SELECT true'; \
+        CREATE OPERATOR s.@@@ (FUNCTION = s.f, LEFTARG = int, RIGHTARG = int); CREATE TABLE s.t (a int); \
+        CREATE ROLE clerk; ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO clerk",
+    );
+    server.sql("shop", "DROP OWNED BY clerk; DROP ROLE clerk");
+    take(&server, &["--schema", "s"]);
+    assert_eq!(
+        server.sql("taken", "SELECT oprname FROM pg_operator WHERE oprnamespace = 's'::regnamespace"),
+        "@@@"
+    );
+}
