@@ -21,7 +21,7 @@ pub(crate) struct Contents {
     pub(crate) rows: Option<u64>,
     pub(crate) large_objects: u64,
     pub(crate) raw_bytes: u64,
-    /// Why it is not whole.
+    /// What is wrong with it, as a sentence, where it is not whole.
     pub(crate) incomplete: Option<String>,
     items: Items,
 }
@@ -42,7 +42,10 @@ fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<(Facts, Toc)> {
         Ok(())
     })?;
     let facts = scan.finish(&mut |item| toc.note(&item));
-    Ok((facts, toc))
+    match facts.fault(&dump.name).filter(|_| facts.is_no_dump()) {
+        Some(fault) => Err(Error::no(fault)),
+        None => Ok((facts, toc)),
+    }
 }
 
 impl Contents {
@@ -79,7 +82,7 @@ impl Contents {
             rows: (depth != Depth::Skip).then_some(facts.rows),
             large_objects: facts.large_objects,
             raw_bytes: facts.bytes,
-            incomplete: facts.incomplete.clone().filter(|_| !facts.is_handmade()),
+            incomplete: facts.fault(&dump.name).filter(|_| !facts.is_handmade()),
             server_version: facts.server_version,
             dump_version: facts.dump_version,
             items: Items::Scanned(RefCell::new(toc)),
@@ -96,11 +99,10 @@ impl Contents {
     }
 
     /// The error of a dump that is not whole, after what was found of it has been told.
-    pub(crate) fn is_whole(&self, dump: &Dump) -> Result<()> {
+    pub(crate) fn is_whole(&self) -> Result<()> {
         match &self.incomplete {
             None => Ok(()),
-            Some(why) => Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
-                .hint("What was told is what there is of it.")),
+            Some(fault) => Err(Error::no(fault).hint("What was told is what there is of it.")),
         }
     }
 }

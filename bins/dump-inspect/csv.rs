@@ -70,6 +70,20 @@ impl Csv {
     }
 }
 
+/// Takes COPY data in any pieces and appends it to `out` with the fields of each row in this order;
+/// `cut` holds the row that has not ended yet.
+pub(crate) fn reorder(order: &[usize], data: &[u8], cut: &mut Vec<u8>, out: &mut Vec<u8>) {
+    for line in data.split_inclusive(|b| *b == b'\n') {
+        cut.extend_from_slice(line);
+        let Some(row) = cut.strip_suffix(b"\n") else { return };
+        let fields: Vec<&[u8]> = row.split(|b| *b == b'\t').collect();
+        let turned: Vec<&[u8]> = order.iter().filter_map(|i| fields.get(*i).copied()).collect();
+        out.extend(turned.join(&b'\t'));
+        out.push(b'\n');
+        cut.clear();
+    }
+}
+
 fn unescaped(c: u8) -> u8 {
     match c {
         b'b' => 8,
@@ -101,6 +115,17 @@ fn doubled(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_change_places() {
+        let copy = b"1\ta\\tb\t\\N\n2\t\tz\n";
+        for at in 0..copy.len() {
+            let (mut cut, mut out) = (Vec::new(), Vec::new());
+            reorder(&[2, 0, 1], &copy[..at], &mut cut, &mut out);
+            reorder(&[2, 0, 1], &copy[at..], &mut cut, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), "\\N\t1\ta\\tb\nz\t2\t\n", "cut at {at}");
+        }
+    }
 
     #[test]
     fn copy_becomes_csv_however_it_is_cut() {

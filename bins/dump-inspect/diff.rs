@@ -1,18 +1,20 @@
 //! `diff`: what is in one dump and not in the other, and what has changed.
 //!
 //! Objects are told apart by database, kind, name and table; of one that is in both, the text of all
-//! its statements is compared, without blanks. Tables are compared by rows and row hash, so that the
-//! order of rows, which a dump does not promise, says nothing.
+//! its statements is compared, whatever the blanks and the quotes of names. Tables are compared by rows
+//! and row hash, so that the order of rows, which a dump does not promise, says nothing; rows that are
+//! INSERT statements by their number.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use kit::digest::Depth;
+use kit::dump::names::normal;
 use kit::exit::{Code, Result};
 use kit::manifest::Item;
 use kit::source::Dump;
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Args;
 use crate::contents::Contents;
@@ -21,6 +23,17 @@ use crate::records::Records;
 
 /// Statements that are no objects, or whose place alone says something.
 const PASSED: [&str; 7] = ["SET", "CONNECT", "COPY", "TRANSACTION", "DROP", "BLOBS", "OTHER"];
+
+/// Kinds that bear arguments or types in their name, as the dump writes them.
+const WITH_ARGUMENTS: [&str; 8] =
+    ["FUNCTION", "PROCEDURE", "AGGREGATE", "CAST", "TRANSFORM", "COMMENT", "ACL", "SECURITY LABEL"];
+
+/// What pg_dump before version 15 writes of the schema that every database has, with `--clean` only.
+const BORN: [&str; 3] = [
+    "CREATE SCHEMA public;",
+    "ALTER SCHEMA public OWNER TO postgres;",
+    "COMMENT ON SCHEMA public IS 'standard public schema';",
+];
 
 /// What tells an object from others: database, kind, schema, name, table.
 type Key = (Option<String>, String, Option<String>, String, Option<String>);
@@ -51,6 +64,7 @@ pub(crate) fn diff(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
     };
     for (key, side) in &left {
         match right.get(key) {
+            None if is_nothing(key, side) => {}
             None => tell("removed", key, side.rows, None)?,
             Some(other) => {
                 let rows = side.rows != other.rows || differ(side.row_hash, other.row_hash);
@@ -62,13 +76,23 @@ pub(crate) fn diff(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
             }
         }
     }
-    for (key, side) in right.iter().filter(|(key, _)| !left.contains_key(*key)) {
+    for (key, side) in right.iter().filter(|(key, side)| !left.contains_key(*key) && !is_nothing(key, side)) {
         tell("added", key, None, side.rows)?;
     }
     records.finish()?;
-    before.is_whole(a)?;
-    after.is_whole(b)?;
+    before.is_whole()?;
+    after.is_whole()?;
     Ok(if any { Code::No } else { Code::Done })
+}
+
+/// Whether that only one dump has it says nothing: the rows of an empty table, which INSERT statements
+/// do not tell of, and what every database or cluster is born with, which `--clean` makes anew.
+fn is_nothing(key: &Key, side: &Side) -> bool {
+    let (_, kind, _, name, _) = key;
+    let of_database = kind.starts_with("DATABASE") || name.starts_with("DATABASE ");
+    let born = ["template1", "postgres"].contains(&name.trim_start_matches("DATABASE "));
+    let is = |statement: &&str| side.text == Some(xxh3_128(&normal(statement.as_bytes())));
+    (side.text.is_none() && side.rows == Some(0)) || (of_database && born) || BORN.iter().any(is)
 }
 
 /// Two hashes differ only where both are known.
@@ -108,11 +132,28 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
         Ok(())
     })?;
     let mut texts: BTreeMap<&Key, Xxh3> = BTreeMap::new();
-    dump.ranges(&ranges, |i, bytes| {
+    let (mut last, mut statement) = (0, Vec::new());
+    let mut end = |i: usize, statement: &mut Vec<u8>| {
         let text = texts.entry(&keys[i]).or_default();
-        bytes.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).for_each(|w| text.update(w));
+        // the last definition of a view is the one that counts: before it stands one without its query
+        // where others are in the way
+        if keys[i].1 == "VIEW" {
+            text.reset();
+        }
+        text.update(&normal(statement));
+        statement.clear();
+    };
+    dump.ranges(&ranges, |i, bytes| {
+        if i != last {
+            end(last, &mut statement);
+            last = i;
+        }
+        statement.extend_from_slice(bytes);
         Ok(())
     })?;
+    if !keys.is_empty() {
+        end(last, &mut statement);
+    }
     for (key, text) in texts {
         objects.entry(key.clone()).or_default().text = Some(text.digest128());
     }
@@ -123,5 +164,11 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
 fn key(item: Item, cluster: bool) -> Key {
     let database = item.database.filter(|_| cluster);
     let of = item.of.map(|(schema, name)| schema.map_or(name.clone(), |s| format!("{s}.{name}")));
-    (database, item.kind, item.schema, item.name, of)
+    let name = match item.name.split_once('(') {
+        Some((name, arguments)) if WITH_ARGUMENTS.contains(&item.kind.as_str()) => {
+            format!("{name}({}", arguments.replace('"', ""))
+        }
+        _ => item.name,
+    };
+    (database, item.kind, item.schema, name, of)
 }

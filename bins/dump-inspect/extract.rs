@@ -7,7 +7,7 @@ use kit::digest::Depth;
 use kit::dump::names;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
-use kit::out::Speech;
+use kit::out::{Output, Speech};
 use kit::pg::identifier;
 use kit::source::Dump;
 
@@ -15,6 +15,7 @@ use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
 use crate::near::nearest;
+use crate::partitions::{owner_of_partition, table, with_partitions};
 use crate::rename;
 use crate::write::{write, write_csv};
 
@@ -23,6 +24,8 @@ pub(crate) type Key = (Option<String>, Option<String>, String);
 
 /// Kinds of relations, by their CREATE.
 const RELATIONS: [&str; 5] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"];
+/// How many parts of a whole database are held at a time.
+const AT_A_TIME: usize = 50_000;
 /// What carries rows.
 const DATA: [&str; 4] = ["COPY", "TABLE DATA", "SEQUENCE SET", "MATERIALIZED VIEW DATA"];
 
@@ -45,52 +48,67 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
     if args.globals && contents.kind != Some("cluster") {
         return Err(Error::no(format!("'{}' is of one database: it holds no roles", dump.name)));
     }
-    let whole = args.tables.is_empty() && args.schemas.is_empty();
-    let parts =
-        if whole { sections(dump, &contents, args)? } else { relations(dump, &contents, args, speech)? };
-    if args.csv {
-        write_csv(dump, &parts)?
+    if args.tables.is_empty() && args.schemas.is_empty() {
+        sections(dump, &contents, args)?;
     } else {
-        write(dump, &parts)?
+        let (chosen, parts) = relations(dump, &contents, args, speech)?;
+        let mut out = Output::new();
+        if args.csv {
+            write_csv(dump, &table(dump, &contents, &chosen, &parts)?, &parts, &mut out)?;
+        } else {
+            write(dump, &parts, &mut out)?;
+        }
+        out.finish()?;
     }
-    contents.is_whole(dump)?;
+    contents.is_whole()?;
     Ok(Code::Done)
 }
 
-/// All of a database, or what is in none.
-fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<Vec<Part>> {
+/// Writes all of a database, or what is in none, some parts at a time: a dump may have millions.
+fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<()> {
     if let [_, second, ..] = args.databases.as_slice() {
         return Err(
             Error::usage(format!("one database at a time: '{second}' is another")).hint("Try --help.")
         );
     }
+    let mut out = Output::new();
     let mut parts = Vec::new();
-    let mut any = false;
+    let mut any = args.globals;
     contents.each(&mut |item| {
         let globals = item.database.is_none()
             && ["ROLE", "TABLESPACE", "ACL", "COMMENT", "SECURITY LABEL", "SET"]
                 .contains(&item.kind.as_str())
             && !item.name.starts_with("DATABASE ");
-        let inside = args.databases.first() == item.database.as_ref() && item.kind != "CONNECT";
+        let named = args.databases.first() == item.database.as_ref();
         // the next database's beginning stands behind this one's end
         let of_database = item.kind.starts_with("DATABASE") || item.name.starts_with("DATABASE ");
-        if if args.globals { globals } else { inside && !of_database } {
+        any |= named;
+        if if args.globals { globals } else { named && item.kind != "CONNECT" && !of_database } {
+            // rows stay with the statement before them
+            if parts.len() >= AT_A_TIME && !is_rows(&item) {
+                write(dump, &parts, &mut out)?;
+                parts.clear();
+            }
             parts.push(Part { item, text: Vec::new() });
-        } else {
-            any |= args.databases.first() == item.database.as_ref();
         }
         Ok(())
     })?;
-    if parts.is_empty() && !args.globals && !any {
+    if !any {
         let name = args.databases.first().map_or("", String::as_str);
         return Err(Error::no(format!("'{}' holds no database '{name}'", dump.name))
             .hint(nearest(name, &contents.databases)));
     }
-    Ok(parts)
+    write(dump, &parts, &mut out)?;
+    out.finish()
 }
 
 /// Relations that fit the patterns, and all that belongs to them.
-fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> Result<Vec<Part>> {
+fn relations(
+    dump: &Dump,
+    contents: &Contents,
+    args: &Args,
+    speech: &Speech,
+) -> Result<(BTreeMap<Key, String>, Vec<Part>)> {
     let chosen = choose(dump, contents, args)?;
     // another name is for one table alone
     let chosen = if args.rename.is_none() { with_partitions(contents, chosen)? } else { chosen };
@@ -98,11 +116,6 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
     parts.retain(|part| stays(part, &chosen, speech));
-    let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
-    let indexes: BTreeSet<_> =
-        parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
-    // an index is attached to that of the whole table where both are here
-    parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
         return Err(Error::refused(format!(
@@ -111,6 +124,11 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
         .hint("Take it out under another name with --rename, or empty it and load --data-only."));
     }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
+    let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
+    let indexes: BTreeSet<_> =
+        parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
+    // an index is attached to that of the whole table where both are here
+    parts.retain(|p| p.item.kind != "INDEX ATTACH" || mentioned(&p.text).is_subset(&indexes));
     if let Some(new) = &args.rename {
         rename::rename(&chosen, new, &mut parts)?;
     }
@@ -120,7 +138,7 @@ fn relations(dump: &Dump, contents: &Contents, args: &Args, speech: &Speech) -> 
         }
         prepend(args, &chosen, &mut parts);
     }
-    Ok(parts)
+    Ok((chosen, parts))
 }
 
 /// The relations that the patterns mean, each pattern at least one.
@@ -167,40 +185,6 @@ fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key,
             .hint("Name one with --database."));
     }
     Ok(chosen)
-}
-
-/// Partitions belong to their table, and theirs to them.
-fn with_partitions(contents: &Contents, mut chosen: BTreeMap<Key, String>) -> Result<BTreeMap<Key, String>> {
-    loop {
-        let before = chosen.len();
-        contents.each(&mut |item| {
-            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
-            if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
-                chosen.entry(relation(&item)).or_insert("TABLE".into());
-            }
-            Ok(())
-        })?;
-        if chosen.len() == before {
-            return Ok(chosen);
-        }
-    }
-}
-
-/// A chosen partition whose table is not chosen.
-fn owner_of_partition(
-    contents: &Contents,
-    chosen: &BTreeMap<Key, String>,
-) -> Result<Option<(String, String)>> {
-    let mut found = None;
-    contents.each(&mut |item| {
-        let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
-        let child = relation(&item);
-        if item.kind == "TABLE ATTACH" && chosen.contains_key(&child) && !chosen.contains_key(&parent) {
-            found = Some((child.2, item.name));
-        }
-        Ok(())
-    })?;
-    Ok(found)
 }
 
 /// Sequences that belong to columns of the chosen tables.
@@ -328,7 +312,7 @@ fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
 /// Owners and grants name roles that may be missing where the part is loaded: that is told there,
 /// and stops nothing.
 fn tolerate(part: &mut Part) {
-    if !["OWNER", "ACL"].contains(&part.item.kind.as_str()) {
+    if !["OWNER", "ACL", "DEFAULT ACL"].contains(&part.item.kind.as_str()) {
         return;
     }
     let mut tag = b"$pgkeep$".to_vec();
@@ -343,12 +327,7 @@ fn tolerate(part: &mut Part) {
 fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
     let mut text = String::new();
     if args.clean {
-        for ((_, schema, name), kind) in chosen.iter().rev() {
-            let name = args.rename.as_ref().unwrap_or(name);
-            let kind = if kind == "TABLE DATA" { "TABLE" } else { kind };
-            let schema = identifier(schema.as_deref().unwrap_or("public"));
-            text.push_str(&format!("DROP {kind} IF EXISTS {schema}.{};\n", identifier(name)));
-        }
+        text.push_str(&drops(args, chosen, parts));
     }
     let made: BTreeSet<String> =
         parts.iter().filter(|p| p.item.kind == "SCHEMA").map(|p| p.item.name.clone()).collect();
@@ -368,4 +347,26 @@ fn prepend(args: &Args, chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>) {
         let item = Item { kind: "SCHEMA".into(), ..Item::default() };
         parts.insert(place, Part { item, text: text.into_bytes() });
     }
+}
+
+/// Drops the chosen: views before what they are upon, then all tables as one, whatever refers to what.
+fn drops(args: &Args, chosen: &BTreeMap<Key, String>, parts: &[Part]) -> String {
+    let (mut text, mut tables, mut sequences) = (String::new(), Vec::new(), String::new());
+    for item in parts.iter().rev().map(|p| &p.item).filter(|i| RELATIONS.contains(&i.kind.as_str())) {
+        let key = relation(item);
+        if !chosen.contains_key(&key) {
+            continue;
+        }
+        let schema = identifier(key.1.as_deref().unwrap_or("public"));
+        let name = format!("{schema}.{}", identifier(args.rename.as_ref().unwrap_or(&key.2)));
+        match item.kind.as_str() {
+            "TABLE" => tables.push(name),
+            "SEQUENCE" => sequences.push_str(&format!("DROP SEQUENCE IF EXISTS {name};\n")),
+            kind => text.push_str(&format!("DROP {kind} IF EXISTS {name};\n")),
+        }
+    }
+    if !tables.is_empty() {
+        text.push_str(&format!("DROP TABLE IF EXISTS {};\n", tables.join(", ")));
+    }
+    text + &sequences
 }

@@ -31,9 +31,8 @@ pub(crate) fn guard(dump: &Dump, args: &Args) -> Result<Code> {
     }
     records.finish()?;
     let facts = scan.finish(&mut |_| {});
-    if let Some(why) = facts.incomplete.as_ref().filter(|_| !facts.is_handmade()) {
-        return Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
-            .hint("What follows could not be judged."));
+    if let Some(fault) = facts.fault(&dump.name).filter(|_| !facts.is_handmade()) {
+        return Err(Error::no(fault).hint("What follows could not be judged."));
     }
     Ok(if any { Code::No } else { Code::Done })
 }

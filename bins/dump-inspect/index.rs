@@ -45,9 +45,8 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
     };
     let facts = scan.finish(&mut |item| toc.note(&item));
     drop(progress);
-    if let Some(why) = &facts.incomplete {
-        return Err(Error::no(format!("'{}' is not whole: {why}", dump.name))
-            .hint("A manifest would say that it can be restored."));
+    if let Some(fault) = facts.fault(&dump.name) {
+        return Err(Error::no(fault).hint("A manifest would say that it can be restored."));
     }
     part.map_or(Ok(()), Part::place)?;
     let custom = dump.is_archive()?;

@@ -32,7 +32,7 @@ pub(crate) fn list(dump: &Dump, args: &Args) -> Result<Code> {
         Verb::Toc => toc(&contents, args)?,
         _ => summary(dump, &contents, args)?,
     }
-    contents.is_whole(dump)?;
+    contents.is_whole()?;
     Ok(Code::Done)
 }
 

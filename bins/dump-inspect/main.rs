@@ -16,6 +16,7 @@ mod guard;
 mod index;
 mod list;
 mod near;
+mod partitions;
 mod pattern;
 mod records;
 mod rename;

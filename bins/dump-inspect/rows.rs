@@ -71,7 +71,7 @@ fn tables(dump: &Dump, args: &Args) -> Result<Tables> {
         table.rows += item.rows.unwrap_or(0);
         Ok(())
     })?;
-    contents.is_whole(dump)?;
+    contents.is_whole()?;
     match inserts {
         Some(name) => {
             Err(Error::refused(format!("the rows of {name} in '{}' are INSERT statements", dump.name))

@@ -1,12 +1,14 @@
 //! `cat --salvage`: what is whole of a damaged dump, and what exactly is lost.
 //!
 //! A statement is given whole or not at all. Of rows those are given that stand whole between two
-//! damaged places. Where each statement is comes from the manifest; without one, from what can be read
+//! damaged places; where the COPY statement before them is damaged, it is made anew from the table's
+//! columns. Where each statement is comes from the manifest; without one, from what can be read
 //! before the first damage.
 
 use std::ops::Range;
 
 use kit::digest::Depth;
+use kit::dump::columns::Columns;
 use kit::dump::scan::{Scan, text_of};
 use kit::exit::{Code, Error, Result};
 use kit::manifest::{Item, each_item};
@@ -20,20 +22,25 @@ pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {
         None => prefix(dump)?,
     };
     let mut writer = Writer { out: Output::new(), speech, lost: 0 };
-    let mut copied = false;
+    // whether the statement before is a COPY, and whether it is whole
+    let mut copy = None;
     for item in &items {
         let range = item.offset..item.end();
         let kept = overlaps(&range, &good);
-        if item.kind == "TABLE DATA" && copied {
-            writer.rows(dump, item, &kept)?;
-        } else if kept == [range.clone()] {
-            dump.ranges(&kept, |_, bytes| writer.out.write(bytes))?;
-            writer.out.write(b"\n")?;
-        } else {
-            writer.statement(item)?;
+        let whole = kept == [range];
+        match copy.filter(|_| item.kind == "TABLE DATA") {
+            Some(true) => writer.rows(dump, item, &kept, None)?,
+            Some(false) => match columns(dump, &items, &good, item)? {
+                Some(columns) => writer.rows(dump, item, &kept, Some(columns))?,
+                None => writer.rows_without_columns(item),
+            },
+            None if whole => {
+                dump.ranges(&kept, |_, bytes| writer.out.write(bytes))?;
+                writer.out.write(b"\n")?;
+            }
+            None => writer.statement(item),
         }
-        // without its COPY statement nobody could load the rows
-        copied = item.kind == "COPY" && kept == [range];
+        copy = (item.kind == "COPY").then_some(whole);
     }
     let lost = writer.lost;
     writer.out.finish()?;
@@ -78,6 +85,9 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
         });
     }
     let facts = scan.finish(&mut |i| item(&mut items, &i));
+    if let Some(fault) = facts.fault(&dump.name).filter(|_| facts.is_no_dump()) {
+        return Err(Error::no(fault));
+    }
     items.sort_by_key(|i| i.offset);
     // rows that nothing ends
     if let Some(copy) = items.iter().rev().find(|i| i.kind != "END").filter(|i| i.kind == "COPY").cloned() {
@@ -94,6 +104,24 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
         return Err(Error::no(format!("nothing of '{}' can be read", dump.name)));
     }
     Ok((items, std::iter::once(0..end).collect()))
+}
+
+/// The columns of the table that `rows` are of, where its definition is whole and lists them all.
+fn columns(dump: &Dump, items: &[Item], good: &[Range<u64>], rows: &Item) -> Result<Option<Columns>> {
+    let own = |i: &Item| (i.database.clone(), i.schema.clone(), i.name.clone());
+    let Some(table) = items.iter().find(|i| i.kind == "TABLE" && own(i) == own(rows)) else {
+        return Ok(None);
+    };
+    let range = table.offset..table.end();
+    if overlaps(&range, good) != [range.clone()] {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    dump.ranges(&[range], |_, bytes| {
+        text.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok(Columns::of_table(&text))
 }
 
 /// The parts of `range` that are good.
@@ -114,7 +142,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// A statement that is lost.
-    fn statement(&mut self, item: &Item) -> Result<()> {
+    fn statement(&mut self, item: &Item) {
         self.lost += 1;
         let what = match item.kind.as_str() {
             "END" => format!("all behind byte {}: {}", item.offset, item.name),
@@ -122,11 +150,29 @@ impl Writer<'_> {
             kind => format!("{} {} (byte {})", kind.to_lowercase(), item.full_name(), item.offset),
         };
         self.speech.warn(&format!("lost: {what}"));
-        Ok(())
     }
 
-    /// Rows that stand whole in what is kept of a table.
-    fn rows(&mut self, dump: &Dump, item: &Item, kept: &[Range<u64>]) -> Result<()> {
+    /// Rows whose COPY statement is lost, and cannot be made anew.
+    fn rows_without_columns(&mut self, item: &Item) {
+        if item.bytes > 0 {
+            self.lost += 1;
+            let of = item.rows.map_or(String::new(), |n| format!("{} ", count(n)));
+            self.speech.warn(&format!(
+                "lost: all {of}rows of {}: the statement before them is damaged, and the columns of the \
+                table are not certain",
+                item.full_name()
+            ));
+        }
+    }
+
+    /// Rows that stand whole in what is kept of a table. `columns`: where the COPY statement is lost.
+    fn rows(
+        &mut self,
+        dump: &Dump,
+        item: &Item,
+        kept: &[Range<u64>],
+        columns: Option<Columns>,
+    ) -> Result<()> {
         let all = item.offset..item.end();
         let whole = kept == [all.clone()];
         let mut rows = 0_u64;
@@ -134,6 +180,7 @@ impl Writer<'_> {
         // a stretch behind damage begins within a row
         let mut skipping: Vec<bool> = kept.iter().map(|r| r.start != all.start).collect();
         let (out, mut last) = (&mut self.out, 0);
+        let (anew, mut before, mut fits) = (columns.is_some(), columns, true);
         dump.ranges(kept, |i, bytes| {
             if i != last {
                 cut.clear();
@@ -145,18 +192,39 @@ impl Writer<'_> {
                     skipping[i] = !ends;
                     continue;
                 }
+                cut.extend_from_slice(line);
                 if !ends {
-                    cut.extend_from_slice(line);
                     continue;
                 }
-                rows += 1;
-                out.write(&cut)?;
-                out.write(line)?;
+                if let Some(columns) = before.take() {
+                    let fields = 1 + memchr::memchr_iter(b'\t', &cut).count();
+                    fits = fields == columns.names.len().max(1);
+                    if fits {
+                        out.write(&columns.copy())?;
+                        out.write(b"\n")?;
+                    }
+                }
+                if fits {
+                    rows += 1;
+                    out.write(&cut)?;
+                }
                 cut.clear();
             }
             Ok(())
         })?;
-        self.out.write(b"\\.\n")?;
+        if !fits {
+            self.rows_without_columns(item);
+            return Ok(());
+        }
+        if before.is_none() {
+            self.out.write(b"\\.\n")?;
+        }
+        if anew && rows > 0 {
+            let name = item.full_name();
+            self.speech.warn(&format!(
+                "made anew from the table's columns: the statement before the rows of {name}"
+            ));
+        }
         if !whole {
             self.lost += 1;
             let of = item.rows.map_or(String::new(), |n| format!(" of {}", count(n)));

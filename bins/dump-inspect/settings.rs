@@ -44,7 +44,7 @@ pub(crate) fn settings(dump: &Dump, args: &Args) -> Result<Code> {
         }
     }
     records.finish()?;
-    contents.is_whole(dump)?;
+    contents.is_whole()?;
     Ok(Code::Done)
 }
 

@@ -3,49 +3,56 @@
 use std::ops::Range;
 
 use kit::digest::Rows;
-use kit::dump::names;
+use kit::dump::columns::Columns;
 use kit::exit::{Error, Result};
 use kit::out::Output;
 use kit::source::Dump;
 
-use crate::csv::Csv;
+use crate::csv::{Csv, reorder};
 use crate::extract::{Part, is_copied, range};
 
 /// Writes the parts in the order of the dump, rows with them.
-pub(crate) fn write(dump: &Dump, parts: &[Part]) -> Result<()> {
-    let mut out = Output::new();
+pub(crate) fn write(dump: &Dump, parts: &[Part], out: &mut Output) -> Result<()> {
     let streamed: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].text.is_empty()).collect();
     let ranges: Vec<Range<u64>> = streamed.iter().map(|i| range(&parts[*i].item)).collect();
-    let mut writer = Writer { out: &mut out, parts, next: 0, open: None };
+    let mut writer = Writer { out, parts, next: 0, open: None };
     dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes))?;
-    writer.up_to(parts.len())?;
-    out.finish()?;
-    Ok(())
+    writer.up_to(parts.len())
 }
 
-/// Writes the rows of the one table among the parts as CSV, its columns' names first.
-pub(crate) fn write_csv(dump: &Dump, parts: &[Part]) -> Result<()> {
+/// Writes the rows among the parts as CSV behind a line of `header`, the columns of their table, whatever
+/// the order in which a partition has them.
+pub(crate) fn write_csv(dump: &Dump, header: &[Vec<u8>], parts: &[Part], out: &mut Output) -> Result<()> {
     let rows: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].item.kind == "TABLE DATA").collect();
-    let first = rows.first().copied().unwrap_or_default();
-    let tables = rows.iter().map(|i| &parts[*i].item.name).collect::<std::collections::BTreeSet<_>>();
-    if tables.len() != 1 {
-        return Err(Error::usage("--format csv takes the rows of one table, no more and no fewer")
-            .hint("Try --help."));
-    }
-    if !rows.iter().all(|i| is_copied(parts, *i)) {
-        return Err(Error::refused(format!("the rows of {} are INSERT statements", parts[first].item.name))
-            .hint("Only rows of COPY become CSV."));
+    let mut orders = Vec::new();
+    for i in &rows {
+        let name = &parts[*i].item.name;
+        if !is_copied(parts, *i) {
+            return Err(Error::refused(format!("the rows of {name} are INSERT statements"))
+                .hint("Only rows of COPY become CSV."));
+        }
+        let columns = Columns::of_copy(&parts[i - 1].text).map_or(Vec::new(), |c| c.names);
+        let place = |name| columns.iter().position(|column| column == name);
+        match header.iter().map(place).collect::<Option<Vec<usize>>>() {
+            Some(order) if order.len() == columns.len() => orders.push(order),
+            _ => return Err(Error::refused(format!("the columns of {name} are not those of its table"))),
+        }
     }
     let ranges: Vec<Range<u64>> = rows.iter().map(|i| range(&parts[*i].item)).collect();
-    let (mut out, mut csv, mut lines) = (Output::new(), Csv::default(), Vec::new());
-    out.write(&Csv::header(&names::columns(&parts[first - 1].text)))?;
-    dump.ranges(&ranges, |_, bytes| {
-        csv.feed(bytes, &mut lines);
+    let (mut csv, mut lines, mut turned, mut cut) = (Csv::default(), Vec::new(), Vec::new(), Vec::new());
+    out.write(&Csv::header(header))?;
+    dump.ranges(&ranges, |i, bytes| {
+        if orders[i].is_sorted() {
+            csv.feed(bytes, &mut lines);
+        } else {
+            reorder(&orders[i], bytes, &mut cut, &mut turned);
+            csv.feed(&turned, &mut lines);
+            turned.clear();
+        }
         out.write(&lines)?;
         lines.clear();
         Ok(())
-    })?;
-    out.finish()
+    })
 }
 
 struct Writer<'a> {

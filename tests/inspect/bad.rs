@@ -43,7 +43,15 @@ fn what_is_no_dump() {
     let dir = tempfile::tempdir().unwrap();
     for (bytes, code, words) in [
         (&b""[..], 1, "it is empty"),
-        (b"hello, world\n", 1, "not whole"),
+        (b"hello, world\n", 1, "'x' is no PostgreSQL dump: nothing in it is pg_dump's\n"),
+        (b"<!DOCTYPE html>\n<p style='a; b'>404; not found</p>\n", 1, "no PostgreSQL dump"),
+        (b"2026-01-26 12:00:00 UTC [1] LOG:  statement: SELECT 1;\nERROR: x;\n", 1, "no PostgreSQL dump"),
+        (b"\x7fELF\0\0;\0", 1, "no PostgreSQL dump"),
+        (b"  \n", 1, "no PostgreSQL dump"),
+        // a password was asked for; the rest is a dump
+        (b"Password: \n--\n-- PostgreSQL database dump\n--\nSET x = 1;\nCREATE TABLE", 1, "not whole"),
+        (b"--\n-- PostgreSQL database dump\n--\n", 1, "not whole"),
+        (b"CREATE TABLE t (", 1, "not whole"),
         (b"PGDMP\x01\x0e\x00", 1, "damaged"),
         (b"\xfd7zXZ\0x", 4, "xz"),
         (b"\xff\xfea\0b\0", 4, "iconv"),
@@ -51,6 +59,11 @@ fn what_is_no_dump() {
     ] {
         fs::write(dir.path().join("x"), bytes).unwrap();
         inspect(dir.path(), &["x"]).exits(code).says(words);
+        if words.contains("no PostgreSQL dump") {
+            for verb in [&["extract", "-t", "t"][..], &["index"], &["guard"], &["cat", "--salvage"]] {
+                inspect(dir.path(), &[verb, &["x"]].concat()).exits(1).says("'x' is no PostgreSQL dump");
+            }
+        }
     }
     inspect(dir.path(), &["gone"]).exits(1).says("cannot open 'gone'");
     inspect(dir.path(), &["."]).exits(1).says("no file");
@@ -92,12 +105,15 @@ fn lines_without_end_and_tables_without_number_fit_into_memory() {
         sh(dir.path(), &script)
     };
     assert!(limited("tables", "wide.sql").exits(0).out.contains("\tt\t1\t300000001\t"));
-    let script = "{ echo '-- PostgreSQL database dump'; \
+    let script = "{ echo '-- PostgreSQL database dump'; printf '\\\\connect many\\n'; \
         seq 200000 | sed 's/.*/CREATE TABLE public.t& (a int);\\nCOPY public.t& (a) FROM stdin;\\n&\\n\\\\./'; \
         echo '-- PostgreSQL database dump complete'; } >many.sql";
     sh(dir.path(), script).exits(0);
     assert_eq!(limited("tables", "many.sql").exits(0).lines().len(), 200_000);
     assert!(limited("summary", "many.sql").exits(0).out.contains("rows\t200000\n"));
+    let all = limited("extract --database many", "many.sql >part.sql; tail -n 3 part.sql; wc -l <part.sql")
+        .exits(0);
+    assert_eq!(all.out, "COPY public.t200000 (a) FROM stdin;\n200000\n\\.\n800000\n");
 }
 
 /// Rows of the university that a damaged dump must still give.
@@ -160,6 +176,61 @@ fn what_is_whole_of_a_damaged_dump_is_given_and_the_rest_is_told() {
     fs::write(home.join("cut.sql.gz"), &packed[..packed.len() / 2]).unwrap();
     let ran = inspect(&home, &["cat", "--salvage", "cut.sql.gz"]).exits(3).says("cut short");
     assert!(load(&server, &ran.out) > 1000, "{}", ran.err);
+}
+
+/// Damages the piece of a backup in which the item begins; gives the file's bytes before that.
+fn damage(server: &Server, file: &str, kind: &str, table: &str) -> Vec<u8> {
+    let path = server.home().join(file);
+    let manifest = fs::read_to_string(server.home().join(format!("{file}.json"))).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let toc = manifest["toc"].as_array().unwrap();
+    let item = toc.iter().find(|i| i["kind"] == kind && i["name"] == table).unwrap();
+    let frames = manifest["frames"].as_array().unwrap();
+    let begin = frames.iter().rfind(|f| f[1].as_u64() <= item["offset"].as_u64()).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[begin[0].as_u64().unwrap() as usize + 5000] ^= 0xff;
+    fs::write(path, damaged).unwrap();
+    whole
+}
+
+#[test]
+fn rows_behind_a_damaged_copy_statement_are_kept() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE a AS SELECT n, md5(n::text) AS m FROM generate_series(1, 20000) n; \
+        CREATE TABLE b (\"The id\" int, gone int, twice int GENERATED ALWAYS AS (\"The id\" * 2) STORED, m text, CHECK (m <> '')); \
+        ALTER TABLE b DROP COLUMN gone; INSERT INTO b (\"The id\", m) SELECT n, md5(n::text) FROM generate_series(1, 90000) n; \
+        CREATE TABLE c () INHERITS (a); INSERT INTO c SELECT n, md5(n::text) FROM generate_series(1, 90000) n; \
+        CREATE TABLE d (x int)",
+    );
+    for codec in ["gzip", "zstd"] {
+        let made = server.rotate(&["-d", "shop", "--compress", codec]).exits(0);
+        let whole = damage(&server, made.line(), "COPY", "b");
+        let ran = inspect(&server.home(), &["cat", "--salvage", made.line()])
+            .exits(3)
+            .says("lost: the statement before the rows of public.b\n")
+            .says("made anew from the table's columns: the statement before the rows of public.b\n")
+            .says("lost: rows of public.b; ");
+        assert!(!ran.err.contains("public.c"), "{}", ran.err);
+        load(&server, &ran.out);
+        let told =
+            ran.err.split("rows of public.b; ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "");
+        assert_eq!(server.sql("rescue", "SELECT count(*) FROM b"), told);
+        assert!(told.parse::<u64>().unwrap() > 40_000, "{told}");
+        assert_eq!(server.sql("rescue", "SELECT count(*) FROM b WHERE md5(\"The id\"::text) <> m"), "0");
+        // the columns of a table that has them from others are not certain
+        fs::write(server.home().join(made.line()), &whole).unwrap();
+        damage(&server, made.line(), "COPY", "c");
+        let ran = inspect(&server.home(), &["cat", "--salvage", made.line()])
+            .exits(3)
+            .says("lost: all 90,000 rows of public.c: the statement before them is damaged");
+        load(&server, &ran.out);
+        assert_eq!(server.sql("rescue", "SELECT count(*) FROM ONLY c"), "0");
+        assert_eq!(server.sql("rescue", "SELECT count(*) FROM d"), "0");
+    }
 }
 
 #[test]

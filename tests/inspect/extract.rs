@@ -4,16 +4,7 @@
 use std::path::Path;
 
 use crate::lab::{Server, feed, run};
-use crate::stage::{corpus, dump, inspect, quoted, sh, tables};
-
-/// Loads what was taken out into a fresh database.
-#[track_caller]
-fn load(server: &Server, sql: &str, database: &str) {
-    server.sql("postgres", &format!("DROP DATABASE IF EXISTS {database}"));
-    server.sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'"));
-    let mut psql = server.client("psql");
-    feed(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", database]), sql).exits(0);
-}
+use crate::stage::{corpus, dump, inspect, load, quoted, sh, tables};
 
 /// The definition of one table by pg_dump, without what refers to other tables.
 fn definition(server: &Server, database: &str, table: &str) -> String {
@@ -144,6 +135,11 @@ fn schema_only_data_only_and_clean() {
     let clean = take(&["--clean"]);
     feed(server.client("psql").args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", "taken"]), &clean).exits(0);
     assert_eq!(server.sql("taken", "SELECT count(*) FROM people"), "5");
+    // tables that refer to each other, and a view upon them
+    let all = ["extract", "--clean", "-t", "people", "-t", "grades", "-t", "best", "shop.sql"];
+    let all = inspect(&home, &all).exits(0).out;
+    feed(server.client("psql").args(["-Xq1", "-v", "ON_ERROR_STOP=1", "-d", "shop"]), &all).exits(0);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM best"), "5");
     // a role that is missing there is told of there, and stops nothing
     server.sql("postgres", "REASSIGN OWNED BY clerk TO postgres");
     server.sql("shop", "DROP OWNED BY clerk");
@@ -253,6 +249,48 @@ fn rows_as_csv_come_back_by_copy() {
     assert_eq!(server.sql("shop", "SELECT count(*) FROM (TABLE people EXCEPT ALL TABLE again) x"), "0");
     assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "8");
     inspect(&home, &["extract", "-t", "*", "--format", "csv", "shop.sql"]).exits(2).says("one table");
+}
+
+#[test]
+fn the_rows_of_all_partitions_as_one_csv() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE p (d int, \"The v\" text, g int GENERATED ALWAYS AS (d * 2) STORED, n numeric) PARTITION BY RANGE (d); \
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (d); \
+        CREATE TABLE p1a (n numeric, gone int, \"The v\" text, d int, g int GENERATED ALWAYS AS (d * 2) STORED); \
+        ALTER TABLE p1a DROP COLUMN gone; ALTER TABLE p1 ATTACH PARTITION p1a FOR VALUES FROM (0) TO (50); \
+        CREATE TABLE p1b PARTITION OF p1 DEFAULT; CREATE TABLE p2 PARTITION OF p DEFAULT; CREATE TABLE other (x int); \
+        INSERT INTO p (d, \"The v\", n) SELECT n, CASE n % 3 WHEN 0 THEN E'tab\\t,\"' WHEN 1 THEN 'v' || n END, n / 7.0 FROM generate_series(0, 299) n",
+    );
+    let home = server.home();
+    for options in [&[][..], &["--load-via-partition-root"], &["-Fc"]] {
+        dump(&server, "pg_dump", &[options, &["-d", "shop"]].concat(), "shop.sql");
+        let csv = inspect(&home, &["extract", "-t", "p", "--format", "csv", "shop.sql"]).exits(0).out;
+        assert!(csv.starts_with("d,The v,n\n"), "{csv}");
+        std::fs::write(home.join("p.csv"), &csv).unwrap();
+        server.sql("shop", "DROP TABLE IF EXISTS again; CREATE TABLE again (d int, v text, n numeric)");
+        server.sql(
+            "shop",
+            &format!("\\copy again FROM '{}' (FORMAT csv, HEADER)", home.join("p.csv").display()),
+        );
+        let differ = "SELECT count(*) FROM (SELECT d, \"The v\", n FROM p EXCEPT ALL TABLE again) x";
+        assert_eq!(server.sql("shop", differ), "0", "{options:?}");
+        assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "300");
+    }
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let one = inspect(&home, &["extract", "-t", "p1a", "--format", "csv", "shop.sql"]).exits(0).out;
+    assert!(one.starts_with("n,The v,d\n") && one.lines().count() == 51, "{one}");
+    let two = ["extract", "-t", "p1a", "-t", "p2", "--format", "csv", "shop.sql"];
+    inspect(&home, &two).exits(2).says("one table");
+    inspect(&home, &["extract", "-t", "p", "-t", "other", "--format", "csv", "shop.sql"])
+        .exits(2)
+        .says("one table");
+    // of rows alone
+    dump(&server, "pg_dump", &["--data-only", "-d", "shop"], "rows.sql");
+    let one = inspect(&home, &["extract", "-t", "p1a", "--format", "csv", "rows.sql"]).exits(0).out;
+    assert!(one.starts_with("n,The v,d\n") && one.lines().count() == 51, "{one}");
 }
 
 #[test]

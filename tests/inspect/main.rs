@@ -9,4 +9,5 @@ mod diff;
 mod extract;
 mod index;
 mod list;
+mod needs;
 mod stage;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::lab::{Ran, Server, run, tool};
+use crate::lab::{Ran, Server, feed, run, tool};
 
 /// `dump-inspect ARGS` in a folder, without a server.
 pub(crate) fn inspect(dir: &Path, args: &[&str]) -> Ran {
@@ -78,4 +78,13 @@ impl Known {
 /// Runs a shell script in a folder.
 pub(crate) fn sh(dir: &Path, script: &str) -> Ran {
     run(Command::new("sh").args(["-c", script]).current_dir(dir))
+}
+
+/// Loads what was taken out into a fresh database.
+#[track_caller]
+pub(crate) fn load(server: &Server, sql: &str, database: &str) {
+    server.sql("postgres", &format!("DROP DATABASE IF EXISTS {database}"));
+    server.sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'"));
+    let mut psql = server.client("psql");
+    feed(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", database]), sql).exits(0);
 }

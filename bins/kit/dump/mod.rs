@@ -3,6 +3,7 @@
 //! [`lex`] splits bytes as psql would, [`statement`] tells what a statement is from its beginning,
 //! [`scan`] draws the two together into facts.
 
+pub mod columns;
 pub mod guard;
 pub mod lex;
 pub mod names;

@@ -1,7 +1,7 @@
 //! The names that a statement mentions.
 
 use super::scan::text_of;
-use super::token::{Token, Tokens};
+use super::token::{Token, Tokens, is_operator};
 
 /// Every `schema.name` in a statement, outside of strings, and those in strings that are names by
 /// themselves, such as that of `nextval('schema.name'::regclass)`. Columns of tables count too: what
@@ -9,6 +9,21 @@ use super::token::{Token, Tokens};
 pub fn qualified(statement: &[u8]) -> Vec<(Option<String>, String)> {
     let mut found = Vec::new();
     collect(statement, true, &mut found);
+    found
+}
+
+/// What a statement names that has no schema, by the word before it: servers, wrappers, access
+/// methods and languages.
+pub fn without_schema(statement: &[u8]) -> Vec<String> {
+    const BEFORE: [&[u8]; 5] = [b"server", b"wrapper", b"using", b"language", b"default_table_access_method"];
+    let mut tokens = Tokens::new(statement).filter(|t| *t != Token::Mark(b'=')).peekable();
+    let mut found = Vec::new();
+    while let Some(token) = tokens.next() {
+        let before = matches!(&token, Token::Word(word) if BEFORE.contains(&word.as_slice()));
+        if let (true, Some(Token::Word(name) | Token::Quoted(name))) = (before, tokens.peek()) {
+            found.push(text_of(name));
+        }
+    }
     found
 }
 
@@ -20,16 +35,6 @@ pub fn schema_of_extension(statement: &[u8]) -> Option<String> {
         Token::Word(name) | Token::Quoted(name) => Some(text_of(&name)),
         _ => None,
     }
-}
-
-/// The columns that `COPY table (a, b) FROM stdin` lists.
-pub fn columns(statement: &[u8]) -> Vec<Vec<u8>> {
-    let inside = Tokens::new(statement).skip_while(|t| *t != Token::Mark(b'(')).skip(1);
-    let names = inside.take_while(|t| *t != Token::Mark(b')')).filter_map(|t| match t {
-        Token::Word(name) | Token::Quoted(name) => Some(name),
-        _ => None,
-    });
-    names.collect()
 }
 
 /// The statement with other names: `qualified` gives the new name of `schema.name`, also within
@@ -60,11 +65,11 @@ pub fn renamed(
                     None if alone => bare(&text),
                     None => None,
                 }
-                .map(|new| quoted(&new, b'"'))
+                .map(|new| quoted(new.as_bytes(), b'"'))
             }
             Token::String(inner) if whole_name(inner) => {
                 let changed = renamed(inner, qualified, &|_| None);
-                (changed != *inner).then(|| quoted(&text_of(&changed), b'\''))
+                (changed != *inner).then(|| quoted(&changed, b'\''))
             }
             _ => None,
         };
@@ -85,6 +90,20 @@ pub fn renamed(
     out
 }
 
+/// A form of the statement that is the same however pg_dump quotes names and sets blanks.
+pub fn normal(statement: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(statement.len());
+    for token in Tokens::new(statement) {
+        match token {
+            Token::Word(name) | Token::Quoted(name) => out.extend(quoted(&name, b'"')),
+            Token::String(inner) if whole_name(&inner) => out.extend(quoted(&normal(&inner), b'\'')),
+            Token::String(inner) => out.extend(quoted(&inner, b'\'')),
+            Token::Mark(mark) => out.push(mark),
+        }
+    }
+    out
+}
+
 /// Whether a string is a name and nothing else.
 fn whole_name(text: &[u8]) -> bool {
     let tokens: Vec<Token> = Tokens::new(text).take(4).collect();
@@ -94,11 +113,12 @@ fn whole_name(text: &[u8]) -> bool {
     )
 }
 
-fn quoted(text: &str, mark: u8) -> Vec<u8> {
+/// A name in quotes, or a string.
+pub(super) fn quoted(text: &[u8], mark: u8) -> Vec<u8> {
     let mut out = vec![mark];
-    for byte in text.bytes() {
-        out.extend((byte == mark).then_some(mark));
-        out.push(byte);
+    for byte in text {
+        out.extend((*byte == mark).then_some(mark));
+        out.push(*byte);
     }
     out.push(mark);
     out
@@ -106,9 +126,19 @@ fn quoted(text: &str, mark: u8) -> Vec<u8> {
 
 fn collect(text: &[u8], strings: bool, found: &mut Vec<(Option<String>, String)>) {
     let mut before: Option<Vec<u8>> = None;
-    let mut dotted = false;
+    let (mut dotted, mut operator) = (false, false);
     for token in Tokens::new(text) {
+        let goes_on = std::mem::take(&mut operator);
         match token {
+            Token::Mark(sign) if is_operator(sign) && (dotted || goes_on) => {
+                operator = true;
+                match (before.take(), found.last_mut()) {
+                    (Some(schema), _) => found.push((Some(text_of(&schema)), char::from(sign).into())),
+                    (None, Some((_, name))) => name.push(char::from(sign)),
+                    (None, None) => {}
+                }
+                dotted = false;
+            }
             Token::Word(name) | Token::Quoted(name) => {
                 if let (true, Some(schema)) = (dotted, &before) {
                     found.push((Some(text_of(schema)), text_of(&name)));
@@ -143,6 +173,25 @@ mod tests {
             ["public/t", "public/mood", "s/Q"]
         );
         assert_eq!(names("SELECT 1.5, a . b"), ["1/5", "a/b"]);
+        assert_eq!(
+            names("CHECK (a.x OPERATOR(public.==>) b) OPERATOR 1 o.= (p.t, p.u)"),
+            ["a/x", "public/==>", "o/=", "p/t", "p/u"]
+        );
+        let bare = |sql: &str| without_schema(sql.as_bytes()).join(" ");
+        assert_eq!(bare("CREATE FOREIGN TABLE s.f (a int) SERVER \"the one\" OPTIONS (x 'y');"), "the one");
+        assert_eq!(bare("CREATE SERVER s FOREIGN DATA WRAPPER w;"), "s w");
+        assert_eq!(bare("SET default_table_access_method = heap;"), "heap");
+    }
+
+    #[test]
+    fn quotes_of_names_and_blanks_say_nothing() {
+        let same = |a: &str, b: &str| normal(a.as_bytes()) == normal(b.as_bytes());
+        let bare = "ALTER TABLE ONLY public.t ALTER COLUMN id SET DEFAULT nextval('public.s'::regclass);";
+        let quoted = "ALTER TABLE ONLY \"public\".\"t\"\n  ALTER COLUMN \"id\" SET DEFAULT \"nextval\"('\"public\".\"s\"'::\"regclass\");";
+        assert!(same(bare, quoted));
+        for (a, b) in [("a", "\"A\""), ("'a b'", "'ab'"), ("'x'", "x"), ("'\"x\"'", "'x'"), ("a b", "ab")] {
+            assert!(!same(a, b), "{a} {b}");
+        }
     }
 
     #[test]
@@ -174,6 +223,5 @@ mod tests {
         ] {
             assert_eq!(changed(sql), want);
         }
-        assert_eq!(columns(b"COPY public.t (a, \"b c\") FROM stdin;"), [b"a".to_vec(), b"b c".to_vec()]);
     }
 }

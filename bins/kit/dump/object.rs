@@ -152,8 +152,13 @@ fn create(p: &mut Parser<'_>, head: &[u8]) -> Option<Object> {
             name if name == b"mapping" => named("USER MAPPING", bare(Name::new())),
             name => named(kind, bare(name)),
         },
-        _ => named(kind, p.qualified()?),
+        _ => named(kind, name_of(kind, p)?),
     })
+}
+
+/// The name of an object of this kind.
+fn name_of(kind: &str, p: &mut Parser<'_>) -> Option<Qualified> {
+    if kind == "OPERATOR" { p.operator() } else { p.qualified() }
 }
 
 fn index(p: &mut Parser<'_>) -> Option<Object> {
@@ -336,7 +341,18 @@ mod tests {
             ("CREATE OR REPLACE VIEW v AS SELECT 1;", "VIEW v of v"),
             ("CREATE TRUSTED PROCEDURAL LANGUAGE plperl;", "PROCEDURAL LANGUAGE plperl"),
             ("ALTER SYSTEM SET x = 1;", "SYSTEM "),
-            ("ALTER DEFAULT PRIVILEGES FOR ROLE r GRANT SELECT ON TABLES TO x;", "DEFAULT ACL "),
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE r REVOKE ALL ON TABLES FROM r;",
+                "DEFAULT ACL TABLES FOR ROLE r",
+            ),
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE \"R\" IN SCHEMA s GRANT ALL ON FUNCTIONS TO x;",
+                "DEFAULT ACL s.FUNCTIONS FOR ROLE R",
+            ),
+            ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO x;", "DEFAULT ACL TABLES"),
+            ("CREATE OPERATOR public.=== (\n FUNCTION = public.f);", "OPERATOR public.==="),
+            ("ALTER OPERATOR public.<> (text, NONE) OWNER TO r;", "OWNER public.<> owner r"),
+            ("COMMENT ON OPERATOR @> (text, text) IS 'x';", "COMMENT OPERATOR @>"),
             ("REFRESH MATERIALIZED VIEW public.m;", "MATERIALIZED VIEW DATA public.m of public.m"),
             ("SELECT pg_catalog.lo_create('16400');", "BLOB 16400"),
             ("SELECT pg_catalog.lowrite(0, '\\x00');", "BLOBS "),

@@ -15,6 +15,8 @@ mod look;
 use look::Look;
 
 const NO_FOOTER: &str = "it does not end with pg_dump's completeness footer";
+/// Why text that has nothing to do with pg_dump is not whole.
+const NO_DUMP: &str = "it is no PostgreSQL dump: nothing in it is pg_dump's";
 
 /// What a dump holds, by its own header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,21 @@ impl Facts {
     pub fn is_handmade(&self) -> bool {
         self.kind.is_none() && self.incomplete.as_deref() == Some(NO_FOOTER)
     }
+
+    /// Whether it is something else altogether: a log, a page of HTML.
+    pub fn is_no_dump(&self) -> bool {
+        self.incomplete.as_deref() == Some(NO_DUMP)
+    }
+
+    /// Why it is not whole, as a sentence about `name`.
+    pub fn fault(&self, name: &str) -> Option<String> {
+        let why = self.incomplete.as_ref()?;
+        Some(if self.is_no_dump() {
+            why.replacen("it", &format!("'{name}'"), 1)
+        } else {
+            format!("'{name}' is not whole: {why}")
+        })
+    }
 }
 
 /// A scan in progress.
@@ -141,10 +158,12 @@ impl Scan {
         let bytes = lexer.offset();
         look.items.flush(item);
         let cut_in = look.data.take().map(|d| display(&d.table));
+        let no_dump = look.is_no_dump();
         let mut facts = std::mem::take(&mut look.facts);
         facts.bytes = bytes;
         facts.incomplete = match (end, look.footer) {
             _ if bytes == 0 => Some("it is empty".into()),
+            _ if no_dump => Some(NO_DUMP.into()),
             (End::InData, _) => Some(format!("it ends within the rows of {}", cut_in.unwrap_or_default())),
             (End::InStatement, _) => Some(format!("it ends within a statement{}", look.open())),
             _ if look.zero.is_some() => {

@@ -120,6 +120,11 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// Whether an operator can be made of it ("Lexical Structure" in PostgreSQL's documentation).
+pub(super) fn is_operator(byte: u8) -> bool {
+    b"+-*/<>=~!@#%^&|`?".contains(&byte)
+}
+
 /// A cursor over tokens with one step of look-ahead.
 pub(super) struct Parser<'a>(pub(super) std::iter::Peekable<Tokens<'a>>);
 
@@ -149,6 +154,21 @@ impl<'a> Parser<'a> {
         // a database before the schema is possible and says nothing new
         while self.0.next_if_eq(&Token::Mark(b'.')).is_some() {
             schema = Some(std::mem::replace(&mut name, self.name()?));
+        }
+        Some(Qualified { schema, name })
+    }
+
+    /// A possibly qualified operator, such as `public.===`.
+    pub(super) fn operator(&mut self) -> Option<Qualified> {
+        let is_sign = |t: &Token| matches!(t, Token::Mark(b) if is_operator(*b));
+        let mut schema = None;
+        while !self.0.peek().is_some_and(is_sign) {
+            schema = Some(self.name()?);
+            self.0.next_if_eq(&Token::Mark(b'.'))?;
+        }
+        let mut name = Name::new();
+        while let Some(Token::Mark(sign)) = self.0.next_if(is_sign) {
+            name.push(sign);
         }
         Some(Qualified { schema, name })
     }

@@ -1,12 +1,12 @@
 //! Statements that change what others made: `ALTER`, `COMMENT`, `GRANT`.
 
-use super::{Object, bare, kind_of, named, table_part, with_arguments};
+use super::{Object, bare, kind_of, name_of, named, table_part, with_arguments};
 use crate::dump::token::{Name, Parser, Qualified, Token};
 
 /// `ALTER` of anything.
 pub(super) fn alter(p: &mut Parser<'_>) -> Option<Object> {
     if p.take("default") {
-        return Some(named("DEFAULT ACL", Qualified::default()));
+        return Some(named("DEFAULT ACL", default_privileges(p)));
     }
     if p.take("system") {
         return Some(named("SYSTEM", Qualified::default()));
@@ -28,7 +28,7 @@ pub(super) fn alter(p: &mut Parser<'_>) -> Option<Object> {
         "ROLE" => return Some(named("ROLE", bare(p.name()?))),
         "CONSTRAINT" => return None,
         kind => {
-            let name = p.qualified()?;
+            let name = name_of(kind, p)?;
             let owner = p.owner();
             let kind = if owner.is_some() { "OWNER" } else { kind };
             return Some(Object { owner, ..named(kind, name) });
@@ -92,6 +92,21 @@ pub(super) fn alter(p: &mut Parser<'_>) -> Option<Object> {
     }
 }
 
+/// Of what the privileges are, of what a role makes, and where: `TABLES FOR ROLE r` in a schema.
+fn default_privileges(p: &mut Parser<'_>) -> Qualified {
+    let (mut schema, mut name) = (None, Name::new());
+    p.take("privileges");
+    if p.take("for") && p.take_any(&["role", "user"]) {
+        name = [b" FOR ROLE ", p.name().unwrap_or_default().as_slice()].concat();
+    }
+    if p.take("in") && p.take("schema") {
+        schema = p.name();
+    }
+    let what = p.0.find(|t| *t == Token::Word(b"on".to_vec())).and_then(|_| p.name()).unwrap_or_default();
+    name.splice(..0, what.to_ascii_uppercase());
+    Qualified { schema, name }
+}
+
 /// `COMMENT ON`, `SECURITY LABEL … ON`: what it is about.
 pub(super) fn about(p: &mut Parser<'_>, kind: &'static str, head: &[u8]) -> Option<Object> {
     while !p.take("on") {
@@ -110,7 +125,7 @@ pub(super) fn about(p: &mut Parser<'_>, kind: &'static str, head: &[u8]) -> Opti
         }
         "CAST" | "TRANSFORM" => return Some(named(kind, bare(what.into()))),
         "BLOB" => return Some(named(kind, bare(what.into()))),
-        _ => p.qualified()?,
+        _ => name_of(what, p)?,
     };
     let of = match what {
         "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" => Some(name.clone()),

@@ -103,6 +103,8 @@ pub(super) struct Look {
     begun: bool,
     /// The first one was none.
     pub(super) preamble: bool,
+    /// Nor does a dump begin within it, as behind a warning that went into it.
+    foreign: bool,
     /// The present database, and where each has its place in the list.
     current: Option<usize>,
     places: HashMap<Name, usize>,
@@ -129,6 +131,15 @@ impl Look {
         } else {
             format!(", that at byte {}: {}…", self.head.at, text_of(begin))
         }
+    }
+
+    /// Whether there is nothing of a dump in all that came: neither comments of pg_dump nor SQL.
+    pub(super) fn is_no_dump(&self) -> bool {
+        let facts = &self.facts;
+        let versions = facts.kind.is_some() || facts.server_version.is_some() || self.footer.is_some();
+        let text = if self.begun { self.foreign } else { is_foreign(&self.head.bytes) };
+        let meta = facts.databases.iter().any(|d| !d.name.is_empty()) || !facts.suspicious.is_empty();
+        text && !versions && !meta && facts.tables + facts.rows == 0
     }
 
     pub(super) fn event(&mut self, event: Event<'_>, item: &mut dyn FnMut(Item)) {
@@ -198,8 +209,8 @@ impl Look {
         let head = self.head.take();
         let statement = statement::classify(&head.bytes);
         if !std::mem::replace(&mut self.begun, true) {
-            let word = head.bytes.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
-            self.preamble = !VERBS.contains(&word.to_ascii_lowercase().as_slice()) && head.bytes != b";";
+            self.preamble = !is_sql(&head.bytes) && head.bytes != b";";
+            self.foreign = self.preamble && is_foreign(&head.bytes);
         }
         let (offset, bytes) = (head.at, end - head.at);
         if let Statement::Insert(table) = statement {
@@ -347,4 +358,15 @@ impl Look {
         let found = self.item(object, beginning.at, beginning.length);
         self.items.add(found, item);
     }
+}
+
+/// Whether a text begins like SQL.
+fn is_sql(text: &[u8]) -> bool {
+    let word = text.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
+    VERBS.contains(&word.to_ascii_lowercase().as_slice())
+}
+
+/// Whether it is neither SQL nor has a dump's header in it.
+fn is_foreign(text: &[u8]) -> bool {
+    !is_sql(text) && memchr::memmem::find(text, b"database dump").is_none()
 }

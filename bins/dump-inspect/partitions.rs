@@ -1,0 +1,88 @@
+//! Partitions: which belong to a table, and the table that they are as one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kit::dump::columns::Columns;
+use kit::exit::{Error, Result};
+use kit::source::Dump;
+
+use crate::contents::Contents;
+use crate::extract::{Key, Part, read, relation};
+
+/// Partitions belong to their table, and theirs to them.
+pub(crate) fn with_partitions(
+    contents: &Contents,
+    mut chosen: BTreeMap<Key, String>,
+) -> Result<BTreeMap<Key, String>> {
+    loop {
+        let before = chosen.len();
+        contents.each(&mut |item| {
+            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+            if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
+                chosen.entry(relation(&item)).or_insert("TABLE".into());
+            }
+            Ok(())
+        })?;
+        if chosen.len() == before {
+            return Ok(chosen);
+        }
+    }
+}
+
+/// A chosen partition whose table is not chosen.
+pub(crate) fn owner_of_partition(
+    contents: &Contents,
+    chosen: &BTreeMap<Key, String>,
+) -> Result<Option<(String, String)>> {
+    let mut found = None;
+    contents.each(&mut |item| {
+        let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+        let child = relation(&item);
+        if item.kind == "TABLE ATTACH" && chosen.contains_key(&child) && !chosen.contains_key(&parent) {
+            found = Some((child.2, item.name));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The columns of the one table whose rows are among the parts, perhaps those of its partitions.
+pub(crate) fn table(
+    dump: &Dump,
+    contents: &Contents,
+    chosen: &BTreeMap<Key, String>,
+    parts: &[Part],
+) -> Result<Vec<Vec<u8>>> {
+    let mut parents: BTreeMap<Key, Key> = BTreeMap::new();
+    contents.each(&mut |item| {
+        let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+        if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
+            parents.insert(relation(&item), parent);
+        }
+        Ok(())
+    })?;
+    let root = |mut key: Key| {
+        // no more steps than there are, whatever a dump says of its tables
+        for _ in 0..parents.len() {
+            key = parents.get(&key).cloned().unwrap_or(key);
+        }
+        key
+    };
+    let rows: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].item.kind == "TABLE DATA").collect();
+    let tables: BTreeSet<Key> = rows.iter().map(|i| root(relation(&parts[*i].item))).collect();
+    let (Some(table), 1) = (tables.first(), tables.len()) else {
+        return Err(Error::usage("--format csv takes the rows of one table, no more and no fewer")
+            .hint("Try --help."));
+    };
+    let mut definition = Vec::new();
+    contents.each(&mut |item| {
+        if item.kind == "TABLE" && relation(&item) == *table {
+            definition.push(Part { item, text: Vec::new() });
+        }
+        Ok(())
+    })?;
+    read(dump, &mut definition)?;
+    let of_table = definition.first().and_then(|part| Columns::of_table(&part.text));
+    let of_copy = || rows.iter().filter_map(|i| Columns::of_copy(&parts[i.checked_sub(1)?].text)).next();
+    Ok(of_table.or_else(of_copy).map_or(Vec::new(), |columns| columns.names))
+}
