@@ -142,7 +142,7 @@ impl<'a> Router<'a> {
             return (Route::Out, Vec::new());
         };
         self.after = What::Restore.mark(&target.place, &target.name, self.plan.stamp).into_bytes();
-        if let (Way::InPlace, Some(live)) = (self.plan.way, &target.present) {
+        if let Some(live) = target.present.as_ref().filter(|_| self.plan.drops_first(target)) {
             self.after.extend_from_slice(drop_database(self.plan.version, &target.name, live.is_template).as_bytes());
             self.after.push(b'\n');
         }

@@ -7,7 +7,7 @@ use kit::beside::{Beside, What};
 use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
-use kit::guard::{For, Guard, guard};
+use kit::guard::{For, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -83,15 +83,12 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
         confirm(args)?;
         back_up(args, &plan, dir, speech)?;
     }
-    let lock = |vantage: &String| guard(&server, vantage, For::Restore, TOOL);
-    let mut guard = plan.vantage.as_ref().map(lock).transpose()?;
-    if guard.is_some() {
-        // nobody else restores: what stands half-restored is nobody's
-        drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
-    }
+    let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
+    // nobody else restores: what stands half-restored is nobody's
+    drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
     let stopped = services::stop(args, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
-        .and_then(|()| guard.as_mut().map_or(Ok(()), Guard::holds))
+        .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
         .map_err(|e| explain(&plan, &server, e));
     // a failed restore is the news, whatever the start says
@@ -172,7 +169,7 @@ fn replace(
 /// Drops what is not to be kept of before, and says what is.
 fn tidy(args: &Args, plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
     let ours = |b: &Beside| b.what == What::Before && plan.targets.iter().any(|t| t.name == b.of);
-    if plan.drop {
+    if plan.drop || plan.way == Way::InPlace {
         drop_beside(server, &plan.entrance, speech, |b| ours(b) && b.stamp == plan.stamp)?;
     } else if plan.way == Way::Swap && args.keep_before != Some(0) {
         tell_kept(plan, speech);

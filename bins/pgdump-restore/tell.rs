@@ -74,13 +74,13 @@ impl Plan {
             String::new()
         };
         let how = match self.way {
-            Way::Swap if self.drop => "; beside it, then it is dropped".to_owned(),
-            Way::Swap => {
+            Way::Transaction => "; emptied and filled in one transaction".into(),
+            Way::InPlace if self.drops_first(target) => "; it is dropped first".into(),
+            Way::Swap if !self.drop => {
                 let before = kit::beside::What::Before.name(&target.name, self.stamp);
                 format!("; beside it, then it is {before}")
             }
-            Way::InPlace => "; it is dropped first".into(),
-            Way::Transaction => "; emptied and filled in one transaction".into(),
+            _ => "; beside it, then it is dropped".to_owned(),
         };
         format!("replace database {} ({now} now{ending}){how}", target.name)
     }
