@@ -109,8 +109,13 @@ impl<'a> Router<'a> {
         self.rows_out = false;
         if self.elsewhere {
             self.rows_out = true;
-            // in old dumps all databases are made at once, before any of them is filled
-            return (Route::Out, Vec::new());
+            // the statements that make a database stand behind the contents of the one before it
+            return match &statement {
+                Statement::CreateDatabase(name) => self.created(&text_of(name), head),
+                Statement::OnDatabase => self.on_database(head),
+                Statement::Session if says_how_to_read(head) => (Route::Set, head.to_vec()),
+                _ => (Route::Out, Vec::new()),
+            };
         }
         match &statement {
             Statement::Session | Statement::SearchPath(_) => self.setting(head),
@@ -240,6 +245,12 @@ impl<'a> Router<'a> {
         let name = object.name.name.strip_prefix(b"EXTENSION ");
         name.is_some_and(|name| self.plan.left_out.extensions.contains(&text_of(name)))
     }
+}
+
+/// Whether a statement says how names and strings of those after it are to be read.
+fn says_how_to_read(head: &[u8]) -> bool {
+    let set = needs::set(head);
+    set.is_some_and(|(name, _)| name == b"client_encoding" || name == b"standard_conforming_strings")
 }
 
 fn is_of_index(object: &Object) -> bool {
