@@ -23,14 +23,20 @@ use crate::schema::Schema;
 const TOLD: usize = 10;
 
 /// Every table of every target has the rows of the dump.
-pub(crate) fn prove(plan: &Plan, checked: &Checked, server: &Server, hash: bool, speech: &Speech) -> Result<()> {
+pub(crate) fn prove(
+    plan: &Plan,
+    checked: &Checked,
+    server: &Server,
+    hash: bool,
+    speech: &Speech,
+) -> Result<()> {
     let (mut tables, mut rows) = (0, 0);
     for target in &plan.targets {
         let of = tables_of(target, checked, plan.part);
         tables += count::count(server, &target.place, &of)?;
         rows += of.iter().map(|t| t.rows).sum::<u64>();
         if hash {
-            compare(target, &of, checked, server, speech)?;
+            compare(plan, target, &of, checked, server, speech)?;
         }
     }
     let how = if hash { "compared with those of the dump" } else { "counted, as in the dump" };
@@ -45,12 +51,13 @@ pub(crate) fn prove(plan: &Plan, checked: &Checked, server: &Server, hash: bool,
 /// What a target's tables must hold.
 fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
     let own = |t: &&Table| target.section.is_empty() || t.database == target.section.as_bytes();
-    let rows = |t: &Table| Table { rows: if part == Part::Schema { 0 } else { t.rows }, ..t.clone() };
-    checked.tables.iter().filter(own).map(rows).collect()
+    let empty = |t: Table| if part == Part::Schema { Table { rows: 0, hash: Some(0), ..t } } else { t };
+    checked.tables.iter().filter(own).cloned().map(empty).collect()
 }
 
 /// Dumps what was restored, and holds it against the dump that it came from.
 fn compare(
+    plan: &Plan,
     target: &Target,
     tables: &[Table],
     checked: &Checked,
@@ -72,7 +79,8 @@ fn compare(
     let mut buffer = vec![0; 256 << 10];
     loop {
         let read = output.read(&mut buffer);
-        let n = read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_dump", &e)))?;
+        let n =
+            read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_dump", &e)))?;
         if n == 0 {
             break;
         }
@@ -87,17 +95,23 @@ fn compare(
         return Err(ended.error().within(format!("cannot dump '{}' to compare it", target.place)));
     }
     let differs = |t: &&Table| t.hash.is_some() && found.get(&t.table) != Some(&(t.rows, t.hash));
-    let differing: Vec<String> = tables.iter().filter(differs).take(TOLD).map(|t| display(&t.table)).collect();
+    let differing: Vec<String> =
+        tables.iter().filter(differs).take(TOLD).map(|t| display(&t.table)).collect();
     if !differing.is_empty() {
         let (name, list) = (&target.name, differing.join(", "));
         return Err(Error::no(format!("rows of database '{name}' differ from those of the dump: {list}")));
+    }
+    let left_out = &plan.left_out;
+    if [&left_out.roles, &left_out.extensions, &left_out.tablespaces].iter().any(|names| !names.is_empty()) {
+        speech.say("the schema is not compared: a part of it was left out");
+        return Ok(());
     }
     let version = |text: &Option<String>| text.as_deref().and_then(major_of);
     if version(&facts.dump_version) != version(&checked.facts.dump_version) {
         speech.say("the schema is not compared: the dump was made by another version of pg_dump");
         return Ok(());
     }
-    let differing = checked.schema.differences(target.section.as_bytes(), &schema);
+    let differing = checked.schema.differences(target.section.as_bytes(), &schema, plan.part);
     if differing.is_empty() {
         return Ok(());
     }

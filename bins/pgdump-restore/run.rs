@@ -65,7 +65,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     let own = early.as_ref().and_then(|s| s.facts().system_identifier.as_deref());
     let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
-    let checked = check(&chosen, args.hash, args.quiet)?;
+    let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
+    let checked = check(&chosen, only, args.hash, args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }

@@ -39,9 +39,8 @@ fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -
     let mut outcome = Ok(());
     for _ in 0..TRIES {
         interrupted()?;
-        outcome = alone(server, from, exchanges, || {
-            server.query_in("UTF8", from, sql.as_bytes()).map(|_| ())
-        });
+        outcome =
+            alone(server, from, exchanges, || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ()));
         match &outcome {
             Err(e) if e.to_string().contains("is being accessed by other users") => {}
             _ => break,
@@ -60,8 +59,9 @@ fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -
 fn renames(exchanges: &[Exchange], stamp: Stamp) -> String {
     let mut sql = String::from("BEGIN;\n");
     for Exchange { name, place, before } in exchanges {
-        let rename =
-            |from: &str, to: &str| format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to));
+        let rename = |from: &str, to: &str| {
+            format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
+        };
         if let Some(before) = before {
             sql.push_str(&rename(name, before));
             sql.push_str(&What::Before.mark(before, name, stamp));

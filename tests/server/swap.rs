@@ -55,7 +55,8 @@ fn ask_again_and_again(server: &Server, stop: &AtomicBool) -> Seen {
     let mut seen = Seen { gap: Duration::ZERO, answers: Vec::new() };
     let mut last = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let ran = run(server.client("psql").args(["-XAtq", "-d", "shop", "-c", "SELECT count(*) FROM grades"]));
+        let ran =
+            run(server.client("psql").args(["-XAtq", "-d", "shop", "-c", "SELECT count(*) FROM grades"]));
         if ran.code == 0 {
             seen.gap = seen.gap.max(last.elapsed());
             last = Instant::now();

@@ -48,7 +48,11 @@ fn an_undo_of_one_database_of_several() {
     server.restore(&["--undo", "-d", "shop", "--yes"]).exits(0);
     assert_eq!(both(&server), ["7", "8"]);
     let was = Was::of(&server);
-    server.restore(&["--undo", "-d", "mail", "--yes"]).exits(1).says("no database from before").says("of shop");
+    server
+        .restore(&["--undo", "-d", "mail", "--yes"])
+        .exits(1)
+        .says("no database from before")
+        .says("of shop");
     was.still(&server);
 }
 
@@ -62,7 +66,8 @@ fn an_undo_of_a_time_goes_further_back() {
     server.restore(&["--undo", &first, "-d", "shop", "--yes"]).exits(0);
     assert_eq!(both(&server), ["7", "500"]);
     let was = Was::of(&server);
-    let ran = server.restore(&["--undo", "20200101_000000", "--yes"]).exits(1).says("no database from before");
+    let ran =
+        server.restore(&["--undo", "20200101_000000", "--yes"]).exits(1).says("no database from before");
     assert!(ran.err.contains(&format!("{first} of blog")), "{}", ran.err);
     was.still(&server);
     // the rest of them are there as they were: 100 of the second restore, what the first undo replaced
@@ -123,7 +128,9 @@ fn the_newest_of_each_are_kept() {
     for _ in 0..2 {
         server.restore(&[&backup, "--yes", "--no-safety"]).exits(0);
     }
-    let of = |name: &str| beside(&server, "before").into_iter().filter(|b| b.starts_with(name)).collect::<Vec<_>>();
+    let of = |name: &str| {
+        beside(&server, "before").into_iter().filter(|b| b.starts_with(name)).collect::<Vec<_>>()
+    };
     let (shop, blog) = (of("shop"), of("blog"));
     assert_eq!((shop.len(), blog.len()), (3, 3));
     let plan = server.restore(&["--keep-before", "2", "--dry-run"]).exits(0).out;
@@ -158,7 +165,10 @@ fn the_database_that_one_begins_in_is_swapped_back() {
     server.sql("postgres", "CREATE TABLE of_postgres AS SELECT generate_series(1, 9) AS n");
     server.sql("template1", "CREATE TABLE of_template AS SELECT generate_series(1, 9) AS n");
     let backup = back_up(&server, &[]);
-    let count = || ["postgres", "template1"].map(|d| server.sql(d, "SELECT count(*) FROM pg_class WHERE relname LIKE 'of\\_%'"));
+    let count = || {
+        ["postgres", "template1"]
+            .map(|d| server.sql(d, "SELECT count(*) FROM pg_class WHERE relname LIKE 'of\\_%'"))
+    };
     server.sql("postgres", "DROP TABLE of_postgres");
     server.sql("template1", "DROP TABLE of_template");
     server.restore(&[backup.to_str().unwrap(), "--yes"]).exits(0);
@@ -172,5 +182,8 @@ fn the_database_that_one_begins_in_is_swapped_back() {
     server.restore(&["--drop-before", "--yes"]).exits(0);
     assert_eq!(beside(&server, "before"), [""; 0]);
     // what is a template still is one
-    assert_eq!(server.sql("postgres", "SELECT datistemplate FROM pg_database WHERE datname = 'template1'"), "t");
+    assert_eq!(
+        server.sql("postgres", "SELECT datistemplate FROM pg_database WHERE datname = 'template1'"),
+        "t"
+    );
 }
