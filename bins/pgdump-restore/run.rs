@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kit::beside::{Beside, What};
+use kit::beside::{self, Beside, What};
 use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
@@ -19,7 +19,7 @@ use crate::cli::{self, Action, Args, Part, TOOL, Way, Which};
 use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
-use crate::plan::{Plan, plan};
+use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::prove;
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap};
@@ -170,10 +170,17 @@ fn replace(
 /// Drops what is not to be kept of before, and says what is.
 fn tidy(args: &Args, plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
     let ours = |b: &Beside| b.what == What::Before && plan.targets.iter().any(|t| t.name == b.of);
-    if plan.drop || plan.way == Way::InPlace {
-        drop_beside(server, &plan.entrance, speech, |b| ours(b) && b.stamp == plan.stamp)?;
-    } else if plan.way == Way::Swap && args.keep_before != Some(0) {
-        tell_kept(plan, speech);
+    // in place, what is there now is what somebody made meanwhile
+    let unwanted = |b: &Beside| match plan.way {
+        Way::InPlace => ALWAYS.contains(&b.of.as_str()),
+        _ => plan.drop,
+    };
+    let of_now = |b: &Beside| ours(b) && b.stamp == plan.stamp;
+    drop_beside(server, &plan.entrance, speech, |b| of_now(b) && unwanted(b))?;
+    if args.keep_before != Some(0) {
+        let mut kept = beside::list(server, &plan.entrance)?;
+        kept.retain(of_now);
+        tell_kept(&kept, speech);
     }
     if let Some(keep) = args.keep_before {
         let old = undo::older(server, &plan.entrance, keep)?;

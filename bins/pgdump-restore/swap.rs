@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::beside::{Beside, What, drop_database, list, unmark};
-use kit::child::{clean_up, interrupted};
+use kit::child::{clean_up, interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::pg::{Server, identifier, literal};
@@ -17,8 +17,10 @@ use kit::stamp::Stamp;
 use crate::cli::Way;
 use crate::plan::{Plan, Target};
 
-/// How often it is tried while somebody stays in.
-const TRIES: usize = 3;
+/// How long a name is waited for at a time: who waits for it keeps all others out.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '1s';\n";
+/// How long others get in before it is waited for again.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long between two rounds of ending sessions.
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -36,28 +38,44 @@ pub(crate) struct Exchange {
 /// Makes all exchanges in one transaction, in a session of database `from`, which is none of them.
 fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -> Result<()> {
     let sql = renames(exchanges, stamp);
-    let mut outcome = Ok(());
-    for _ in 0..TRIES {
+    let mut tried = 0;
+    let outcome = loop {
         interrupted()?;
-        outcome =
-            alone(server, from, exchanges, || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ()));
-        match &outcome {
-            Err(e) if e.to_string().contains("is being accessed by other users") => {}
-            _ => break,
+        tried += 1;
+        let work = || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ());
+        match alone(server, from, exchanges, work) {
+            Err(e) if tried < tries(&e) => pause(PAUSE)?,
+            outcome => break outcome,
         }
-    }
+    };
     let names: Vec<&str> = exchanges.iter().map(|e| e.name.as_str()).collect();
     outcome.map_err(|e| {
         let e = e.within(format!("cannot put into place: {}", names.join(", ")));
-        match e.to_string().contains("is being accessed") {
-            true => e.hint("Stop what uses it, for example with --services or --stop."),
-            false => e,
+        match tries(&e) {
+            1 => e,
+            _ => e.hint("Stop what uses it, for example with --services or --stop."),
         }
     })
 }
 
+/// How often an exchange is tried that ended so.
+fn tries(error: &Error) -> usize {
+    let says = |words: &str| error.to_string().contains(words);
+    // these do not end by themselves
+    if says("prepared transaction") {
+        1
+    } else if says("is being accessed by other users") {
+        // the server has waited for some seconds, and kept all others out
+        3
+    } else if says("lock timeout") {
+        20
+    } else {
+        1
+    }
+}
+
 fn renames(exchanges: &[Exchange], stamp: Stamp) -> String {
-    let mut sql = String::from("BEGIN;\n");
+    let mut sql = format!("BEGIN;\n{PATIENCE}");
     for Exchange { name, place, before } in exchanges {
         let rename = |from: &str, to: &str| {
             format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
@@ -121,7 +139,10 @@ pub(crate) fn exchange_all(
 
 /// Puts what was restored into place.
 pub(crate) fn swap(plan: &Plan, server: &Server) -> Result<()> {
-    let before = |t: &Target| t.present.is_some() && !plan.drops_first(t);
+    let there: Vec<String> =
+        server.query(&plan.entrance, "SELECT datname FROM pg_database;")?.into_iter().flatten().collect();
+    // what was there may be gone by now, or have been made again
+    let before = |t: &Target| t.present.is_some() && there.contains(&t.name);
     let exchange = |t: &Target| Exchange {
         name: t.name.clone(),
         place: t.place.clone(),

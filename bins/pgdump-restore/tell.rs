@@ -1,5 +1,6 @@
 //! What is said of a restore: the plan before it, connection strings after it.
 
+use kit::beside::Beside;
 use kit::exit::Result;
 use kit::out::{self, Speech};
 use kit::pg::Server;
@@ -127,14 +128,11 @@ pub(crate) fn tell(args: &Args, settings: &Settings, databases: &[&str], server:
 }
 
 /// Says what stands beside the databases from now on, and what it is good for.
-pub(crate) fn tell_kept(plan: &Plan, speech: &Speech) {
-    for target in plan.targets.iter().filter(|t| t.present.is_some()) {
-        let before = kit::beside::What::Before.name(&target.name, plan.stamp);
-        let size = target.present.as_ref().map_or(0, |l| l.bytes);
+pub(crate) fn tell_kept(kept: &[Beside], speech: &Speech) {
+    for Beside { name, of, bytes, .. } in kept {
+        let size = out::bytes(*bytes);
         speech.say(&format!(
-            "kept: what was {} is {before} ({}); --undo goes back to it, --drop-before drops it",
-            target.name,
-            out::bytes(size)
+            "kept: what was {of} is {name} ({size}); --undo goes back to it, --drop-before drops it"
         ));
     }
 }

@@ -6,6 +6,8 @@ mod lab;
 mod backup;
 mod bad_days;
 mod beside;
+mod ctrl_c;
+mod disk;
 mod guardrails;
 mod hostile;
 mod interrupted;

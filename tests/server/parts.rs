@@ -210,3 +210,23 @@ fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
     assert_eq!(rows(&server, "shop"), "500");
     assert!(fs::exists(server.home().join(path)).unwrap());
 }
+
+#[test]
+fn in_place_what_somebody_makes_meanwhile_is_kept() {
+    let server = Server::start();
+    server.make("shop");
+    let waits = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'go') LOOP \
+        PERFORM pg_sleep(0.02); END LOOP; END $$;";
+    crate::beside::dump_with(&server, "shop", waits, "waits.sql");
+    let mut restore = server.tool("pgdump-restore");
+    restore.args(["waits.sql", "-d", "shop", "--in-place", "--yes", "--no-safety", "--force=guard"]);
+    let restore = crate::stage::start(&mut restore);
+    wait_until("the live one is gone", || !identities(&server).contains("shop|"));
+    // as programs do that make their database when it is missing
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("shop", "CREATE TABLE meanwhile (n int)");
+    server.sql("postgres", "CREATE ROLE go");
+    crate::lab::end(restore).exits(0).says("kept: what was shop is shop__before_");
+    assert_eq!(rows(&server, "shop"), "500");
+    assert_eq!(server.sql(&only_beside(&server, "before"), "SELECT count(*) FROM meanwhile"), "0");
+}

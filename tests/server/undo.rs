@@ -187,3 +187,23 @@ fn the_database_that_one_begins_in_is_swapped_back() {
         "t"
     );
 }
+
+#[test]
+fn a_prepared_transaction_is_in_the_way_and_nobody_waits_for_it() {
+    let server = Server::start_with("max_prepared_transactions = 2\n");
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    server.sql("shop", "DELETE FROM grades WHERE id > 7");
+    server.restore(&[backup.to_str().unwrap(), "--yes"]).exits(0);
+    server.sql("shop", "BEGIN; DELETE FROM grades; PREPARE TRANSACTION 'half done'");
+    let was = Was::of(&server);
+    server
+        .restore(&["--undo", "--yes"])
+        .exits(1)
+        .says("cannot put into place: shop")
+        .says("prepared transaction");
+    was.still(&server);
+    server.sql("shop", "ROLLBACK PREPARED 'half done'");
+    server.restore(&["--undo", "--yes"]).exits(0);
+    assert_eq!(rows(&server, "shop"), "7");
+}
