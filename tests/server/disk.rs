@@ -81,7 +81,7 @@ fn a_frame_that_is_damaged_in_the_middle() {
     server.make("shop");
     server.sql(
         "shop",
-        "CREATE TABLE pages AS SELECT n, md5(n::text) || md5(n::text) AS t FROM generate_series(1, 90000) n",
+        "CREATE TABLE pages AS SELECT n, md5(n::text) || md5(n::text) AS t FROM generate_series(1, 40000) n",
     );
     for (codec, jobs) in [("gzip", "1"), ("zstd", "3")] {
         let backup = back_up(&server, &["-d", "shop", "--compress", codec]);

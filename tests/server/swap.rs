@@ -122,7 +122,7 @@ fn all_databases_of_a_cluster_dump_change_at_once() {
     let before = beside(&server, "before");
     assert_eq!(before.len(), named.len(), "{before:?}");
     for (before, name) in before.iter().zip(named) {
-        assert_eq!(*before, format!("{name}__before_{}", time_of(&before)));
+        assert_eq!(*before, format!("{name}__before_{}", time_of(before)));
         let oid = server.sql("shop", &format!("SELECT oid FROM pg_database WHERE datname = '{before}'"));
         assert!(old.contains(&format!("{name}|{oid}")), "{before}: {old}");
     }
