@@ -65,7 +65,10 @@ impl What {
 /// SQL that takes the mark of database `name` away.
 pub fn unmark(name: &str) -> String {
     // what stands behind the first line
-    comment(name, "CASE WHEN was LIKE 'pgkeep %' THEN nullif(substr(was, strpos(was || E'\\n', E'\\n') + 1), '') ELSE was END")
+    comment(
+        name,
+        "CASE WHEN was LIKE 'pgkeep %' THEN nullif(substr(was, strpos(was || E'\\n', E'\\n') + 1), '') ELSE was END",
+    )
 }
 
 /// SQL that gives database `name` a comment made of the one that it has, `was`.

@@ -9,7 +9,6 @@ use kit::pg::LONGEST_NAME;
 use kit::stamp::Stamp;
 use lexopt::prelude::*;
 
-
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "pgdump-restore";
 
@@ -236,7 +235,9 @@ fn database(parser: &mut lexopt::Parser) -> Result<String> {
     let name = text(parser, "--database")?;
     let wrong = match &name {
         name if name.is_empty() => Some("the name is empty"),
-        name if name.len() > LONGEST_NAME => Some("the name is longer than 63 bytes: PostgreSQL would cut it"),
+        name if name.len() > LONGEST_NAME => {
+            Some("the name is longer than 63 bytes: PostgreSQL would cut it")
+        }
         name if name.contains(['\n', '\r']) => Some("PostgreSQL's programs take no name with a newline"),
         _ => None,
     };

@@ -65,12 +65,7 @@ impl Crew {
             let (jobs, queue) = sync_channel(WAITING);
             let notify: Sender<_> = notify.clone();
             let thread = std::thread::spawn(move || work(session, &queue, i, &notify));
-            workers.push(Worker {
-                jobs: Some(jobs),
-                thread: Some(thread),
-                open: 0,
-                locks: BTreeSet::new(),
-            });
+            workers.push(Worker { jobs: Some(jobs), thread: Some(thread), open: 0, locks: BTreeSet::new() });
         }
         Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false })
     }

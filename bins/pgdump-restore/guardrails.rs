@@ -102,7 +102,8 @@ impl Question<'_> {
                 return Ok(Some(Holds { name: "roles", what, hint }));
             }
         }
-        let made: BTreeSet<String> = if self.globals { texts(&self.checked.facts.roles) } else { BTreeSet::new() };
+        let made: BTreeSet<String> =
+            if self.globals { texts(&self.checked.facts.roles) } else { BTreeSet::new() };
         let mut missing = texts(&needs.roles);
         missing.retain(|r| !made.contains(r));
         if missing.is_empty() {
@@ -161,7 +162,8 @@ impl Question<'_> {
             return Ok(None);
         }
         let there = self.names("SELECT spcname FROM pg_tablespace;")?;
-        let made: BTreeSet<String> = if self.globals { texts(needs.locations.keys()) } else { BTreeSet::new() };
+        let made: BTreeSet<String> =
+            if self.globals { texts(needs.locations.keys()) } else { BTreeSet::new() };
         let mut missing = texts(&needs.tablespaces);
         missing.retain(|t| !there.contains(t) && !made.contains(t));
         let what = format!("the server lacks tablespaces that the dump uses: {}", list(&missing));
@@ -170,13 +172,15 @@ impl Question<'_> {
             what,
             hint: "Create them; lifted, all goes into the database's own.".into(),
         });
-        let fresh = needs.locations.iter().filter(|(name, _)| self.globals && !there.contains(&text_of(name)));
+        let fresh =
+            needs.locations.iter().filter(|(name, _)| self.globals && !there.contains(&text_of(name)));
         for (name, folder) in fresh {
             let folder = text_of(folder);
             // who may not look is told by the server when it makes the tablespace
             let sql = format!("SELECT isdir FROM pg_stat_file({}, true);", literal(&folder));
             if self.rows(&sql).is_ok_and(|rows| rows.concat().concat() != "t") {
-                let what = format!("the folder of tablespace '{}' is not on the server: {folder}", text_of(name));
+                let what =
+                    format!("the folder of tablespace '{}' is not on the server: {folder}", text_of(name));
                 let hint = "Make it, and give it to the server's user.".into();
                 holds.get_or_insert(Holds { name: "tablespaces", what, hint });
                 missing.insert(text_of(name));
@@ -189,9 +193,11 @@ impl Question<'_> {
     fn locales(&self, left_out: &mut LeftOut) -> Result<Option<Holds>> {
         let mut missing = BTreeSet::new();
         let always = ["C", "POSIX", ""];
-        for locale in texts(&self.checked.needs.locales).into_iter().filter(|l| !always.contains(&l.as_str())) {
+        for locale in texts(&self.checked.needs.locales).into_iter().filter(|l| !always.contains(&l.as_str()))
+        {
             // the server asks the C library, and nothing stays of it
-            let sql = format!("BEGIN; CREATE COLLATION pg_temp.pgkeep (locale = {}); ROLLBACK;", literal(&locale));
+            let sql =
+                format!("BEGIN; CREATE COLLATION pg_temp.pgkeep (locale = {}); ROLLBACK;", literal(&locale));
             match self.rows(&sql) {
                 Err(e) if e.code() == Code::Temporary => return Err(e),
                 Err(e) if e.to_string().contains("could not create locale") => {
@@ -269,7 +275,8 @@ impl Question<'_> {
         let known = self.names("SELECT name FROM pg_settings;")?;
         // these are words of SET and no parameters; what is written in capitals is the same parameter
         let known: BTreeSet<String> = known.iter().map(|n| n.to_lowercase()).collect();
-        let words = ["constraints", "names", "role", "session", "time", "transaction", "local", "xml", "schema"];
+        let words =
+            ["constraints", "names", "role", "session", "time", "transaction", "local", "xml", "schema"];
         unknown.retain(|n| !known.contains(n) && !words.contains(&n.as_str()) && n != "authorization");
         Ok(unknown)
     }

@@ -69,8 +69,9 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     let facts = &checked.facts;
     if facts.tables == 0 && !checked.tables.is_empty() && args.part != Part::Globals {
         let only = format!("'{}' holds rows without the tables they belong to", chosen.name);
-        return Err(Error::refused(only)
-            .hint("Into a database that has the tables they go with --data-only."));
+        return Err(
+            Error::refused(only).hint("Into a database that has the tables they go with --data-only.")
+        );
     }
     let entrance = entrance(server)?;
     let live = live(server, &entrance)?;
@@ -78,7 +79,8 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     let mut targets: Vec<Target> = Vec::new();
     for (section, name, by_dump) in wanted(args, chosen, facts, server, &live)? {
         let present = live.iter().find(|l| l.name == name).cloned();
-        let place = if args.way == Way::Transaction { name.clone() } else { What::Restore.name(&name, stamp) };
+        let place =
+            if args.way == Way::Transaction { name.clone() } else { What::Restore.name(&name, stamp) };
         match targets.iter_mut().find(|t| t.name == name) {
             Some(target) => target.by_dump |= by_dump,
             None => targets.push(Target { section, name, place, present, by_dump }),

@@ -23,7 +23,13 @@ use crate::schema::Schema;
 const TOLD: usize = 10;
 
 /// Every table of every target has the rows of the dump.
-pub(crate) fn prove(plan: &Plan, checked: &Checked, server: &Server, hash: bool, speech: &Speech) -> Result<()> {
+pub(crate) fn prove(
+    plan: &Plan,
+    checked: &Checked,
+    server: &Server,
+    hash: bool,
+    speech: &Speech,
+) -> Result<()> {
     let (mut tables, mut rows) = (0, 0);
     for target in &plan.targets {
         let of = tables_of(target, checked, plan.part);
@@ -72,13 +78,13 @@ fn compare(
     let mut buffer = vec![0; 256 << 10];
     loop {
         let read = output.read(&mut buffer);
-        let n = read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_dump", &e)))?;
+        let n =
+            read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "pg_dump", &e)))?;
         if n == 0 {
             break;
         }
         progress.advance(n as u64);
-        scan.feed(&buffer[..n], &mut note);
-        schema.feed(&buffer[..n]);
+        scan.feed_with(&buffer[..n], &mut note, &mut |event| schema.event(event));
     }
     let facts = scan.finish(&mut note);
     drop(progress);
@@ -87,7 +93,8 @@ fn compare(
         return Err(ended.error().within(format!("cannot dump '{}' to compare it", target.place)));
     }
     let differs = |t: &&Table| t.hash.is_some() && found.get(&t.table) != Some(&(t.rows, t.hash));
-    let differing: Vec<String> = tables.iter().filter(differs).take(TOLD).map(|t| display(&t.table)).collect();
+    let differing: Vec<String> =
+        tables.iter().filter(differs).take(TOLD).map(|t| display(&t.table)).collect();
     if !differing.is_empty() {
         let (name, list) = (&target.name, differing.join(", "));
         return Err(Error::no(format!("rows of database '{name}' differ from those of the dump: {list}")));

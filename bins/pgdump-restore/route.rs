@@ -143,7 +143,9 @@ impl<'a> Router<'a> {
         };
         self.after = What::Restore.mark(&target.place, &target.name, self.plan.stamp).into_bytes();
         if let (Way::InPlace, Some(live)) = (self.plan.way, &target.present) {
-            self.after.extend_from_slice(drop_database(self.plan.version, &target.name, live.is_template).as_bytes());
+            self.after.extend_from_slice(
+                drop_database(self.plan.version, &target.name, live.is_template).as_bytes(),
+            );
             self.after.push(b'\n');
         }
         let text = if self.plan.left_out.locales.is_empty() {

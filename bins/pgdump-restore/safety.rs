@@ -16,7 +16,13 @@ pub(crate) fn sibling(name: &str) -> PathBuf {
 }
 
 /// Makes a backup of what `options` name into `safety` in `dir`; the newest `keep` stay. Its path.
-pub(crate) fn back_up(args: &Args, dir: &Path, keep: u32, options: &[String], speech: &Speech) -> Result<String> {
+pub(crate) fn back_up(
+    args: &Args,
+    dir: &Path,
+    keep: u32,
+    options: &[String],
+    speech: &Speech,
+) -> Result<String> {
     let program = "pgdump-rotate";
     let mut command = Command::new(sibling(program));
     command.arg("--dir").arg(dir.join("safety"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::dump::lex::{Event, Lexer};
+use kit::dump::lex::Event;
 use kit::dump::object::describe;
 use kit::dump::scan::display;
 use kit::dump::statement::{Name, Statement, classify, connect_target};
@@ -19,7 +19,6 @@ const TOLD: usize = 5;
 pub(crate) struct Schema {
     databases: BTreeMap<Name, BTreeMap<u128, String>>,
     current: Name,
-    lexer: Lexer,
     open: Open,
 }
 
@@ -32,10 +31,10 @@ struct Open {
 }
 
 impl Schema {
-    /// Takes the next bytes of the dump.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes what the lexer found next.
+    pub(crate) fn event(&mut self, event: Event<'_>) {
         let (open, databases, current) = (&mut self.open, &mut self.databases, &mut self.current);
-        self.lexer.feed(bytes, &mut |event| match event {
+        match event {
             Event::Sql { bytes, .. } => {
                 open.hash.update(bytes);
                 let room = HEAD.saturating_sub(open.head.len()).min(bytes.len());
@@ -56,7 +55,7 @@ impl Schema {
                 open.line.clear();
             }
             _ => {}
-        });
+        }
     }
 
     /// Statements of database `name`, or of a dump that names none.
@@ -96,11 +95,13 @@ fn named(head: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use kit::dump::lex::Lexer;
+
     use super::*;
 
     fn schema(sql: &str) -> Schema {
         let mut schema = Schema::default();
-        schema.feed(sql.as_bytes());
+        Lexer::default().feed(sql.as_bytes(), &mut |event| schema.event(event));
         schema
     }
 
@@ -111,7 +112,8 @@ mod tests {
         assert!(one.differences(b"", &other).is_empty());
         let changed = schema("CREATE TABLE public.t (a text);\nCREATE INDEX i ON public.t (a);\n");
         assert_eq!(one.differences(b"", &changed), ["table public.t"]);
-        let cluster = schema("\\connect shop\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
+        let cluster =
+            schema("\\connect shop\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
         assert!(cluster.differences(b"shop", &one).is_empty());
     }
 }

@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::cli::Args;
 
 /// How Docker Compose is called on one machine or another.
-const COMPOSE: [&[&str]; 4] = [&["docker", "compose"], &["docker-compose"], &["podman", "compose"], &["podman-compose"]];
+const COMPOSE: [&[&str]; 4] =
+    [&["docker", "compose"], &["docker-compose"], &["podman", "compose"], &["podman-compose"]];
 
 /// Services that are down until this is dropped.
 pub(crate) struct Stopped<'a> {
@@ -38,7 +39,8 @@ pub(crate) fn stop<'a>(args: &Args, speech: &'a Speech) -> Result<Stopped<'a>> {
 /// The commands that stop and start those of `services` that run now.
 fn of_compose(services: &[String], speech: &Speech) -> Result<(Option<String>, Option<String>)> {
     let compose = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
-        Error::refused("cannot find Docker Compose").hint("Name what stops and starts it with --stop and --start.")
+        Error::refused("cannot find Docker Compose")
+            .hint("Name what stops and starts it with --stop and --start.")
     })?;
     let known = answer(compose, &["config", "--services"])?;
     if let Some(unknown) = services.iter().find(|s| !known.contains(s)) {

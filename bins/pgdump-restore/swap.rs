@@ -39,9 +39,8 @@ pub(crate) fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stam
     let mut outcome = Ok(());
     for _ in 0..TRIES {
         interrupted()?;
-        outcome = alone(server, from, exchanges, || {
-            server.query_in("UTF8", from, sql.as_bytes()).map(|_| ())
-        });
+        outcome =
+            alone(server, from, exchanges, || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ()));
         match &outcome {
             Err(e) if e.to_string().contains("is being accessed by other users") => {}
             _ => break,
@@ -60,8 +59,9 @@ pub(crate) fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stam
 fn renames(exchanges: &[Exchange], stamp: Stamp) -> String {
     let mut sql = String::from("BEGIN;\n");
     for Exchange { name, place, before } in exchanges {
-        let rename =
-            |from: &str, to: &str| format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to));
+        let rename = |from: &str, to: &str| {
+            format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
+        };
         if let Some(before) = before {
             sql.push_str(&rename(name, before));
             sql.push_str(&What::Before.mark(before, name, stamp));
@@ -148,7 +148,8 @@ pub(crate) fn drop_beside(
 ) -> Result<usize> {
     let mut dropped = 0;
     for beside in list(server, entrance)?.iter().filter(|b| wanted(b)) {
-        let templates = format!("SELECT datistemplate FROM pg_database WHERE datname = {};", literal(&beside.name));
+        let templates =
+            format!("SELECT datistemplate FROM pg_database WHERE datname = {};", literal(&beside.name));
         let is_template = server.query(entrance, &templates)?.concat().concat() == "t";
         let from = if beside.name == entrance { "template1" } else { entrance };
         server

@@ -99,7 +99,10 @@ impl Plan {
             ("without locales: ", &left_out.locales),
             ("without settings that this server does not know: ", &left_out.settings),
         ];
-        of.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what}{}", list(names))).collect()
+        of.iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}{}", list(names)))
+            .collect()
     }
 
     /// Whether anything that is there is lost or changed, so that somebody must say yes.
@@ -115,9 +118,7 @@ pub(crate) fn tell(args: &Args, settings: &Settings, databases: &[&str], server:
         let uri = connection_string(settings, server.via().is_here(), &server.facts().user, database);
         if args.json {
             let at = Stamp::now().to_string();
-            out::record(
-                &serde_json::json!({"database": database, "connection": uri, "at": at}).to_string(),
-            )?;
+            out::record(&serde_json::json!({"database": database, "connection": uri, "at": at}).to_string())?;
         } else {
             out::record(&uri)?;
         }
@@ -139,12 +140,7 @@ pub(crate) fn tell_kept(plan: &Plan, speech: &Speech) {
 }
 
 /// The connection string of a database, as far as it can be told; never a password.
-fn connection_string(
-    settings: &Settings,
-    via_here: bool,
-    user: &str,
-    database: &str,
-) -> String {
+fn connection_string(settings: &Settings, via_here: bool, user: &str, database: &str) -> String {
     let get = |name: &str| if via_here { settings.get(name).unwrap_or_default() } else { "" };
     let (host, port) = (get("PGHOST"), get("PGPORT"));
     let user = encoded(user);

@@ -35,9 +35,14 @@ pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech
     if chosen.is_empty() {
         let times: Vec<String> = kept.iter().map(|b| format!("{} of {}", b.stamp.compact(), b.of)).collect();
         let error = Error::no("no database from before a restore is there to go back to");
-        return Err(if times.is_empty() { error } else { error.hint(format!("There are: {}.", times.join(", "))) });
+        return Err(if times.is_empty() {
+            error
+        } else {
+            error.hint(format!("There are: {}.", times.join(", ")))
+        });
     }
-    let now = kept.iter().map(|b| b.stamp).fold(Stamp::now(), |now, s| if s >= now { s.plus(1) } else { now });
+    let now =
+        kept.iter().map(|b| b.stamp).fold(Stamp::now(), |now, s| if s >= now { s.plus(1) } else { now });
     let mut exchanges = Vec::new();
     for beside in &chosen {
         let there = format!("SELECT 1 FROM pg_database WHERE datname = {};", literal(&beside.of));
@@ -46,11 +51,18 @@ pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech
         let size = out::bytes(beside.bytes);
         let line = match &aside {
             Some(aside) => {
-                format!("undo    {} is {} again ({size}); what it is now is kept as {aside}", beside.of, beside.name)
+                format!(
+                    "undo    {} is {} again ({size}); what it is now is kept as {aside}",
+                    beside.of, beside.name
+                )
             }
             None => format!("undo    {} is {} again ({size})", beside.of, beside.name),
         };
-        if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
+        if args.dry_run {
+            out::record(&line).map(|_| ())?
+        } else {
+            speech.say(&line)
+        }
         exchanges.push(Exchange { name: beside.of.clone(), place: beside.name.clone(), before: aside });
     }
     if args.dry_run {
@@ -71,7 +83,12 @@ pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech
 }
 
 /// Drops what `--undo` would go back to: all of it, or that of a time.
-pub(crate) fn drop_before(args: &Args, settings: &Settings, time: Option<Stamp>, speech: &Speech) -> Result<Code> {
+pub(crate) fn drop_before(
+    args: &Args,
+    settings: &Settings,
+    time: Option<Stamp>,
+    speech: &Speech,
+) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let wanted = |b: &Beside| {
         b.what == What::Before
@@ -88,7 +105,12 @@ pub(crate) fn keep_before(args: &Args, settings: &Settings, keep: u32, speech: &
     drop_chosen(args, &server, speech, &|b: &Beside| old.contains(b))
 }
 
-fn drop_chosen(args: &Args, server: &Server, speech: &Speech, wanted: &dyn Fn(&Beside) -> bool) -> Result<Code> {
+fn drop_chosen(
+    args: &Args,
+    server: &Server,
+    speech: &Speech,
+    wanted: &dyn Fn(&Beside) -> bool,
+) -> Result<Code> {
     let entrance = entrance(server)?;
     let chosen: Vec<Beside> = list(server, &entrance)?.into_iter().filter(|b| wanted(b)).collect();
     for beside in &chosen {

@@ -114,7 +114,10 @@ fn zero_bytes_of_a_crash() {
     for at in [100, copy + 120] {
         let torn = [&dump[..at], &[0; 4096], &dump[at..]].concat();
         fs::write(server.home().join("torn.sql"), torn).unwrap();
-        server.restore(&["torn.sql", "--yes", "-d", "shop", "--swap"]).exits(1).says(&format!("zero byte (at {at})"));
+        server
+            .restore(&["torn.sql", "--yes", "-d", "shop", "--swap"])
+            .exits(1)
+            .says(&format!("zero byte (at {at})"));
     }
     let hidden = with_last_act(&dump, b"SELECT 1\0'\n\\! touch hacked\n';");
     fs::write(server.home().join("torn.sql"), hidden).unwrap();

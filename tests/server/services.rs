@@ -109,7 +109,10 @@ fn an_error_in_the_middle_is_told_in_psqls_words() {
     ];
     for (name, text, words) in broken {
         fs::write(server.home().join(name), text).unwrap();
-        let ran = server.restore(&commands.args(&[name, "--yes", "-d", "shop", "--swap", "--force=guard"])).exits(1).says(words);
+        let ran = server
+            .restore(&commands.args(&[name, "--yes", "-d", "shop", "--swap", "--force=guard"]))
+            .exits(1)
+            .says(words);
         assert!(ran.err.contains(&format!("cannot restore '{name}'")), "{}", ran.err);
         assert!(ran.err.contains("Every database is as it was.") && ran.out.is_empty(), "{}", ran.err);
         assert_eq!(
@@ -138,7 +141,8 @@ fn rows_that_differ_afterwards_are_told_by_table() {
     ];
     for (act, words) in acts {
         fs::write(server.home().join("dump.sql"), with_last_act(dump.as_bytes(), act.as_bytes())).unwrap();
-        let ran = server.restore(&commands.args(&["dump.sql", "--yes", "-d", "shop", "--swap", "--force=guard"]));
+        let ran =
+            server.restore(&commands.args(&["dump.sql", "--yes", "-d", "shop", "--swap", "--force=guard"]));
         let ran = ran.exits(i32::from(!words.is_empty()));
         for words in words {
             assert!(ran.err.contains("differs from the dump") && ran.err.contains(words), "{}", ran.err);
@@ -169,7 +173,14 @@ fn a_signal_midway_ends_psql_and_starts_what_was_stopped() {
             .unwrap();
         let commands = logging(&server);
         let mut restore: Command = server.tool("pgdump-restore");
-        let restore = start(restore.args(commands.args(&["slow.sql", "--yes", "-d", "shop", "--swap", "--force=guard"])));
+        let restore = start(restore.args(commands.args(&[
+            "slow.sql",
+            "--yes",
+            "-d",
+            "shop",
+            "--swap",
+            "--force=guard",
+        ])));
         let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
         wait_until("the restore is midway", || server.sql("postgres", sleeps) == "1");
         let children = descendants(restore.id());
@@ -225,7 +236,16 @@ fn a_server_that_stops_midway_is_worth_a_retry() {
     fs::write(server.home().join("slow.sql"), with_last_act(dump.as_bytes(), b"SELECT pg_sleep(600);"))
         .unwrap();
     let mut restore = server.tool("pgdump-restore");
-    let restore = start(restore.args(["slow.sql", "--yes", "-d", "shop", "--swap", "--force=guard", "--start", "touch started"]));
+    let restore = start(restore.args([
+        "slow.sql",
+        "--yes",
+        "-d",
+        "shop",
+        "--swap",
+        "--force=guard",
+        "--start",
+        "touch started",
+    ]));
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     wait_until("the restore is midway", || server.sql("postgres", sleeps) == "1");
     server.stop();

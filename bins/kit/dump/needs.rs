@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::lex::{Event, Lexer};
+use super::lex::Event;
 use super::statement::{Name, Statement, classify};
 use super::token::{Parser, Token, Tokens};
 
@@ -33,26 +33,24 @@ pub struct Needs {
 /// A look in progress.
 #[derive(Default)]
 pub struct Look {
-    lexer: Lexer,
     statement: Vec<u8>,
     needs: Needs,
 }
 
 impl Look {
-    /// Takes the next bytes.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        let (statement, needs) = (&mut self.statement, &mut self.needs);
-        self.lexer.feed(bytes, &mut |event| match event {
+    /// Takes what the lexer found next.
+    pub fn event(&mut self, event: Event<'_>) {
+        match event {
             Event::Sql { bytes, .. } => {
-                let room = (LONGEST - statement.len()).min(bytes.len());
-                statement.extend_from_slice(&bytes[..room]);
+                let room = (LONGEST - self.statement.len()).min(bytes.len());
+                self.statement.extend_from_slice(&bytes[..room]);
             }
             Event::SqlEnd { .. } => {
-                needs.note(statement);
-                statement.clear();
+                self.needs.note(&self.statement);
+                self.statement.clear();
             }
             _ => {}
-        });
+        }
     }
 
     /// What was found.
@@ -203,6 +201,7 @@ pub fn database(statement: &[u8]) -> Option<(Range<usize>, Name)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::lex::Lexer;
 
     fn texts(names: impl IntoIterator<Item = Name>) -> Vec<String> {
         names.into_iter().map(|n| String::from_utf8_lossy(&n).into_owned()).collect()
@@ -217,10 +216,7 @@ mod tests {
             ("GRANT SELECT(a) ON TABLE t TO PUBLIC, GROUP b WITH GRANT OPTION;", &["b"]),
             ("REVOKE ALL ON SCHEMA public FROM PUBLIC;", &[]),
             ("GRANT staff TO clerk GRANTED BY postgres;", &["clerk", "postgres"]),
-            (
-                "ALTER DEFAULT PRIVILEGES FOR ROLE a IN SCHEMA s REVOKE ALL ON TABLES FROM b;",
-                &["a", "b"],
-            ),
+            ("ALTER DEFAULT PRIVILEGES FOR ROLE a IN SCHEMA s REVOKE ALL ON TABLES FROM b;", &["a", "b"]),
             ("CREATE POLICY p ON public.t FOR SELECT TO a, b USING ((owner = 1));", &["a", "b"]),
             ("CREATE SCHEMA s AUTHORIZATION a;", &["a"]),
             ("SET SESSION AUTHORIZATION 'a';", &["a"]),
@@ -253,12 +249,13 @@ mod tests {
     #[test]
     fn what_a_dump_needs() {
         let mut look = Look::default();
-        look.feed(
+        Lexer::default().feed(
             b"SET transaction_timeout = 0;\nSET default_tablespace = fast;\nSET default_tablespace = '';\n\
             CREATE TABLESPACE fast OWNER a LOCATION '/srv/fast';\n\
             CREATE DATABASE d WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'de_DE.UTF-8';\n\
             CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;\n\
             ALTER TABLE ONLY public.t FORCE ROW LEVEL SECURITY;\n",
+            &mut |event| look.event(event),
         );
         let needs = look.finish();
         assert_eq!(texts(needs.settings), ["transaction_timeout"]);
