@@ -20,7 +20,7 @@ use kit::progress::Progress;
 use kit::source::Dump;
 
 use crate::check::{Checked, sql};
-use crate::crew::Crew;
+use crate::crew::{Crew, Relation};
 use crate::plan::Plan;
 use crate::route::{Route, Router};
 use crate::session::Session;
@@ -87,7 +87,7 @@ struct Feeder<'a> {
     copy: Option<Arc<Vec<u8>>>,
     rows: Vec<u8>,
     /// The latest statement for the crew; what follows it may belong to it.
-    held: Option<(Vec<u8>, BTreeSet<(Option<String>, String)>)>,
+    held: Option<(Vec<u8>, BTreeSet<Relation>)>,
     /// What the crew does: only statements of one kind are run beside each other.
     stage: Option<Route>,
     line: Vec<u8>,
