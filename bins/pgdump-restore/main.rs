@@ -25,8 +25,11 @@ mod safety;
 mod schema;
 mod services;
 mod session;
+mod stream;
 mod survey;
 mod swap;
+mod tables;
+mod tables_sql;
 mod tell;
 mod undo;
 

@@ -216,6 +216,7 @@ impl<'a> Router<'a> {
         }
         let out = match object.kind {
             kind if ROWS.contains(&kind) => self.plan.part == Part::Schema,
+            _ if self.plan.part == Part::Schema && is_of_large_object(&object, head) => true,
             "TRANSACTION" => self.plan.part == Part::Schema || self.plan.way == Way::Transaction,
             "OWNER" | "ACL" | "DEFAULT ACL" => self.names_missing_role(head),
             "COMMENT" => self.is_about_missing_extension(&object),
@@ -242,6 +243,12 @@ impl<'a> Router<'a> {
         let name = object.name.name.strip_prefix(b"EXTENSION ");
         name.is_some_and(|name| self.plan.left_out.extensions.contains(&text_of(name)))
     }
+}
+
+/// Whether a statement is about a large object, which is all rows.
+fn is_of_large_object(object: &Object, head: &[u8]) -> bool {
+    const OWNER: &[u8] = b"ALTER LARGE OBJECT";
+    object.name.name == b"BLOB" || (object.kind == "OWNER" && head.starts_with(OWNER))
 }
 
 fn is_of_index(object: &Object) -> bool {

@@ -16,4 +16,5 @@ mod retention;
 mod services;
 mod sources;
 mod stage;
+mod tables;
 mod untouched;
