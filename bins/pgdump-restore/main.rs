@@ -31,6 +31,7 @@ mod swap;
 mod tables;
 mod tables_sql;
 mod tell;
+mod transaction;
 mod undo;
 
 fn main() -> ExitCode {

@@ -49,7 +49,7 @@ pub(crate) fn prove(
 }
 
 /// What a target's tables must hold.
-fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
+pub(crate) fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
     let own = |t: &&Table| target.section.is_empty() || t.database == target.section.as_bytes();
     let rows = |t: &Table| Table { rows: if part == Part::Schema { 0 } else { t.rows }, ..t.clone() };
     checked.tables.iter().filter(own).map(rows).collect()

@@ -137,7 +137,8 @@ impl<'a> Router<'a> {
 
     /// `CREATE DATABASE`: under the name that it is restored under, with a mark on it.
     fn created(&mut self, name: &str, head: &[u8]) -> (Route, Vec<u8>) {
-        let target = self.plan.targets.iter().find(|t| t.section == name && t.by_dump);
+        let made = |t: &&Target| t.section == name && t.by_dump && self.plan.way != Way::Transaction;
+        let target = self.plan.targets.iter().find(made);
         let (Some(target), Some((place, _))) = (target, needs::database(head)) else {
             return (Route::Out, Vec::new());
         };

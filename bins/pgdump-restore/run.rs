@@ -20,11 +20,11 @@ use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
 use crate::plan::{Plan, plan};
-use crate::prove::prove;
+use crate::prove::{prove, tables_of};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, tables, undo};
+use crate::{safety, services, tables, transaction, undo};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -169,11 +169,19 @@ fn replace(
     speech: &Speech,
 ) -> Result<()> {
     create_roles(plan, server)?;
-    create(plan, server)?;
-    let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
-    let session = Session::start(server, entrance)?;
-    let session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
-    session.end()?;
+    let in_one = plan.targets.first().filter(|_| plan.way == Way::Transaction);
+    if let Some(target) = in_one {
+        let mut session = Session::start(server, &target.name)?;
+        transaction::begin(&mut session, server, &target.name)?;
+        let mut session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
+        transaction::end(&mut session, &tables_of(target, checked, plan.part))?;
+        session.end()?;
+    } else {
+        create(plan, server)?;
+        let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
+        let session = Session::start(server, entrance)?;
+        feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
+    }
     prove(plan, checked, server, args.hash, speech)
         .map_err(|e| e.hint("Loaded without an error, but not proven."))
 }

@@ -13,7 +13,9 @@ use crate::tables::There;
 /// proves it for all of them at once.
 pub(crate) fn begin(how: &Table, present: &[There]) -> String {
     // names come out qualified where the search path is empty
-    let mut sql = String::from("SET client_encoding = 'UTF8';\nSET search_path = '';\nBEGIN;\n");
+    let mut sql = String::from(
+        "SET client_encoding = 'UTF8';\nSET search_path = '';\nSET lock_timeout = '1min';\nBEGIN;\n",
+    );
     sql.push_str("CREATE TEMP TABLE pgkeep_before (of pg_catalog.regclass, rows bigint) ON COMMIT DROP;\n");
     if present.is_empty() || !matches!(how, Table::Replace | Table::Append) {
         return sql;
@@ -93,26 +95,31 @@ pub(crate) fn end(loads: &[Load], upserted: bool) -> Vec<u8> {
         END IF; END",
     );
     for load in loads.iter().filter(|_| !upserted) {
-        let name = &load.table;
-        let text = names::quoted(name, b'\'');
-        let rows = load.rows.to_string();
-        sql.extend_from_slice(&in_do(
-            &[
-                b"DECLARE n bigint := ",
-                count(name).as_slice(),
-                b"; was bigint := coalesce((SELECT max(rows) FROM pg_temp.pgkeep_before WHERE of = ",
-                &text,
-                b"::pg_catalog.regclass), 0); BEGIN IF n <> was + ",
-                rows.as_bytes(),
-                b" THEN RAISE EXCEPTION '% has % rows, not the % that it must have', ",
-                &text,
-                b", n, was + ",
-                rows.as_bytes(),
-                b"; END IF; END",
-            ]
-            .concat(),
-        ));
+        sql.extend_from_slice(&proof(&load.table, load.rows, BEFORE));
     }
     sql.extend_from_slice(b"COMMIT;\n");
     sql
+}
+
+/// How many rows a table had before.
+const BEFORE: &[u8] = b"coalesce((SELECT max(rows) FROM pg_temp.pgkeep_before WHERE of = me), 0)";
+
+/// SQL that fails unless a table has as many more rows than `before`, which is an expression.
+pub(crate) fn proof(name: &[u8], rows: u64, before: &[u8]) -> Vec<u8> {
+    let text = names::quoted(name, b'\'');
+    let rows = rows.to_string();
+    let block = [
+        b"DECLARE me pg_catalog.regclass := ",
+        text.as_slice(),
+        b"; n bigint := ",
+        &count(name),
+        b"; want bigint := ",
+        rows.as_bytes(),
+        b" + ",
+        before,
+        b"; BEGIN IF n <> want THEN RAISE EXCEPTION '% has % rows, the dump %', ",
+        &text,
+        b", n, want; END IF; END",
+    ];
+    in_do(&block.concat())
 }

@@ -17,4 +17,5 @@ mod services;
 mod sources;
 mod stage;
 mod tables;
+mod transaction;
 mod untouched;
