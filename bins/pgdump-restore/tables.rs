@@ -94,8 +94,12 @@ pub(crate) fn restore(
     }
     let _lock = guard(&server, &entrance(&server)?, For::Restore, TOOL)?;
     let stopped = services::stop(args, speech)?;
-    let outcome = load(args, &chosen, &server, &live.name, &present, &missing, speech)
-        .map_err(|e| e.hint("Nothing was changed: it is one transaction."));
+    let outcome = load(args, &chosen, &server, &live.name, &present, &missing, speech).map_err(|e| {
+        let lacks = !missing.is_empty() && e.to_string().contains("does not exist");
+        let e = e.hint("Nothing was changed: it is one transaction.");
+        let how = "'dump-inspect extract --with-dependencies' takes out what a table needs, too.";
+        if lacks { e.hint(how) } else { e }
+    });
     let started = stopped.start();
     let (tables, rows) = outcome.inspect_err(|_| {
         if let Err(error) = &started {
@@ -179,7 +183,8 @@ fn list(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
     if listed.is_empty() {
         // it says why, and what is like it
         ask(args, chosen, &["extract", "--schema-only"])?;
-        return Err(Error::no(format!("'{}' holds no such table", chosen.name)));
+        return Err(Error::refused(format!("what is meant in '{}' is no table", chosen.name))
+            .hint("'dump-inspect extract' takes views and sequences out."));
     }
     Ok(listed)
 }

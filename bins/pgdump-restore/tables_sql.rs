@@ -21,16 +21,20 @@ pub(crate) fn begin(how: &Table, present: &[There]) -> String {
         return sql;
     }
     let mine: Vec<String> = present.iter().map(|t| format!("{}::regclass", literal(&t.sql()))).collect();
-    // rows that are added leave the keys of others as they are
+    // a partition's key is that of the whole table, and goes with it; rows that are added leave the keys of others as they are
     let referring = if *how == Table::Replace { "OR confrelid = ANY (mine)" } else { "" };
     let mut block = format!(
         "DECLARE mine pg_catalog.regclass[] := ARRAY[{}]; it record; BEGIN\n\
         FOR it IN SELECT unnest(mine) AS of LOOP\n\
             EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', it.of);\n\
         END LOOP;\n\
-        FOR it IN SELECT conrelid::regclass AS of, conname, pg_get_constraintdef(oid) AS def, \
+        FOR it IN WITH RECURSIVE up AS (\n\
+                SELECT oid, conparentid FROM pg_constraint \
+                WHERE contype = 'f' AND (conrelid = ANY (mine) {referring}) \
+                UNION SELECT c.oid, c.conparentid FROM pg_constraint c JOIN up ON c.oid = up.conparentid) \
+            SELECT conrelid::regclass AS of, conname, pg_get_constraintdef(oid) AS def, \
             obj_description(oid, 'pg_constraint') AS said FROM pg_constraint \
-            WHERE contype = 'f' AND conparentid = 0 AND (conrelid = ANY (mine) {referring}) LOOP\n\
+            WHERE oid IN (SELECT oid FROM up WHERE conparentid = 0) LOOP\n\
             INSERT INTO pg_temp.pgkeep_after (command) \
                 VALUES (format('ALTER TABLE %s ADD CONSTRAINT %I %s', it.of, it.conname, it.def));\n\
             INSERT INTO pg_temp.pgkeep_after (command) \

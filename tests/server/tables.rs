@@ -169,7 +169,7 @@ fn sequences_go_on_and_partitions_are_filled() {
         INSERT INTO t (a) SELECT n::text FROM generate_series(1, 100) n; \
         CREATE TABLE p (id int PRIMARY KEY, a text) PARTITION BY RANGE (id); \
         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (50); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (50) TO (200); \
-        INSERT INTO p SELECT n, n::text FROM generate_series(1, 100) n",
+        INSERT INTO p SELECT n, n::text FROM generate_series(1, 100) n; CREATE TABLE r (p int REFERENCES p)",
     );
     let backup = back_up(&server, &["-d", "shop"]);
     let backup = backup.to_str().unwrap();
@@ -177,6 +177,11 @@ fn sequences_go_on_and_partitions_are_filled() {
     server.sql("shop", "INSERT INTO t (a) VALUES ('later'); DELETE FROM t WHERE id < 50; DELETE FROM p");
     restore(&server, &[backup, "-t", "t", "-t", "p", "--replace"]).exits(0);
     assert_eq!((hash(&server, "t"), hash(&server, "p")), (t.clone(), p));
+    // a partition alone, to which others refer by the key of the whole
+    server.sql("shop", "DELETE FROM p1; INSERT INTO r VALUES (77)");
+    restore(&server, &[backup, "-t", "p1", "--replace"]).exits(0).says("49 rows");
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'r'::regclass AND conparentid = 0";
+    assert_eq!(server.sql("shop", keys), "1");
     assert_eq!(server.sql("shop", "INSERT INTO t (a) VALUES ('next') RETURNING id"), "102");
     server.sql("shop", "DELETE FROM t WHERE id > 100; UPDATE t SET a = 'changed' WHERE id = 7");
     restore(&server, &[backup, "-t", "t", "--upsert"]).exits(0);
