@@ -27,16 +27,16 @@ demo: ## back up a private PostgreSQL, wreck it, bring it back
 
 # One invocation, so that one summary ends the output (nextest's), or one per target (cargo's own).
 define run_tests
-	@scripts/setup test
+	@scripts/setup $(2)
 	@if command -v cargo-nextest >/dev/null; then run='nextest run'; else run=test; fi; \
 	set -x; $(CARGO) $$run --locked --no-fail-fast --lib --bins $(addprefix --test ,$(1))
 endef
 
 test: ## all tests but those that need Docker or Garage
-	$(call run_tests,$(TESTS))
+	$(call run_tests,$(TESTS),test)
 
 test-all: ## all tests
-	$(call run_tests,$(ALL_TESTS))
+	$(call run_tests,$(ALL_TESTS),docker)
 
 check: ## all that CI runs
 	@scripts/check

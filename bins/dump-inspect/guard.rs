@@ -16,21 +16,19 @@ pub(crate) fn guard(dump: &Dump, args: &Args) -> Result<Code> {
     let mut any = false;
     let mut scan = Scan::new(Depth::Skip);
     dump.whole(|bytes| {
-        scan.feed(bytes, &mut |_| {});
-        guard.feed(bytes, &mut |finding| found.push(finding));
+        scan.feed_with(bytes, &mut |_| {}, &mut |event| guard.event(event, &mut |f| found.push(f)));
         for f in found.drain(..) {
             any = true;
             records.add(vec![f.at.into(), f.what.into(), f.text.into()])?;
         }
         Ok(())
     })?;
-    guard.finish(&mut |finding| found.push(finding));
+    let facts = scan.finish_with(&mut |_| {}, &mut |event| guard.event(event, &mut |f| found.push(f)));
     for f in found {
         any = true;
         records.add(vec![f.at.into(), f.what.into(), f.text.into()])?;
     }
     records.finish()?;
-    let facts = scan.finish(&mut |_| {});
     if let Some(fault) = facts.fault(&dump.name).filter(|_| !facts.is_handmade()) {
         return Err(Error::no(fault).hint("What follows could not be judged."));
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use kit::codec::read;
 use kit::digest::Depth;
 use kit::dump::guard::{Finding, Guard};
+use kit::dump::lex::Event;
 use kit::dump::needs::{Look, Needs};
 use kit::dump::scan::{Facts, Item, Scan};
 use kit::dump::statement::{Name, Qualified};
@@ -60,16 +61,19 @@ pub(crate) fn check(chosen: &Dump, only: Option<String>, hash: bool, quiet: bool
     let progress = Progress::start("checking", raw_bytes, quiet);
     let seen = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
-        scan.feed(bytes, &mut |item| tables.add(item));
-        look.feed(bytes);
-        guard.feed(bytes, &mut keep);
-        if hash {
-            schema.feed(bytes);
-        }
+        scan.feed_with(bytes, &mut |item| tables.add(item), &mut |event| {
+            // rows concern none of these
+            if !matches!(event, Event::Data { .. }) {
+                look.event(event);
+                guard.event(event, &mut keep);
+                if hash {
+                    schema.event(event);
+                }
+            }
+        });
         Ok(())
     })?;
-    let facts = scan.finish(&mut |item| tables.add(item));
-    guard.finish(&mut keep);
+    let facts = scan.finish_with(&mut |item| tables.add(item), &mut |event| guard.event(event, &mut keep));
     drop(progress);
     against_manifest(chosen, &seen, &facts)?;
     if let Some(why) = &facts.incomplete {

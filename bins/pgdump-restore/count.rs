@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use kit::dump::scan::display;
-use kit::dump::statement::Qualified;
 use kit::exit::{Error, Result};
 use kit::out;
 use kit::pg::Server;
 
 use crate::check::Table;
+use crate::stream::quoted;
 
 /// How many tables one question asks for.
 const BATCH: usize = 200;
@@ -27,7 +27,7 @@ pub(crate) fn count(server: &Server, database: &str, tables: &[Table]) -> Result
             // a COPY holds a table's own rows, not those of its children
             let only = if partitioned.contains(&display(&table.table)) { "" } else { "ONLY " };
             let count = format!("SELECT {i}, count(*) FROM {only}");
-            questions.push([count.as_bytes(), &relation(&table.table)].concat());
+            questions.push([count.as_bytes(), &quoted(&table.table)].concat());
         }
         counted += questions.len();
         let questions = questions.join(&b"\nUNION ALL "[..]);
@@ -55,16 +55,6 @@ pub(crate) fn count(server: &Server, database: &str, tables: &[Table]) -> Result
     differing.truncate(TOLD);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Err(Error::no(format!("database '{database}' differs from the dump: {}{more}", differing.join("; "))))
-}
-
-/// The table as SQL names it, in the dump's encoding.
-fn relation(table: &Qualified) -> Vec<u8> {
-    let quoted = |name: &[u8]| {
-        let doubled = name.split(|b| *b == b'"').collect::<Vec<_>>().join(&b"\"\""[..]);
-        [b"\"", doubled.as_slice(), b"\""].concat()
-    };
-    let schema = table.schema.as_deref().unwrap_or(b"public");
-    [quoted(schema), quoted(&table.name)].join(&b'.')
 }
 
 fn partitioned(server: &Server, database: &str) -> Result<HashSet<String>> {

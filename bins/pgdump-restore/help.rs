@@ -54,8 +54,8 @@ How:
       --create-roles        create missing roles, without login
       --force[=LIST]        lift guardrails, all or some: version, roles, extensions,
                             tablespaces, locale, space, sessions, guard, part
-      --services 'A B'      services of Docker Compose to stop if they run, and to
-                            start again at the end, also after failure and signals
+      --services LIST       services of Docker Compose, parted by blanks, to stop if
+                            they run, and to start again at the end
       --stop CMD            run CMD before the live database changes
       --start CMD           run CMD at the end, also after failure and signals
       --via CMD             run client programs behind CMD, such as

@@ -25,9 +25,13 @@ mod safety;
 mod schema;
 mod services;
 mod session;
+mod stream;
 mod survey;
 mod swap;
+mod tables;
+mod tables_sql;
 mod tell;
+mod transaction;
 mod undo;
 
 fn main() -> ExitCode {

@@ -89,13 +89,14 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     for live in targets.iter().filter_map(|t| t.present.as_ref()) {
         may_replace(args, live)?;
     }
+    fits_one_transaction(args, &targets)?;
     let globals = args.only.is_none() && facts.kind == Some(kit::dump::scan::Kind::Cluster);
     if !args.force.contains("part") {
         whole_or_new(chosen, &targets)?;
     }
     let roles = globals && !facts.roles.is_empty();
     if !targets.is_empty() || roles {
-        may_restore(server, &entrance, roles)?;
+        may_restore(server, &entrance, roles, args.way != Way::Transaction)?;
         // what --stop ends is not known before
         if args.stop.is_none() && args.services.is_empty() {
             // the others stay until the swap
@@ -163,6 +164,18 @@ fn free_stamp(live: &[Live]) -> Stamp {
         stamp = stamp.plus(1);
     }
     stamp
+}
+
+/// Refuses what no single transaction can hold.
+fn fits_one_transaction(args: &Args, targets: &[Target]) -> Result<()> {
+    let wrong = match targets {
+        _ if args.way != Way::Transaction => return Ok(()),
+        [one] if one.present.is_some() => return Ok(()),
+        [one] => Error::refused(format!("database '{}' is not there", one.name))
+            .hint("Without --single-transaction it is created."),
+        _ => Error::refused("one transaction fills one database").hint("Choose one of the dump with --only."),
+    };
+    Err(wrong)
 }
 
 /// Refuses to replace what nobody asked to replace, or what the server would not give up.

@@ -49,7 +49,7 @@ pub(crate) fn prove(
 }
 
 /// What a target's tables must hold.
-fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
+pub(crate) fn tables_of(target: &Target, checked: &Checked, part: Part) -> Vec<Table> {
     let own = |t: &&Table| target.section.is_empty() || t.database == target.section.as_bytes();
     let empty = |t: Table| if part == Part::Schema { Table { rows: 0, hash: Some(0), ..t } } else { t };
     checked.tables.iter().filter(own).cloned().map(empty).collect()
@@ -85,8 +85,7 @@ fn compare(
             break;
         }
         progress.advance(n as u64);
-        scan.feed(&buffer[..n], &mut note);
-        schema.feed(&buffer[..n]);
+        scan.feed_with(&buffer[..n], &mut note, &mut |event| schema.event(event));
     }
     let facts = scan.finish(&mut note);
     drop(progress);

@@ -146,7 +146,8 @@ impl<'a> Router<'a> {
 
     /// `CREATE DATABASE`: under the name that it is restored under, with a mark on it.
     fn created(&mut self, name: &str, head: &[u8]) -> (Route, Vec<u8>) {
-        let target = self.plan.targets.iter().find(|t| t.section == name && t.by_dump);
+        let made = |t: &&Target| t.section == name && t.by_dump && self.plan.way != Way::Transaction;
+        let target = self.plan.targets.iter().find(made);
         let (Some(target), Some((place, _))) = (target, needs::database(head)) else {
             return (Route::Out, Vec::new());
         };
@@ -229,11 +230,7 @@ impl<'a> Router<'a> {
         let out = match object.kind {
             kind if ROWS.contains(&kind) => self.plan.part == Part::Schema,
             "TRANSACTION" => self.plan.part == Part::Schema || self.plan.way == Way::Transaction,
-            "OWNER" | "ACL" | "COMMENT" | "SECURITY LABEL"
-                if self.plan.part == Part::Schema && is_of_large_object(head) =>
-            {
-                true
-            }
+            _ if self.plan.part == Part::Schema && is_of_large_object(head) => true,
             "TABLESPACE" | "ACL" | "COMMENT" if self.is_about_missing(&object) => true,
             "OWNER" | "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => self.names_missing_role(head),
             _ => false,

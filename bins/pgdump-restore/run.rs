@@ -15,16 +15,16 @@ use kit::source::Dump;
 
 use crate::check::{Checked, check};
 use crate::choose::choose;
-use crate::cli::{self, Action, Args, Part, TOOL, Way, Which};
+use crate::cli::{self, Action, Args, Part, TOOL, Table, Way, Which};
 use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
-use crate::prove::prove;
+use crate::prove::{prove, tables_of};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, undo};
+use crate::{safety, services, tables, transaction, undo};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -44,6 +44,10 @@ pub(crate) fn run() -> Result<Code> {
         catch_signals()?;
     }
     match &args.action {
+        Action::Restore(which) if !args.tables.is_empty() || args.part == Part::Data => {
+            may_ask(&args, which)?;
+            tables::restore(&args, which, &settings, dir, &speech)
+        }
         Action::Restore(which) => restore(&args, which, &settings, dir, &speech),
         Action::Undo(time) => undo::undo(&args, &settings, *time, &speech),
         Action::DropBefore(time) => undo::drop_before(&args, &settings, *time, &speech),
@@ -109,7 +113,12 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
 /// Without a terminal nobody can say yes; that is found out before anything else is done.
 fn may_ask(args: &Args, which: &Which) -> Result<()> {
     // a new database takes the place of nothing
-    let fresh = args.database.is_some() && !args.replace && args.part != Part::Data;
+    let of_tables = !args.tables.is_empty() || args.part == Part::Data;
+    let fresh = match (&args.table, of_tables) {
+        (Table::New | Table::As(_), true) => true,
+        (_, true) => false,
+        (_, false) => args.database.is_some() && !args.replace,
+    };
     let asks = !args.yes && !args.dry_run && !fresh;
     if asks && (*which == Which::Stdin || !out::stdin_is_terminal()) {
         return Err(Error::refused("nobody can be asked: standard input is no terminal")
@@ -158,11 +167,19 @@ fn replace(
     speech: &Speech,
 ) -> Result<()> {
     create_roles(plan, server)?;
-    create(plan, server)?;
-    let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
-    let session = Session::start(server, entrance)?;
-    let session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
-    session.end()?;
+    let in_one = plan.targets.first().filter(|_| plan.way == Way::Transaction);
+    if let Some(target) = in_one {
+        let mut session = Session::start(server, &target.name)?;
+        transaction::begin(&mut session, server, &target.name)?;
+        let mut session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
+        transaction::end(&mut session, &tables_of(target, checked, plan.part))?;
+        session.end()?;
+    } else {
+        create(plan, server)?;
+        let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
+        let session = Session::start(server, entrance)?;
+        feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
+    }
     prove(plan, checked, server, args.hash, speech)
         .map_err(|e| e.hint("Loaded without an error, but not proven."))
 }

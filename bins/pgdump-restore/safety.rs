@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kit::child::converse;
+use kit::child::{Ended, converse};
 use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 
@@ -33,16 +33,20 @@ pub(crate) fn back_up(
     }
     let (ended, output) = converse(command.args(options), program, "")?;
     if !ended.ok() {
-        let mut said = ended.stderr.iter().map(|l| l.strip_prefix("pgdump-rotate: ").unwrap_or(l));
-        let error = match (ended.status.code().and_then(Code::of), said.next()) {
-            (Some(code), Some(first)) => Error::new(code, first),
-            _ => ended.error(),
-        };
-        let hints = said.filter_map(|line| line.strip_prefix("hint: "));
-        let error = hints.fold(error.within("cannot make the safety backup"), |e, hint| e.hint(hint));
+        let error = told(&ended).within("cannot make the safety backup");
         return Err(error.hint("Nothing was changed. --no-safety does without one."));
     }
     let path = String::from_utf8_lossy(&output).trim_end().to_owned();
     speech.say(&format!("safety backup: {path}"));
     Ok(path)
+}
+
+/// The error of a program of ours, by its own words and code.
+pub(crate) fn told(ended: &Ended) -> Error {
+    let mut said = ended.stderr.iter().map(|l| l.split_once(": ").map_or(l.as_str(), |(_, words)| words));
+    let error = match (ended.status.code().and_then(Code::of), said.next()) {
+        (Some(code), Some(first)) => Error::new(code, first),
+        _ => return ended.error(),
+    };
+    said.filter_map(|line| line.strip_prefix("hint: ")).fold(error, |e, hint| e.hint(hint))
 }

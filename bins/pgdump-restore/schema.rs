@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::dump::lex::{Event, Lexer};
+use kit::dump::lex::Event;
 use kit::dump::object::{describe, is_of_large_object};
 use kit::dump::scan::display;
 use kit::dump::statement::{Name, Statement, classify, connect_target};
@@ -27,7 +27,6 @@ const LARGE: &str = "large objects";
 pub(crate) struct Schema {
     databases: BTreeMap<Name, BTreeMap<u128, String>>,
     current: Name,
-    lexer: Lexer,
     open: Open,
 }
 
@@ -40,10 +39,10 @@ struct Open {
 }
 
 impl Schema {
-    /// Takes the next bytes of the dump.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes what the lexer found next.
+    pub(crate) fn event(&mut self, event: Event<'_>) {
         let (open, databases, current) = (&mut self.open, &mut self.databases, &mut self.current);
-        self.lexer.feed(bytes, &mut |event| match event {
+        match event {
             Event::Sql { bytes, .. } => {
                 open.hash.update(bytes);
                 let room = HEAD.saturating_sub(open.head.len()).min(bytes.len());
@@ -64,7 +63,7 @@ impl Schema {
                 open.line.clear();
             }
             _ => {}
-        });
+        }
     }
 
     /// Statements of database `name`, or of a dump that names none.
@@ -121,11 +120,13 @@ fn named(head: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use kit::dump::lex::Lexer;
+
     use super::*;
 
     fn schema(sql: &str) -> Schema {
         let mut schema = Schema::default();
-        schema.feed(sql.as_bytes());
+        Lexer::default().feed(sql.as_bytes(), &mut |event| schema.event(event));
         schema
     }
 

@@ -124,8 +124,9 @@ pub(crate) fn may_connect(server: &Server, entrance: &str, ending: u64, jobs: us
     Ok(())
 }
 
-/// Refuses a role that could not carry the restore through. `roles`: the dump makes roles.
-pub(crate) fn may_restore(server: &Server, entrance: &str, roles: bool) -> Result<()> {
+/// Refuses a role that could not carry the restore through. `roles`: the dump makes roles; `creates`:
+/// databases are created.
+pub(crate) fn may_restore(server: &Server, entrance: &str, roles: bool, creates: bool) -> Result<()> {
     let sql = "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user;";
     let rights = server.query(entrance, sql)?.concat();
     let has = |i: usize| rights.get(i).is_some_and(|r| r == "t");
@@ -134,7 +135,7 @@ pub(crate) fn may_restore(server: &Server, entrance: &str, roles: bool) -> Resul
         return Err(Error::refused(format!("role '{user}' is no superuser, and the dump sets roles"))
             .hint("Restore as a superuser, or restore a dump of one database."));
     }
-    if !has(0) && !has(1) {
+    if creates && !has(0) && !has(1) {
         return Err(Error::refused(format!("role '{user}' may not create databases"))
             .hint(format!("ALTER ROLE {} CREATEDB lets it.", kit::pg::identifier(user))));
     }

@@ -8,9 +8,11 @@ use super::root;
 /// An option as its user sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Opt {
-    pub(crate) short: Option<String>,
+    pub(crate) short: Vec<String>,
     /// The name of its value.
     pub(crate) value: Option<String>,
+    /// It may stand without its value.
+    pub(crate) optional: bool,
 }
 
 /// Options by their long names.
@@ -26,6 +28,7 @@ pub(crate) fn of_help(help: &str) -> Opts {
     let mut opts = Opts::new();
     for line in help.lines().map(str::trim_start).filter(|l| l.starts_with('-') && !l.starts_with("-- ")) {
         let head = line.split("  ").next().unwrap_or(line);
+        let head = head.replace("[=", " [");
         let words = head.split([' ', ',']).filter(|w| !w.is_empty());
         collect(&mut opts, words.map(|w| (w.starts_with('-'), w.to_owned())));
     }
@@ -43,7 +46,12 @@ pub(crate) fn of_man(page: &str) -> Opts {
             match word {
                 "Fl" => is_flag = true,
                 "Ar" => is_flag = false,
-                "," | "..." | "Op" => {}
+                "," | "..." | "Ns" | "=Ns" => {}
+                "Op" => {
+                    // the value that follows
+                    let name = words.by_ref().find(|w| !["Ns", "=Ns", "Ar"].contains(w));
+                    found.extend(name.map(|name| (false, format!("[{name}]"))));
+                }
                 // `Fl -` is the `--` before a command
                 "-" => while words.next().is_some() {},
                 word if is_flag => found.push((true, format!("-{word}"))),
@@ -56,16 +64,18 @@ pub(crate) fn of_man(page: &str) -> Opts {
 }
 
 fn collect(opts: &mut Opts, words: impl Iterator<Item = (bool, String)>) {
-    let (mut short, mut last) = (None, String::new());
+    let (mut short, mut last) = (Vec::new(), String::new());
     for (is_flag, word) in words {
         if !is_flag {
-            opts.entry(last.clone()).or_default().value = Some(word);
+            let opt = opts.entry(last.clone()).or_default();
+            opt.optional = word.starts_with('[');
+            opt.value = Some(word.trim_matches(['[', ']']).to_owned());
         } else if word.starts_with("--") {
-            let opt = Opt { short: short.take(), value: None };
+            let opt = Opt { short: std::mem::take(&mut short), ..Opt::default() };
             assert!(opts.insert(word.clone(), opt).is_none(), "{word} stands there twice");
             last = word;
         } else {
-            short = Some(word);
+            short.push(word);
         }
     }
 }

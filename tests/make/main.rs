@@ -20,7 +20,8 @@ fn help_lists_targets_and_variables_with_their_values() {
     let help = Host::new("BACKUP_KEEP = 3\nGUEST\n").ok(&["dev-help"]);
     for target in
         "dev-setup dev-up dev-down dev-restart wait-healthy dev-seed dev-shell-db dev-migrate dev-reset \
-                   dev-backup dev-backups dev-restore dev-hooks dev-hooks-remove"
+                   dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-hooks \
+                   dev-hooks-remove"
             .split_whitespace()
     {
         assert!(help.lines().any(|l| l.split_whitespace().next() == Some(target)), "{target}: {help}");
@@ -73,6 +74,13 @@ fn the_playbook_from_start_to_end() {
     assert!(host.sql("SELECT count(*) FROM grades") == "0");
     host.ok(&["dev-restore", &format!("BACKUP={name}"), "YES=1"]);
     assert_eq!(grades(), before);
+    host.ok(&["dev-undo", "YES=1"]);
+    assert_eq!(host.sql("SELECT count(*) FROM grades"), "0");
+    host.ok(&["dev-restore-table", "TABLE=grades", "TABLE_AS=grades_then", &format!("BACKUP={name}")]);
+    assert_eq!(host.sql("SELECT count(*) FROM grades_then"), before.split('|').next().unwrap());
+    host.ok(&["dev-restore-table", "TABLE=grades", &format!("BACKUP={name}"), "YES=1"]);
+    assert_eq!(grades(), before);
+    assert!(!host.make(&["dev-restore-table", "YES=1"]).status.success());
 
     // no backup, no migration; unless one asks for it, which is said aloud
     let migrate = ["dev-migrate", "DEV_MIGRATE_CMD=touch migrated", "BACKUP_COMPRESS=nonsense"];

@@ -25,6 +25,8 @@ mod services;
 mod sources;
 mod stage;
 mod swap;
+mod tables;
+mod transaction;
 mod undo;
 mod untouched;
 mod worst;

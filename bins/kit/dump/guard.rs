@@ -67,6 +67,11 @@ impl Guard {
         self.lexer.feed(bytes, &mut |event| found.event(event, sink));
     }
 
+    /// Takes what another's lexer found next.
+    pub fn event(&mut self, event: Event<'_>, sink: &mut dyn FnMut(Finding)) {
+        self.found.event(event, sink);
+    }
+
     /// The end of the dump.
     pub fn finish(mut self, sink: &mut dyn FnMut(Finding)) {
         let found = &mut self.found;

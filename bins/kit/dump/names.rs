@@ -114,7 +114,7 @@ fn whole_name(text: &[u8]) -> bool {
 }
 
 /// A name in quotes, or a string.
-pub(super) fn quoted(text: &[u8], mark: u8) -> Vec<u8> {
+pub fn quoted(text: &[u8], mark: u8) -> Vec<u8> {
     let mut out = vec![mark];
     for byte in text {
         out.extend((*byte == mark).then_some(mark));

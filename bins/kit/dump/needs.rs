@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::lex::{Event, Lexer};
+use super::lex::Event;
 use super::scan::text_of;
 use super::statement::{Name, Statement, classify, connect_target};
 use super::token::{Parser, Token, Tokens};
@@ -34,7 +34,6 @@ pub struct Needs {
 /// A look in progress.
 #[derive(Default)]
 pub struct Look {
-    lexer: Lexer,
     /// The database that is looked at, and the one that the present part is of.
     only: Option<String>,
     current: Name,
@@ -49,10 +48,10 @@ impl Look {
         Look { only, ..Look::default() }
     }
 
-    /// Takes the next bytes.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        let Look { only, current, statement, line, needs, .. } = self;
-        self.lexer.feed(bytes, &mut |event| match event {
+    /// Takes what the lexer found next.
+    pub fn event(&mut self, event: Event<'_>) {
+        let Look { only, current, statement, line, needs } = self;
+        match event {
             Event::Sql { bytes, .. } => {
                 let room = (LONGEST - statement.len()).min(bytes.len());
                 statement.extend_from_slice(&bytes[..room]);
@@ -71,7 +70,7 @@ impl Look {
                 line.clear();
             }
             _ => {}
-        });
+        }
     }
 
     /// What was found.
@@ -251,6 +250,7 @@ pub fn database(statement: &[u8]) -> Option<(Range<usize>, Name)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::lex::Lexer;
 
     fn texts(names: impl IntoIterator<Item = Name>) -> Vec<String> {
         names.into_iter().map(|n| String::from_utf8_lossy(&n).into_owned()).collect()
@@ -320,12 +320,13 @@ mod tests {
     #[test]
     fn what_a_dump_needs() {
         let mut look = Look::default();
-        look.feed(
+        Lexer::default().feed(
             b"SET transaction_timeout = 0;\nSET default_tablespace = fast;\nSET default_tablespace = '';\n\
             CREATE TABLESPACE fast OWNER a LOCATION '/srv/fast';\n\
             CREATE DATABASE d WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'de_DE.UTF-8';\n\
             CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;\n\
             ALTER TABLE ONLY public.t FORCE ROW LEVEL SECURITY;\n",
+            &mut |event| look.event(event),
         );
         let needs = look.finish();
         assert_eq!(texts(needs.settings), ["transaction_timeout"]);

@@ -6,7 +6,7 @@
 
 use crate::digest;
 
-use super::lex::{End, Lexer};
+use super::lex::{End, Event, Lexer};
 use super::statement::{Name, Qualified};
 
 mod items;
@@ -134,11 +134,19 @@ impl Scan {
 
     /// Takes the next bytes. `item` is told of each statement and each table's data, in order.
     pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item)) {
+        self.feed_with(bytes, item, &mut |_| {});
+    }
+
+    /// The same; `also` is told of everything that the lexer finds, so that others need no lexer.
+    pub fn feed_with(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item), also: &mut dyn FnMut(Event<'_>)) {
         let look = &mut self.look;
         if look.zero.is_none() {
             look.zero = memchr::memchr(0, bytes).map(|i| self.lexer.offset() + i as u64);
         }
-        self.lexer.feed(bytes, &mut |event| look.event(event, item));
+        self.lexer.feed(bytes, &mut |event| {
+            also(event);
+            look.event(event, item);
+        });
     }
 
     /// Raw offsets where table data began or ended since the last call.
@@ -152,9 +160,17 @@ impl Scan {
     }
 
     /// The facts, at the end of the dump.
-    pub fn finish(mut self, item: &mut dyn FnMut(Item)) -> Facts {
+    pub fn finish(self, item: &mut dyn FnMut(Item)) -> Facts {
+        self.finish_with(item, &mut |_| {})
+    }
+
+    /// The same; `also` is told what the lexer finds at the end.
+    pub fn finish_with(mut self, item: &mut dyn FnMut(Item), also: &mut dyn FnMut(Event<'_>)) -> Facts {
         let Scan { lexer, look } = &mut self;
-        let end = lexer.finish(&mut |event| look.event(event, item));
+        let end = lexer.finish(&mut |event| {
+            also(event);
+            look.event(event, item);
+        });
         let bytes = lexer.offset();
         look.items.flush(item);
         let cut_in = look.data.take().map(|d| display(&d.table));

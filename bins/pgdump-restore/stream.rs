@@ -1,0 +1,223 @@
+//! Statements and rows of a few tables, on their way into a session.
+
+use std::io::Read;
+
+use kit::child::{Source, interrupted};
+use kit::digest::{Depth, Rows};
+use kit::dump::columns::Columns;
+use kit::dump::lex::{Event, Lexer};
+use kit::dump::names;
+use kit::dump::object::describe;
+use kit::dump::scan::display;
+use kit::dump::statement::{Qualified, Statement, classify};
+use kit::exit::{Error, Result};
+
+use crate::cli::Table;
+use crate::session::Session;
+use crate::tables::There;
+use crate::tables_sql::count;
+
+/// How much of a statement is held; a longer one passes through as it comes.
+const LONGEST: usize = 1 << 20;
+
+/// Rows that were loaded.
+pub(crate) struct Load {
+    /// The table, quoted, in the encoding of the dump.
+    pub(crate) table: Vec<u8>,
+    pub(crate) rows: u64,
+}
+
+/// Hands all of `output` to the session, in the way that is asked for.
+pub(crate) fn stream(
+    mut output: Source,
+    session: &mut Session,
+    how: &Table,
+    present: &[There],
+    loads: &mut Vec<Load>,
+) -> Result<()> {
+    let mut stream = Stream {
+        session,
+        how,
+        present,
+        loads,
+        statement: Vec::new(),
+        passing: false,
+        upsert: None,
+        rows: Rows::new(Depth::Count),
+    };
+    let mut lexer = Lexer::default();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = output.read(&mut buffer);
+        let n = read
+            .map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "dump-inspect", &e)))?;
+        if n == 0 {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        lexer.feed(&buffer[..n], &mut |event| {
+            if outcome.is_ok() {
+                outcome = stream.event(event);
+            }
+        });
+        outcome?;
+    }
+}
+
+struct Stream<'a> {
+    session: &'a mut Session,
+    how: &'a Table,
+    present: &'a [There],
+    loads: &'a mut Vec<Load>,
+    statement: Vec<u8>,
+    /// The statement is longer than what is held: its beginning has been handed on.
+    passing: bool,
+    /// What brings the rows at hand into their table.
+    upsert: Option<Vec<u8>>,
+    rows: Rows,
+}
+
+impl Stream<'_> {
+    fn event(&mut self, event: Event<'_>) -> Result<()> {
+        match event {
+            Event::Sql { bytes, .. } if self.passing => self.session.write(bytes),
+            Event::Sql { bytes, .. } => {
+                self.statement.extend_from_slice(bytes);
+                if self.statement.len() >= LONGEST {
+                    self.passing = true;
+                    return self.session.write(&std::mem::take(&mut self.statement));
+                }
+                Ok(())
+            }
+            Event::SqlEnd { .. } => {
+                let statement = std::mem::take(&mut self.statement);
+                if std::mem::take(&mut self.passing) {
+                    return self.session.write(b"\n");
+                }
+                self.statement(statement)
+            }
+            Event::Data { bytes, .. } => {
+                self.rows.update(bytes);
+                self.session.write(bytes)
+            }
+            Event::DataEnd { .. } => {
+                self.session.write(b"\\.\n")?;
+                let rows = std::mem::replace(&mut self.rows, Rows::new(Depth::Count));
+                if let Some(load) = self.loads.last_mut() {
+                    load.rows += rows.finish().0;
+                }
+                self.upsert.take().map_or(Ok(()), |sql| self.session.write(&sql))
+            }
+            // the session takes none
+            Event::Meta { .. } | Event::MetaEnd { .. } => Ok(()),
+            Event::Comment { .. } | Event::CommentEnd | Event::DataBegin { .. } => Ok(()),
+        }
+    }
+
+    fn statement(&mut self, mut text: Vec<u8>) -> Result<()> {
+        match classify(&text) {
+            Statement::Copy(table) => self.copy(&table, &text),
+            Statement::Insert(table) if *self.how == Table::Upsert => {
+                Err(Error::refused(format!("the rows of {} are INSERT statements", display(&table)))
+                    .hint("Only rows of COPY can be upserted; --replace takes them."))
+            }
+            _ => {
+                let object = describe(&text);
+                if object.kind == "SEQUENCE SET" && !self.present.is_empty() {
+                    text = raised(&text, &object.name);
+                }
+                self.session.write(&text)?;
+                self.session.write(b"\n")
+            }
+        }
+    }
+
+    fn copy(&mut self, table: &Qualified, text: &[u8]) -> Result<()> {
+        let name = quoted(table);
+        if !self.loads.iter().any(|l| l.table == name) {
+            let of = [&names::quoted(&name, b'\'')[..], b"::pg_catalog.regclass, "].concat();
+            let before = [b"INSERT INTO pg_temp.pgkeep_before SELECT ", &of[..], &count(&name), b";\n"];
+            self.session.write(&before.concat())?;
+        }
+        self.loads.push(Load { table: name.clone(), rows: 0 });
+        if *self.how != Table::Upsert {
+            self.session.write(text)?;
+            return self.session.write(b"\n");
+        }
+        let there = self.present.iter().find(|t| t.sql().as_bytes() == name);
+        let Some(there) = there else {
+            let error = Error::refused(format!("{} is a partition", display(table)));
+            return Err(error.hint("Name each partition with -t, or give --replace."));
+        };
+        let (into, upsert) = upsert(&name, &Columns::of_copy(text).map_or(Vec::new(), |c| c.names), there);
+        self.upsert = Some(upsert);
+        self.session.write(&into)
+    }
+}
+
+/// The table as SQL names it, in the encoding of the dump.
+pub(crate) fn quoted(table: &Qualified) -> Vec<u8> {
+    let schema = table.schema.as_deref().unwrap_or(b"public");
+    [names::quoted(schema, b'"'), names::quoted(&table.name, b'"')].join(&b'.')
+}
+
+/// The value of a sequence, unless it is further than that already: numbers that were given away since
+/// the dump must not be given again.
+fn raised(text: &[u8], sequence: &Qualified) -> Vec<u8> {
+    let call = text.strip_suffix(b";").unwrap_or(text);
+    let value = text.rsplit(|b| *b == b'\'').next().unwrap_or_default();
+    let value: Vec<u8> = value.iter().copied().filter(|b| b.is_ascii_digit() || *b == b'-').collect();
+    let name = quoted(sequence);
+    let of = names::quoted(&name, b'\'');
+    // some count downwards
+    let up: &[u8] = b"::pg_catalog.regclass)).increment > 0) FROM ";
+    let further =
+        [b" > last_value) = ((pg_catalog.pg_sequence_parameters(", of.as_slice(), up, &name].concat();
+    [call, b" WHERE (SELECT NOT is_called OR (", &value, &further, b");"].concat()
+}
+
+/// What loads rows aside, and what brings them into the table from there.
+fn upsert(name: &[u8], columns: &[Vec<u8>], there: &There) -> (Vec<u8>, Vec<u8>) {
+    let list = |names: &[Vec<u8>], around: &dyn Fn(&[u8]) -> Vec<u8>| {
+        names.iter().map(|n| around(&names::quoted(n, b'"'))).collect::<Vec<_>>().join(&b", "[..])
+    };
+    let own = |n: &[u8]| n.to_vec();
+    let all = list(columns, &own);
+    let key: Vec<Vec<u8>> = there.key.iter().map(|k| k.clone().into_bytes()).collect();
+    let fixed =
+        |c: &&Vec<u8>| !key.contains(c) && !there.numbered.iter().any(|n| n.as_bytes() == c.as_slice());
+    let set: Vec<Vec<u8>> = columns.iter().filter(fixed).cloned().collect();
+    let set = list(&set, &|n| [n, b" = EXCLUDED.", n].concat());
+    let action = if set.is_empty() { b"NOTHING".to_vec() } else { [b"UPDATE SET ", set.as_slice()].concat() };
+    let into = [
+        &b"CREATE TEMP TABLE pgkeep_rows AS SELECT "[..],
+        &all,
+        b" FROM ",
+        name,
+        b" WITH NO DATA;\nCOPY pg_temp.pgkeep_rows (",
+        &all,
+        b") FROM stdin;\n",
+    ];
+    let key_list = list(&key, &own);
+    let from = [
+        &b"INSERT INTO "[..],
+        name,
+        b" (",
+        &all,
+        b") OVERRIDING SYSTEM VALUE SELECT ",
+        &all,
+        b" FROM pg_temp.pgkeep_rows ON CONFLICT (",
+        &key_list,
+        b") DO ",
+        &action,
+        // a trigger may have dropped rows on the way
+        b";\nDO $pgkeep$ BEGIN IF (SELECT count(*) FROM pg_temp.pgkeep_rows) <> (SELECT count(*) FROM ",
+        name,
+        b" JOIN pg_temp.pgkeep_rows USING (",
+        &key_list,
+        b")) THEN RAISE EXCEPTION 'not all rows have arrived in %', ",
+        &names::quoted(name, b'\''),
+        b"; END IF; END $pgkeep$;\nDROP TABLE pg_temp.pgkeep_rows;\n",
+    ];
+    (into.concat(), from.concat())
+}

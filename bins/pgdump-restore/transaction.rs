@@ -1,0 +1,66 @@
+//! A database that is emptied and filled in one transaction: it stays the same database, and its
+//! sessions stay.
+//!
+//! For servers where nobody may create or rename databases. Others see the old rows until the end, or
+//! wait where they would change what is being replaced.
+
+use kit::exit::Result;
+use kit::pg::{Server, identifier};
+
+use crate::check::Table;
+use crate::session::Session;
+use crate::stream::quoted;
+use crate::tables_sql::proof;
+
+/// Begins the transaction and takes away all that a user has made in the database.
+pub(crate) fn begin(session: &mut Session, server: &Server, database: &str) -> Result<()> {
+    // a dump sets the limit to none again
+    session.write(b"SET search_path = pg_catalog;\nSET client_min_messages = warning;\nSET lock_timeout = '1min';\nBEGIN;\n")?;
+    session.write(EMPTY.as_bytes())?;
+    session.write(public(server, database)?.as_bytes())
+}
+
+/// Counts the rows of all tables, and commits when they are as many as in the dump.
+pub(crate) fn end(session: &mut Session, tables: &[Table]) -> Result<()> {
+    for table in tables {
+        session.write(&proof(&quoted(&table.table), table.rows, b"0"))?;
+    }
+    session.write(b"COMMIT;\n")
+}
+
+/// What stands in no schema first, then extensions with what they made, then schemas with all in them.
+const EMPTY: &str = "DO $pgkeep$
+DECLARE it record;
+BEGIN
+    FOR it IN SELECT format('DROP EVENT TRIGGER %I', evtname) AS sql FROM pg_event_trigger
+        UNION ALL SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
+        UNION ALL SELECT format('DROP CAST (%s AS %s)', castsource::regtype, casttarget::regtype)
+            FROM pg_cast c WHERE oid >= 16384 AND NOT EXISTS
+                (SELECT FROM pg_depend WHERE classid = 'pg_cast'::regclass AND objid = c.oid AND deptype = 'e')
+        UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension WHERE extname <> 'plpgsql'
+        UNION ALL SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace
+            WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+        UNION ALL SELECT format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_foreign_data_wrapper
+        UNION ALL SELECT format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname) FROM pg_language WHERE oid >= 16384
+        UNION ALL SELECT format('DROP ACCESS METHOD IF EXISTS %I CASCADE', amname) FROM pg_am WHERE oid >= 16384
+        UNION ALL SELECT format('SELECT lo_unlink(%s)', oid) FROM pg_largeobject_metadata
+    LOOP
+        EXECUTE it.sql;
+    END LOOP;
+END $pgkeep$;
+";
+
+/// The schema that every database is born with, as this server makes it.
+fn public(server: &Server, database: &str) -> Result<String> {
+    let sql = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database();";
+    let owner = server.query(database, sql)?.concat().concat();
+    // since PostgreSQL 15 it belongs to whoever owns the database, and others may only use it
+    let (owner, rights) = match server.facts().version {
+        150_000.. => ("pg_database_owner".to_owned(), "USAGE"),
+        _ => (identifier(&owner), "ALL"),
+    };
+    Ok(format!(
+        "CREATE SCHEMA public;\nALTER SCHEMA public OWNER TO {owner};\nGRANT {rights} ON SCHEMA public TO PUBLIC;\n\
+        COMMENT ON SCHEMA public IS 'standard public schema';\n"
+    ))
+}

@@ -1,0 +1,65 @@
+//! A database that is emptied and filled in one transaction.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use crate::lab::{Server, run};
+use crate::stage::{back_up, identities, plain_dump, same, with_last_act};
+
+#[test]
+fn the_database_stays_the_same_and_its_contents_are_those_of_the_dump() {
+    let server = Server::start();
+    server.seed("university");
+    let want = server.everything();
+    let cluster = back_up(&server, &[]);
+    let (single, created) = (
+        back_up(&server, &["-d", "university"]),
+        back_up(&server, &["-d", "university", "--pg-dump-arg", "--create"]),
+    );
+    let before = identities(&server);
+    for (file, more) in [(&single, &[][..]), (&created, &[]), (&cluster, &["--only", "university"])] {
+        server.sql(
+            "university",
+            "TRUNCATE grades; CREATE SCHEMA later; CREATE TABLE later.t (n int); DROP VIEW transcript; \
+            SELECT lo_create(0)",
+        );
+        let args = [&[file.to_str().unwrap(), "--single-transaction", "--yes"], more].concat();
+        server.restore(&args).exits(0).says("in one transaction");
+        assert_eq!(identities(&server), before);
+        same(&server.everything(), &want);
+    }
+    server.restore(&[cluster.to_str().unwrap(), "-1", "--yes"]).exits(0);
+    server.make("other");
+    let two = back_up(&server, &[]);
+    server.restore(&[two.to_str().unwrap(), "-1", "--yes"]).exits(4).says("--only");
+    server.restore(&[single.to_str().unwrap(), "-1", "--yes", "-d", "nowhere"]).exits(4).says("is not there");
+}
+
+#[test]
+fn nothing_is_lost_when_it_fails_at_the_very_end() {
+    let server = Server::start();
+    server.make("shop");
+    let dump = plain_dump(&server, "shop");
+    server.sql("shop", "DELETE FROM grades WHERE id > 9");
+    let want = server.everything();
+    for act in ["SELECT 1 / 0;", "DELETE FROM public.grades WHERE id = 7;"] {
+        fs::write(server.home().join("bad.sql"), with_last_act(dump.as_bytes(), act.as_bytes())).unwrap();
+        let args = ["bad.sql", "-1", "--yes", "-d", "shop", "--force=guard"];
+        server.restore(&args).exits(1).says("Every database is as it was.");
+        same(&server.everything(), &want);
+    }
+}
+
+#[test]
+fn an_owner_who_may_not_create_databases_restores_his() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE ROLE clerk LOGIN; CREATE DATABASE shop OWNER clerk");
+    server.sql("shop", "SET ROLE clerk; CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 50) n");
+    let as_clerk = |tool: &str, args: &[&str]| run(server.tool(tool).env("PGUSER", "clerk").args(args));
+    let backup = server.home().join(as_clerk("pgdump-rotate", &["-d", "shop"]).exits(0).line());
+    server.sql("shop", "TRUNCATE t");
+    let backup = backup.to_str().unwrap();
+    as_clerk("pgdump-restore", &[backup, "--yes"]).exits(4).says("CREATEDB");
+    as_clerk("pgdump-restore", &[backup, "--yes", "-1"]).exits(0);
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM t"), "50");
+}
