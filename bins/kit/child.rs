@@ -162,7 +162,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 20] = [
+const TEMPORARY: [&str; 21] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -174,6 +174,7 @@ const TEMPORARY: [&str; 20] = [
     "too many clients",
     "remaining connection slots",
     "No space left on device",
+    "due to lock timeout",
     "Connection refused",
     "Connection timed out",
     "Connection reset",

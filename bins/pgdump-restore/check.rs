@@ -13,7 +13,7 @@ use kit::exit::{Error, Result};
 use kit::progress::Progress;
 use kit::source::Dump;
 
-use crate::schema::Schema;
+use crate::prove::schema::Schema;
 
 /// A table of the dump and the rows it must have afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]

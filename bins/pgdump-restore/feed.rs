@@ -5,6 +5,8 @@
 //! others is ignored. Databases are given the names under which they are restored. With several
 //! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
+mod route;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,8 +24,9 @@ use kit::source::Dump;
 use crate::check::{Checked, sql};
 use crate::crew::{Crew, Relation};
 use crate::plan::Plan;
-use crate::route::{Route, Router};
 use crate::session::Session;
+
+use route::{Route, Router};
 
 /// How much of a statement is held back until it is clear what it is.
 const HEAD: usize = 4096;

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 mod check;
 mod choose;
 mod cli;
-mod count;
 mod create;
 mod crew;
 mod feed;
@@ -19,10 +18,8 @@ mod guardrails;
 mod help;
 mod plan;
 mod prove;
-mod route;
 mod run;
 mod safety;
-mod schema;
 mod services;
 mod session;
 mod stream;
@@ -32,7 +29,6 @@ mod tables;
 mod tables_sql;
 mod tell;
 mod transaction;
-mod undo;
 
 fn main() -> ExitCode {
     kit::exit::run(cli::TOOL, run::run)

@@ -1,6 +1,9 @@
 //! The proof of a restore: as many rows as in the dump; with `--prove=hash` the very same rows, and the
 //! same schema.
 
+mod count;
+pub(crate) mod schema;
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::process::Stdio;
@@ -15,9 +18,9 @@ use kit::progress::Progress;
 
 use crate::check::{Checked, Table};
 use crate::cli::Part;
-use crate::count;
 use crate::plan::{Plan, Target};
-use crate::schema::Schema;
+
+use schema::Schema;
 
 /// How many tables that differ are told one by one.
 const TOLD: usize = 10;

@@ -22,9 +22,9 @@ use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of};
 use crate::session::Session;
-use crate::swap::{drop_beside, explain, swap};
+use crate::swap::{drop_beside, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, tables, transaction, undo};
+use crate::{safety, services, tables, transaction};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {

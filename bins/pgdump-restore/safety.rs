@@ -9,6 +9,9 @@ use kit::out::Speech;
 
 use crate::cli::Args;
 
+/// How long a locked table is waited for, as pg_dump takes it.
+const PATIENCE: &str = "20s";
+
 /// A program that stands beside this one, else one of that name in `PATH`.
 pub(crate) fn sibling(name: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
@@ -28,6 +31,8 @@ pub(crate) fn back_up(
     command.arg("--dir").arg(dir.join("safety"));
     command.args(["--name", "pre_restore", "--tag", "pre-restore", "--quiet"]);
     command.args(["--keep-last".to_owned(), keep.to_string()]);
+    // a session that sits on a table must not keep a restore waiting for ever
+    command.args(["--pg-dump-arg", &format!("--lock-wait-timeout={PATIENCE}")]);
     if let Some(via) = &args.via {
         command.arg("--via").arg(via);
     }

@@ -4,6 +4,8 @@
 //! happened. While a database is renamed PostgreSQL lets nobody into it, so sessions that come back at
 //! once wait for the end of the transaction, find the name changed, and come back to the new database.
 
+pub(crate) mod undo;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ fn a_frame_that_is_damaged_in_the_middle() {
         let file = backup.to_str().unwrap();
         let was = Was::of(&server);
         let whole = fs::read(&backup).unwrap();
-        assert!(whole.len() > 1 << 20, "{}", whole.len());
+        assert!(whole.len() > 500_000, "{}", whole.len());
         // its manifest knows where frames begin; without it the file is one stream
         for manifest in [true, false] {
             if !manifest {

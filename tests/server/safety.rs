@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::beside::{Was, rows};
-use crate::lab::{Server, names, run};
+use crate::lab::{Server, names, run, wait_until};
 use crate::stage::{back_up, dumps, manifest};
 
 fn shop() -> (Server, String) {
@@ -115,4 +115,19 @@ fn a_full_disk_under_the_safety_backup_stops_the_restore() {
     let ran = run(command.args([&backup, "--yes", "-o", "small"])).exits(5);
     ran.says("cannot make the safety backup").says("no space left").says("Nothing was changed");
     was.still(&server);
+}
+
+#[test]
+fn a_table_that_stays_locked_stops_the_restore_after_a_while() {
+    let (server, backup) = shop();
+    let mut psql = server.client("psql");
+    let lock = "BEGIN; LOCK TABLE grades IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)";
+    let holder = crate::stage::start(psql.args(["-Xqd", "shop", "-c", lock]));
+    wait_until("it is locked", || crate::beside::sleeping(&server) == 1);
+    let before = crate::stage::identities(&server);
+    let ran = server.restore(&[&backup, "--yes"]).exits(5).says("cannot make the safety backup");
+    assert!(ran.err.contains("lock timeout") && ran.err.contains("--no-safety"), "{}", ran.err);
+    assert_eq!((crate::stage::identities(&server), crate::beside::sleeping(&server)), (before, 1));
+    server.restore(&[&backup, "--yes", "--no-safety"]).exits(0);
+    crate::lab::end(holder).exits(2);
 }

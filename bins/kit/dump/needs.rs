@@ -304,7 +304,7 @@ mod tests {
             ALTER DATABASE b OWNER TO of_b;\n\\connect b\nCREATE EXTENSION citext;\n";
         let needs = |only: &str| {
             let mut look = Look::at(Some(only.into()));
-            look.feed(dump);
+            Lexer::default().feed(dump, &mut |event| look.event(event));
             look.finish()
         };
         assert_eq!(texts(needs("a").roles), ["of_a"]);
