@@ -162,7 +162,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 21] = [
+const TEMPORARY: [&str; 22] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -175,6 +175,8 @@ const TEMPORARY: [&str; 21] = [
     "remaining connection slots",
     "No space left on device",
     "due to lock timeout",
+    // what --lock-wait-timeout of pg_dump ends with
+    "due to statement timeout",
     "Connection refused",
     "Connection timed out",
     "Connection reset",
