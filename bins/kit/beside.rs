@@ -40,6 +40,11 @@ impl What {
         }
     }
 
+    /// How the mark of such a database begins.
+    pub fn prefix(self) -> String {
+        format!("pgkeep {} ", self.word())
+    }
+
     /// `NAME__before_YYYYMMDD_HHMMSS`; a long name is cut, and told from others by a hash.
     pub fn name(self, of: &str, stamp: Stamp) -> String {
         let ending = format!("__{}_{}", self.word(), stamp.compact());
@@ -57,7 +62,7 @@ impl What {
 
     /// SQL that marks database `name` as this, of database `of`.
     pub fn mark(self, name: &str, of: &str, stamp: Stamp) -> String {
-        let mark = format!("pgkeep {} {} of {of}", self.word(), stamp.compact());
+        let mark = format!("{}{} of {of}", self.prefix(), stamp.compact());
         comment(name, &format!("{} || coalesce(E'\\n' || was, '')", literal(&mark)))
     }
 }

@@ -135,9 +135,12 @@ fn question(version: u32, what: For, tool: &str) -> String {
         WHERE l.locktype = 'advisory' AND l.classid = {} AND l.objid = {} AND l.objsubid = 1 AND l.granted \
         AND l.mode IN ({modes}) AND l.pid <> pg_backend_pid();\n\
         SELECT application_name || ' (server process ' || pid || ')' FROM pg_stat_activity \
-        WHERE application_name = '{RESTORING}' AND pid <> pg_backend_pid();\n\\echo end\n",
+        WHERE application_name = '{RESTORING}' AND pid <> pg_backend_pid() \
+        AND coalesce(shobj_description(datid, 'pg_database'), '') NOT LIKE '{}%';\n\\echo end\n",
         literal(tool),
         KEY >> 32,
         KEY & 0xffff_ffff,
+        // without its lock it is what a killed restore has left, and fills what nobody reads
+        crate::beside::What::Restore.prefix(),
     )
 }

@@ -45,11 +45,11 @@ pub(crate) struct Checked {
 }
 
 /// Reads the dump to its end and refuses what must not be restored. `hash`: rows are hashed, and
-/// the schema is taken down.
-pub(crate) fn check(chosen: &Dump, hash: bool, quiet: bool) -> Result<Checked> {
+/// the schema is taken down. `only`: what the dump needs is that of this part, see [`Look::at`].
+pub(crate) fn check(chosen: &Dump, only: Option<String>, hash: bool, quiet: bool) -> Result<Checked> {
     chosen.readable("pgdump-restore --yes -")?;
     let mut scan = Scan::new(if hash { Depth::Hash } else { Depth::Count });
-    let (mut tables, mut look, mut guard) = (Tables::default(), Look::default(), Guard::default());
+    let (mut tables, mut look, mut guard) = (Tables::default(), Look::at(only), Guard::default());
     let mut schema = Schema::default();
     let mut findings = Vec::new();
     let mut keep = |finding| {

@@ -12,7 +12,7 @@ use kit::exit::Result;
 use kit::pg::{Server, identifier, literal_dbname};
 
 use crate::cli::Way;
-use crate::plan::{Plan, Target};
+use crate::plan::{ALWAYS, Plan, Target};
 
 /// Creates each target that the dump does not, under the name that it has until it is proven. When all
 /// others are made, those that are to make room are dropped: what cannot be made costs nothing.
@@ -24,7 +24,7 @@ pub(crate) fn create(plan: &Plan, server: &Server) -> Result<()> {
             .query_in("UTF8", plan.from(target), &definition)
             .map_err(|e| e.within(format!("cannot create database '{}'", target.place)))?;
     }
-    for target in made.iter().filter(|_| plan.way == Way::InPlace) {
+    for target in made.iter().filter(|t| plan.drops_first(t)) {
         if let Some(live) = &target.present {
             let sql = drop_database(plan.version, &target.name, live.is_template);
             server
@@ -47,6 +47,12 @@ pub(crate) fn create_roles(plan: &Plan, server: &Server) -> Result<()> {
 }
 
 impl Plan {
+    /// Whether what has the target's name now is dropped before the dump is loaded. The databases that every
+    /// cluster has never are: one is where we begin.
+    pub(crate) fn drops_first(&self, target: &Target) -> bool {
+        self.way == Way::InPlace && !ALWAYS.contains(&target.name.as_str())
+    }
+
     /// A database to be in while `target` is renamed or dropped: nobody may be connected to that, we
     /// neither.
     pub(crate) fn from(&self, target: &Target) -> &str {

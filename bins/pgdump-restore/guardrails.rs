@@ -236,14 +236,14 @@ impl Question<'_> {
     }
 
     fn sessions(&self) -> Result<Option<Holds>> {
-        // what is stopped before does not write any more
+        // what is stopped before does not write any more; the server's own processes have no user
         if self.present.is_empty() || self.args.stop.is_some() || !self.args.services.is_empty() {
             return Ok(None);
         }
         let names: Vec<String> = self.present.iter().map(|l| literal(&l.name)).collect();
         let sql = format!(
             "SELECT coalesce(nullif(application_name, ''), usename) || ' in ' || datname FROM pg_stat_activity \
-            WHERE backend_xid IS NOT NULL AND datname IN ({});",
+            WHERE backend_xid IS NOT NULL AND usename IS NOT NULL AND datname IN ({});",
             names.join(", ")
         );
         let writing = self.names(&sql)?;

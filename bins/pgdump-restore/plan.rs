@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::What;
+use kit::beside::{self, What};
 use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
 use kit::pg::Server;
@@ -42,8 +42,8 @@ pub(crate) struct Plan {
     pub(crate) left_out: LeftOut,
     /// Where psql begins.
     pub(crate) entrance: String,
-    /// A database that stays, to hold a lock in.
-    pub(crate) vantage: Option<String>,
+    /// A database to hold a lock in, which stays, at least until the swap.
+    pub(crate) vantage: String,
     /// The dump names no database.
     pub(crate) names_none: bool,
     /// When the restore began; the databases beside others are named by it.
@@ -59,7 +59,7 @@ pub(crate) struct Plan {
 }
 
 /// Databases that a cluster always has, and that a dump therefore does not create.
-const ALWAYS: [&str; 2] = ["postgres", "template1"];
+pub(crate) const ALWAYS: [&str; 2] = ["postgres", "template1"];
 
 /// Computes the plan; asks the server, changes nothing.
 pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Server) -> Result<Plan> {
@@ -99,7 +99,10 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
         may_restore(server, &entrance, roles, args.way != Way::Transaction)?;
         // what --stop ends is not known before
         if args.stop.is_none() && args.services.is_empty() {
-            let ending = targets.iter().filter_map(|t| t.present.as_ref()).map(|l| l.sessions).sum();
+            // the others stay until the swap
+            let first = args.way == Way::InPlace;
+            let ending = targets.iter().filter(|_| first).filter_map(|t| t.present.as_ref());
+            let ending = ending.map(|l| l.sessions).sum();
             may_connect(server, &entrance, ending, args.jobs)?;
         }
     }
@@ -108,9 +111,15 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     let own = of_here.is_some() && of_here == server.facts().system_identifier.as_ref();
     let question = Question { args, checked, server, entrance: &entrance, present, globals, own };
     let left_out = question.ask()?;
-    let vantage = live.iter().filter(|l| l.allows_connections && targets.iter().all(|t| t.name != l.name));
+    // what stands beside others may be dropped
+    let beside = beside::list(server, &entrance)?;
+    let stays = |l: &&Live| {
+        let of_dump = targets.iter().any(|t| t.name == l.name);
+        l.allows_connections && !of_dump && beside.iter().all(|b| b.name != l.name)
+    };
     // nobody is in the way in the one we begin in; in template1, those who create databases are
-    let vantage = vantage.map(|l| l.name.clone()).min_by_key(|n| (*n != entrance, n == "template1"));
+    let vantage = live.iter().filter(stays).map(|l| l.name.clone());
+    let vantage = vantage.min_by_key(|n| (*n != entrance, n == "template1")).unwrap_or(entrance.clone());
     let untouched =
         live.into_iter().map(|l| l.name).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
     let names = |sql: &str| -> Result<BTreeSet<String>> {

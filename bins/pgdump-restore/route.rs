@@ -1,8 +1,10 @@
 //! What becomes of each statement of a dump: left out, changed, and who runs it. Pure.
 
+use std::collections::BTreeSet;
+
 use kit::beside::{What, drop_database};
 use kit::dump::needs;
-use kit::dump::object::{Object, describe};
+use kit::dump::object::{Object, describe, is_of_large_object};
 use kit::dump::scan::{display, text_of};
 use kit::dump::statement::{Statement, classify};
 use kit::pg::identifier;
@@ -109,8 +111,13 @@ impl<'a> Router<'a> {
         self.rows_out = false;
         if self.elsewhere {
             self.rows_out = true;
-            // in old dumps all databases are made at once, before any of them is filled
-            return (Route::Out, Vec::new());
+            // the statements that make a database stand behind the contents of the one before it
+            return match &statement {
+                Statement::CreateDatabase(name) => self.created(&text_of(name), head),
+                Statement::OnDatabase => self.on_database(head),
+                Statement::Session if says_how_to_read(head) => (Route::Set, head.to_vec()),
+                _ => (Route::Out, Vec::new()),
+            };
         }
         match &statement {
             Statement::Session | Statement::SearchPath(_) => self.setting(head),
@@ -131,6 +138,8 @@ impl<'a> Router<'a> {
             {
                 (Route::Set, b"SET default_tablespace = '';".to_vec())
             }
+            // what follows belongs to whoever restores
+            _ if self.names_missing_role(head) => (Route::Set, b"RESET SESSION AUTHORIZATION;".to_vec()),
             _ => (Route::Set, head.to_vec()),
         }
     }
@@ -143,18 +152,21 @@ impl<'a> Router<'a> {
             return (Route::Out, Vec::new());
         };
         self.after = What::Restore.mark(&target.place, &target.name, self.plan.stamp).into_bytes();
-        if let (Way::InPlace, Some(live)) = (self.plan.way, &target.present) {
+        if let Some(live) = target.present.as_ref().filter(|_| self.plan.drops_first(target)) {
             self.after.extend_from_slice(
                 drop_database(self.plan.version, &target.name, live.is_template).as_bytes(),
             );
             self.after.push(b'\n');
         }
-        let text = if self.plan.left_out.locales.is_empty() {
-            spliced(head, place, &identifier(&target.place))
-        } else {
-            format!("CREATE DATABASE {} TEMPLATE template0;", identifier(&target.place)).into_bytes()
-        };
-        (Route::Main, text)
+        let left_out = &self.plan.left_out;
+        if needs::locales(head).iter().any(|l| left_out.locales.contains(&text_of(l))) {
+            let text = format!("CREATE DATABASE {} TEMPLATE template0;", identifier(&target.place));
+            return (Route::Main, text.into_bytes());
+        }
+        // it stands behind the name
+        let tablespace = needs::tablespace(head).filter(|(_, t)| left_out.tablespaces.contains(&text_of(t)));
+        let head = tablespace.map_or(head.to_vec(), |(at, _)| spliced(head, at, ""));
+        (Route::Main, spliced(&head, place, &identifier(&target.place)))
     }
 
     /// Owner, settings, grants, comment of a database.
@@ -217,10 +229,14 @@ impl<'a> Router<'a> {
         }
         let out = match object.kind {
             kind if ROWS.contains(&kind) => self.plan.part == Part::Schema,
-            _ if self.plan.part == Part::Schema && is_of_large_object(&object, head) => true,
             "TRANSACTION" => self.plan.part == Part::Schema || self.plan.way == Way::Transaction,
-            "OWNER" | "ACL" | "DEFAULT ACL" => self.names_missing_role(head),
-            "COMMENT" => self.is_about_missing_extension(&object),
+            "OWNER" | "ACL" | "COMMENT" | "SECURITY LABEL"
+                if self.plan.part == Part::Schema && is_of_large_object(head) =>
+            {
+                true
+            }
+            "TABLESPACE" | "ACL" | "COMMENT" if self.is_about_missing(&object) => true,
+            "OWNER" | "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => self.names_missing_role(head),
             _ => false,
         };
         let route = match (object.kind, statement) {
@@ -240,16 +256,21 @@ impl<'a> Router<'a> {
         !missing.is_empty() && needs::roles(head).iter().any(|r| missing.contains(&text_of(r)))
     }
 
-    fn is_about_missing_extension(&self, object: &Object) -> bool {
-        let name = object.name.name.strip_prefix(b"EXTENSION ");
-        name.is_some_and(|name| self.plan.left_out.extensions.contains(&text_of(name)))
+    /// Whether a statement is about an extension or a tablespace that is left out.
+    fn is_about_missing(&self, object: &Object) -> bool {
+        let left_out = &self.plan.left_out;
+        let name = object.name.name.as_slice();
+        let is_in = |names: &BTreeSet<String>, name: &[u8]| names.contains(&text_of(name));
+        (object.kind == "TABLESPACE" && is_in(&left_out.tablespaces, name))
+            || name.strip_prefix(b"TABLESPACE ").is_some_and(|n| is_in(&left_out.tablespaces, n))
+            || name.strip_prefix(b"EXTENSION ").is_some_and(|n| is_in(&left_out.extensions, n))
     }
 }
 
-/// Whether a statement is about a large object, which is all rows.
-fn is_of_large_object(object: &Object, head: &[u8]) -> bool {
-    const OWNER: &[u8] = b"ALTER LARGE OBJECT";
-    object.name.name == b"BLOB" || (object.kind == "OWNER" && head.starts_with(OWNER))
+/// Whether a statement says how names and strings of those after it are to be read.
+fn says_how_to_read(head: &[u8]) -> bool {
+    let set = needs::set(head);
+    set.is_some_and(|(name, _)| name == b"client_encoding" || name == b"standard_conforming_strings")
 }
 
 fn is_of_index(object: &Object) -> bool {

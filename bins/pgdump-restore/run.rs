@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use kit::beside::{Beside, What};
+use kit::beside::{self, Beside, What};
 use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
-use kit::guard::{For, Guard, guard};
+use kit::guard::{For, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -19,7 +19,7 @@ use crate::cli::{self, Action, Args, Part, TOOL, Table, Way, Which};
 use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
-use crate::plan::{Plan, plan};
+use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap};
@@ -69,7 +69,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     let own = early.as_ref().and_then(|s| s.facts().system_identifier.as_deref());
     let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
-    let checked = check(&chosen, args.hash, args.quiet)?;
+    let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
+    let checked = check(&chosen, only, args.hash, args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
@@ -87,15 +88,12 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
         confirm(args)?;
         back_up(args, &plan, dir, speech)?;
     }
-    let lock = |vantage: &String| guard(&server, vantage, For::Restore, TOOL);
-    let mut guard = plan.vantage.as_ref().map(lock).transpose()?;
-    if guard.is_some() {
-        // nobody else restores: what stands half-restored is nobody's
-        drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
-    }
+    let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
+    // nobody else restores: what stands half-restored is nobody's
+    drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
     let stopped = services::stop(args, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
-        .and_then(|()| guard.as_mut().map_or(Ok(()), Guard::holds))
+        .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
         .map_err(|e| explain(&plan, &server, e));
     // a failed restore is the news, whatever the start says
@@ -189,10 +187,17 @@ fn replace(
 /// Drops what is not to be kept of before, and says what is.
 fn tidy(args: &Args, plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
     let ours = |b: &Beside| b.what == What::Before && plan.targets.iter().any(|t| t.name == b.of);
-    if plan.drop {
-        drop_beside(server, &plan.entrance, speech, |b| ours(b) && b.stamp == plan.stamp)?;
-    } else if plan.way == Way::Swap && args.keep_before != Some(0) {
-        tell_kept(plan, speech);
+    // in place, what is there now is what somebody made meanwhile
+    let unwanted = |b: &Beside| match plan.way {
+        Way::InPlace => ALWAYS.contains(&b.of.as_str()),
+        _ => plan.drop,
+    };
+    let of_now = |b: &Beside| ours(b) && b.stamp == plan.stamp;
+    drop_beside(server, &plan.entrance, speech, |b| of_now(b) && unwanted(b))?;
+    if args.keep_before != Some(0) {
+        let mut kept = beside::list(server, &plan.entrance)?;
+        kept.retain(of_now);
+        tell_kept(&kept, speech);
     }
     if let Some(keep) = args.keep_before {
         let old = undo::older(server, &plan.entrance, keep)?;

@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 
 use kit::dump::lex::Event;
-use kit::dump::object::describe;
+use kit::dump::object::{describe, is_of_large_object};
 use kit::dump::scan::display;
 use kit::dump::statement::{Name, Statement, classify, connect_target};
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::cli::Part;
 
 /// How much of a statement tells what it makes.
 const HEAD: usize = 4096;
 /// How many differences are told one by one.
 const TOLD: usize = 5;
+
+/// Kinds of statements that pg_dump is told to leave out (`--no-owner`, `--no-acl`, `--no-comments`).
+const OPTIONAL: [&str; 4] = ["owner ", "acl ", "default acl ", "comment "];
+
+/// What makes or changes large objects, which are rows.
+const LARGE: &str = "large objects";
 
 /// Statements by database, hash and what they make. Those that set up a session, and those about the
 /// database as such, are left out: two programs write them in two ways.
@@ -65,10 +73,21 @@ impl Schema {
 
     /// What differs between a database of this dump and that of one that holds a single database; the
     /// first few.
-    pub(crate) fn differences(&self, name: &[u8], other: &Schema) -> Vec<String> {
-        let (mine, theirs) = (self.of(name), other.of(b""));
+    pub(crate) fn differences(&self, name: &[u8], other: &Schema, part: Part) -> Vec<String> {
+        let (mut mine, mut theirs) = (self.of(name), other.of(b""));
+        if part == Part::Schema {
+            for statements in [&mut mine, &mut theirs] {
+                statements.retain(|_, what| !what.starts_with(LARGE) && !what.starts_with("sequence set "));
+            }
+        }
         let gone = mine.iter().filter(|(hash, _)| !theirs.contains_key(hash)).map(|(_, what)| what);
-        let new = theirs.iter().filter(|(hash, _)| !mine.contains_key(hash)).map(|(_, what)| what);
+        // a dump without any owners, grants or comments was made so
+        let without = |what: &String| {
+            let kind = OPTIONAL.iter().find(|kind| what.starts_with(**kind));
+            kind.is_some_and(|kind| !mine.values().any(|what| what.starts_with(kind)))
+        };
+        let new = theirs.iter().filter(|(hash, what)| !mine.contains_key(hash) && !without(what));
+        let new = new.map(|(_, what)| what);
         let mut told: Vec<String> = gone.chain(new).cloned().collect();
         told.sort();
         told.dedup();
@@ -81,6 +100,9 @@ impl Schema {
 
 /// What a statement makes, for a message; `None` where it is not compared.
 fn named(head: &[u8]) -> Option<String> {
+    if is_of_large_object(head) {
+        return Some(LARGE.into());
+    }
     let data = |kind: &str| ["TABLE DATA", "BLOBS", "MATERIALIZED VIEW DATA", "TRANSACTION"].contains(&kind);
     match classify(head) {
         Statement::Session | Statement::SearchPath(_) | Statement::OnDatabase | Statement::Drop => None,
@@ -88,6 +110,9 @@ fn named(head: &[u8]) -> Option<String> {
         Statement::DropPublic => None,
         _ => {
             let object = describe(head);
+            if object.kind == "BLOB" {
+                return Some(LARGE.into());
+            }
             (!data(object.kind)).then(|| format!("{} {}", object.kind.to_lowercase(), display(&object.name)))
         }
     }
@@ -109,11 +134,11 @@ mod tests {
     fn order_and_sessions_do_not_matter_and_text_does() {
         let one = schema("SET a = 1;\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
         let other = schema("CREATE INDEX i ON public.t (a);\nCREATE TABLE public.t (a int);\nSET b = 2;\n");
-        assert!(one.differences(b"", &other).is_empty());
+        assert!(one.differences(b"", &other, Part::All).is_empty());
         let changed = schema("CREATE TABLE public.t (a text);\nCREATE INDEX i ON public.t (a);\n");
-        assert_eq!(one.differences(b"", &changed), ["table public.t"]);
+        assert_eq!(one.differences(b"", &changed, Part::All), ["table public.t"]);
         let cluster =
             schema("\\connect shop\nCREATE TABLE public.t (a int);\nCREATE INDEX i ON public.t (a);\n");
-        assert!(cluster.differences(b"shop", &one).is_empty());
+        assert!(cluster.differences(b"shop", &one, Part::All).is_empty());
     }
 }

@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::beside::{Beside, What, drop_database, list, unmark};
-use kit::child::{clean_up, interrupted};
+use kit::child::{clean_up, interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::pg::{Server, identifier, literal};
 use kit::stamp::Stamp;
 
 use crate::cli::Way;
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 
-/// How often it is tried while somebody stays in.
-const TRIES: usize = 3;
+/// How long a name is waited for at a time: who waits for it keeps all others out.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '1s';\n";
+/// How long others get in before it is waited for again.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long between two rounds of ending sessions.
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -34,30 +36,46 @@ pub(crate) struct Exchange {
 }
 
 /// Makes all exchanges in one transaction, in a session of database `from`, which is none of them.
-pub(crate) fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -> Result<()> {
+fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -> Result<()> {
     let sql = renames(exchanges, stamp);
-    let mut outcome = Ok(());
-    for _ in 0..TRIES {
+    let mut tried = 0;
+    let outcome = loop {
         interrupted()?;
-        outcome =
-            alone(server, from, exchanges, || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ()));
-        match &outcome {
-            Err(e) if e.to_string().contains("is being accessed by other users") => {}
-            _ => break,
+        tried += 1;
+        let work = || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ());
+        match alone(server, from, exchanges, work) {
+            Err(e) if tried < tries(&e) => pause(PAUSE)?,
+            outcome => break outcome,
         }
-    }
+    };
     let names: Vec<&str> = exchanges.iter().map(|e| e.name.as_str()).collect();
     outcome.map_err(|e| {
         let e = e.within(format!("cannot put into place: {}", names.join(", ")));
-        match e.to_string().contains("is being accessed") {
-            true => e.hint("Stop what uses it, for example with --services or --stop."),
-            false => e,
+        match tries(&e) {
+            1 => e,
+            _ => e.hint("Stop what uses it, for example with --services or --stop."),
         }
     })
 }
 
+/// How often an exchange is tried that ended so.
+fn tries(error: &Error) -> usize {
+    let says = |words: &str| error.to_string().contains(words);
+    // these do not end by themselves
+    if says("prepared transaction") {
+        1
+    } else if says("is being accessed by other users") {
+        // the server has waited for some seconds, and kept all others out
+        3
+    } else if says("lock timeout") {
+        20
+    } else {
+        1
+    }
+}
+
 fn renames(exchanges: &[Exchange], stamp: Stamp) -> String {
-    let mut sql = String::from("BEGIN;\n");
+    let mut sql = format!("BEGIN;\n{PATIENCE}");
     for Exchange { name, place, before } in exchanges {
         let rename = |from: &str, to: &str| {
             format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
@@ -101,41 +119,65 @@ fn alone(
     })
 }
 
-/// Puts what was restored into place.
-pub(crate) fn swap(plan: &Plan, server: &Server) -> Result<()> {
-    // what we begin in cannot be renamed from within: it has a turn of its own
-    let (own, others): (Vec<_>, Vec<_>) = plan.targets.iter().partition(|t| t.name == plan.entrance);
-    for targets in [others, own] {
-        let Some(first) = targets.first() else { continue };
-        let exchanges: Vec<Exchange> = targets
-            .iter()
-            .map(|t| Exchange {
-                name: t.name.clone(),
-                place: t.place.clone(),
-                before: t
-                    .present
-                    .as_ref()
-                    .filter(|_| plan.way == Way::Swap)
-                    .map(|_| What::Before.name(&t.name, plan.stamp)),
-            })
-            .collect();
-        exchange(server, plan.from(first), &exchanges, plan.stamp)?;
+/// Makes all exchanges: in one step where a database stays that one can be in meanwhile, such as `vantage`.
+pub(crate) fn exchange_all(
+    server: &Server,
+    vantage: &str,
+    entrance: &str,
+    exchanges: Vec<Exchange>,
+    stamp: Stamp,
+) -> Result<()> {
+    let stays = |name: &&str| exchanges.iter().all(|e| e.name != *name);
+    if let Some(from) = [vantage, entrance, "template1"].into_iter().find(stays) {
+        return if exchanges.is_empty() { Ok(()) } else { exchange(server, from, &exchanges, stamp) };
     }
-    Ok(())
+    // what we are in cannot be renamed: it has a turn of its own
+    let (own, others): (Vec<_>, Vec<_>) = exchanges.into_iter().partition(|e| e.name == entrance);
+    exchange(server, entrance, &others, stamp)?;
+    exchange(server, "template1", &own, stamp)
 }
 
-/// Removes what a failed restore has made. The names of what stays all the same.
-pub(crate) fn remove_places(plan: &Plan, server: &Server) -> Vec<String> {
-    if plan.way == Way::Transaction {
-        return Vec::new();
-    }
+/// Puts what was restored into place.
+pub(crate) fn swap(plan: &Plan, server: &Server) -> Result<()> {
+    let there: Vec<String> =
+        server.query(&plan.entrance, "SELECT datname FROM pg_database;")?.into_iter().flatten().collect();
+    // what was there may be gone by now, or have been made again
+    let before = |t: &Target| t.present.is_some() && there.contains(&t.name);
+    let exchange = |t: &Target| Exchange {
+        name: t.name.clone(),
+        place: t.place.clone(),
+        before: before(t).then(|| What::Before.name(&t.name, plan.stamp)),
+    };
+    let exchanges = plan.targets.iter().map(exchange).collect();
+    exchange_all(server, &plan.vantage, &plan.entrance, exchanges, plan.stamp)
+}
+
+/// Drops a database, also one that is a template.
+fn drop_one(server: &Server, entrance: &str, name: &str) -> Result<()> {
+    let templates = format!("SELECT datistemplate FROM pg_database WHERE datname = {};", literal(name));
+    let is_template = server.query(entrance, &templates)?.concat().concat() == "t";
+    let from = if name == entrance { "template1" } else { entrance };
+    server.query(from, &drop_database(server.facts().version, name, is_template)).map(|_| ())
+}
+
+/// What there is after a restore that has failed.
+enum Remains {
+    /// The server does not say.
+    Unknown,
+    /// Databases that should have been removed, and those that have changed names all the same.
+    Known(Vec<String>, Vec<String>),
+}
+
+/// Removes what a failed restore has made.
+fn remove_places(plan: &Plan, server: &Server) -> Remains {
     clean_up(|| {
-        let drops = |name: &str| server.query(&plan.entrance, &drop_database(plan.version, name, false));
-        let there = list(server, &plan.entrance).unwrap_or_default();
+        let Ok(there) = list(server, &plan.entrance) else { return Remains::Unknown };
         let is_there = |place: &String| there.iter().any(|b| b.name == *place);
         let places = plan.targets.iter().map(|t| &t.place);
-        // a template cannot be dropped as it is; the next restore says so
-        places.filter(|p| is_there(p) && drops(p).is_err()).cloned().collect()
+        let stays = |place: &&String| is_there(place) && drop_one(server, &plan.entrance, place).is_err();
+        let left = places.filter(stays).cloned().collect();
+        let swapped = there.iter().filter(|b| b.what == What::Before && b.stamp == plan.stamp);
+        Remains::Known(left, swapped.map(|b| b.of.clone()).collect())
     })
 }
 
@@ -148,12 +190,7 @@ pub(crate) fn drop_beside(
 ) -> Result<usize> {
     let mut dropped = 0;
     for beside in list(server, entrance)?.iter().filter(|b| wanted(b)) {
-        let templates =
-            format!("SELECT datistemplate FROM pg_database WHERE datname = {};", literal(&beside.name));
-        let is_template = server.query(entrance, &templates)?.concat().concat() == "t";
-        let from = if beside.name == entrance { "template1" } else { entrance };
-        server
-            .query(from, &drop_database(server.facts().version, &beside.name, is_template))
+        drop_one(server, entrance, &beside.name)
             .map_err(|e| e.within(format!("cannot drop database '{}'", beside.name)))?;
         let size = kit::out::bytes(beside.bytes);
         speech.say(&match beside.what {
@@ -167,17 +204,26 @@ pub(crate) fn drop_beside(
 
 /// The error of a restore that has failed: what was there is as it was, or is gone.
 pub(crate) fn explain(plan: &Plan, server: &Server, error: Error) -> Error {
-    let left = remove_places(plan, server);
-    let error = match left.as_slice() {
-        [] => error,
-        left => error.hint(format!("Left over, and removed by the next restore: {}.", left.join(", "))),
+    if plan.targets.is_empty() || plan.way == Way::Transaction {
+        return error.hint("Every database is as it was.");
+    }
+    let places = || plan.targets.iter().map(|t| t.place.as_str()).collect::<Vec<_>>().join(", ");
+    let (error, swapped) = match remove_places(plan, server) {
+        Remains::Unknown => {
+            let hint = format!("Perhaps left over, and then removed by the next restore: {}.", places());
+            (error.hint(hint), Vec::new())
+        }
+        Remains::Known(left, swapped) if left.is_empty() => (error, swapped),
+        Remains::Known(left, swapped) => {
+            (error.hint(format!("Left over, and removed by the next restore: {}.", left.join(", "))), swapped)
+        }
     };
-    let gone: Vec<&str> = plan
-        .targets
-        .iter()
-        .filter(|t| t.present.is_some() && plan.way == Way::InPlace)
-        .map(|t| t.name.as_str())
-        .collect();
+    // the answer to a swap may be lost, and the swap not
+    if !swapped.is_empty() {
+        return error.hint(format!("Replaced all the same: {}; --undo goes back.", swapped.join(", ")));
+    }
+    let gone = plan.targets.iter().filter(|t| t.present.is_some() && plan.drops_first(t));
+    let gone: Vec<&str> = gone.map(|t| t.name.as_str()).collect();
     if gone.is_empty() {
         return error.hint("Every database is as it was.");
     }

@@ -1,5 +1,6 @@
 //! What is said of a restore: the plan before it, connection strings after it.
 
+use kit::beside::Beside;
 use kit::exit::Result;
 use kit::out::{self, Speech};
 use kit::pg::Server;
@@ -74,13 +75,13 @@ impl Plan {
             String::new()
         };
         let how = match self.way {
-            Way::Swap if self.drop => "; beside it, then it is dropped".to_owned(),
-            Way::Swap => {
+            Way::Transaction => "; emptied and filled in one transaction".into(),
+            Way::InPlace if self.drops_first(target) => "; it is dropped first".into(),
+            Way::Swap if !self.drop => {
                 let before = kit::beside::What::Before.name(&target.name, self.stamp);
                 format!("; beside it, then it is {before}")
             }
-            Way::InPlace => "; it is dropped first".into(),
-            Way::Transaction => "; emptied and filled in one transaction".into(),
+            _ => "; beside it, then it is dropped".to_owned(),
         };
         format!("replace database {} ({now} now{ending}){how}", target.name)
     }
@@ -93,7 +94,7 @@ impl Plan {
         };
         let of = [
             ("create  roles, without login: ", &left_out.created),
-            ("without owners and grants of roles: ", &left_out.roles),
+            ("without owners, grants and policies of roles: ", &left_out.roles),
             ("without extensions: ", &left_out.extensions),
             ("without tablespaces: ", &left_out.tablespaces),
             ("without locales: ", &left_out.locales),
@@ -127,14 +128,11 @@ pub(crate) fn tell(args: &Args, settings: &Settings, databases: &[&str], server:
 }
 
 /// Says what stands beside the databases from now on, and what it is good for.
-pub(crate) fn tell_kept(plan: &Plan, speech: &Speech) {
-    for target in plan.targets.iter().filter(|t| t.present.is_some()) {
-        let before = kit::beside::What::Before.name(&target.name, plan.stamp);
-        let size = target.present.as_ref().map_or(0, |l| l.bytes);
+pub(crate) fn tell_kept(kept: &[Beside], speech: &Speech) {
+    for Beside { name, of, bytes, .. } in kept {
+        let size = out::bytes(*bytes);
         speech.say(&format!(
-            "kept: what was {} is {before} ({}); --undo goes back to it, --drop-before drops it",
-            target.name,
-            out::bytes(size)
+            "kept: what was {of} is {name} ({size}); --undo goes back to it, --drop-before drops it"
         ));
     }
 }

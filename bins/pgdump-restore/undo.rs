@@ -13,7 +13,7 @@ use kit::stamp::Stamp;
 use crate::cli::{Args, TOOL};
 use crate::run::confirm;
 use crate::survey::entrance;
-use crate::swap::{Exchange, drop_beside, exchange};
+use crate::swap::{Exchange, drop_beside, exchange_all};
 use crate::tell::tell;
 
 /// What stands beside live databases from restores before, newest first.
@@ -69,14 +69,10 @@ pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech
         return Ok(Code::Done);
     }
     confirm(args)?;
-    let (own, others): (Vec<_>, Vec<_>) = exchanges.into_iter().partition(|e| e.name == entrance);
-    let vantage = if own.is_empty() { &entrance } else { "template1" };
+    let own = exchanges.iter().any(|e| e.name == entrance);
+    let vantage = if own { "template1" } else { &entrance };
     let _lock = guard(&server, vantage, For::Restore, TOOL)?;
-    for (from, exchanges) in [(entrance.as_str(), others), ("template1", own)] {
-        if !exchanges.is_empty() {
-            exchange(&server, from, &exchanges, now)?;
-        }
-    }
+    exchange_all(&server, vantage, &entrance, exchanges, now)?;
     let names: Vec<&str> = chosen.iter().map(|b| b.of.as_str()).collect();
     tell(args, settings, &names, &server)?;
     Ok(Code::Done)
@@ -102,7 +98,8 @@ pub(crate) fn drop_before(
 pub(crate) fn keep_before(args: &Args, settings: &Settings, keep: u32, speech: &Speech) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let old = older(&server, &entrance(&server)?, keep)?;
-    drop_chosen(args, &server, speech, &|b: &Beside| old.contains(b))
+    let wanted = |b: &Beside| old.contains(b) && args.database.as_ref().is_none_or(|d| *d == b.of);
+    drop_chosen(args, &server, speech, &wanted)
 }
 
 fn drop_chosen(

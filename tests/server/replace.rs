@@ -12,7 +12,7 @@ fn arg(path: &Path) -> &str {
 }
 
 /// Everything about a database as such that a dump of it alone does not carry.
-fn nature(server: &Server, database: &str) -> String {
+pub(crate) fn nature(server: &Server, database: &str) -> String {
     server.sql(
         "postgres",
         &format!(

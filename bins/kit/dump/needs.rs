@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::lex::Event;
-use super::statement::{Name, Statement, classify};
+use super::scan::text_of;
+use super::statement::{Name, Statement, classify, connect_target};
 use super::token::{Parser, Token, Tokens};
 
 /// How much of a statement is looked at; what it needs stands in its beginning.
@@ -33,21 +34,40 @@ pub struct Needs {
 /// A look in progress.
 #[derive(Default)]
 pub struct Look {
+    /// The database that is looked at, and the one that the present part is of.
+    only: Option<String>,
+    current: Name,
     statement: Vec<u8>,
+    line: Vec<u8>,
     needs: Needs,
 }
 
 impl Look {
+    /// Looks at what `only` needs of a cluster dump; at roles and tablespaces where that is empty.
+    pub fn at(only: Option<String>) -> Self {
+        Look { only, ..Look::default() }
+    }
+
     /// Takes what the lexer found next.
     pub fn event(&mut self, event: Event<'_>) {
+        let Look { only, current, statement, line, needs } = self;
         match event {
             Event::Sql { bytes, .. } => {
-                let room = (LONGEST - self.statement.len()).min(bytes.len());
-                self.statement.extend_from_slice(&bytes[..room]);
+                let room = (LONGEST - statement.len()).min(bytes.len());
+                statement.extend_from_slice(&bytes[..room]);
             }
             Event::SqlEnd { .. } => {
-                self.needs.note(&self.statement);
-                self.statement.clear();
+                if only.as_ref().is_none_or(|only| text_of(&database_of(statement, current)) == *only) {
+                    needs.note(statement);
+                }
+                statement.clear();
+            }
+            Event::Meta { bytes, .. } => line.extend_from_slice(bytes),
+            Event::MetaEnd { .. } => {
+                if let Some(name) = connect_target(line.trim_ascii_end()) {
+                    *current = name;
+                }
+                line.clear();
             }
             _ => {}
         }
@@ -57,6 +77,15 @@ impl Look {
     pub fn finish(self) -> Needs {
         self.needs
     }
+}
+
+/// The database that a statement is about, which stands in the part of database `current`.
+fn database_of(statement: &[u8], current: &Name) -> Name {
+    let about = match classify(statement) {
+        Statement::CreateDatabase(_) | Statement::OnDatabase => database(statement),
+        _ => None,
+    };
+    about.map_or_else(|| current.clone(), |(_, name)| name)
 }
 
 impl Needs {
@@ -75,9 +104,7 @@ impl Needs {
             }
             Statement::CreateDatabase(_) => {
                 self.tablespaces.extend(value(statement, "tablespace"));
-                let libc = value(statement, "locale_provider").is_none_or(|p| p == b"libc");
-                let words = ["locale", "lc_collate", "lc_ctype"];
-                self.locales.extend(words.iter().filter(|_| libc).filter_map(|w| value(statement, w)));
+                self.locales.extend(locales(statement));
             }
             Statement::Session => match set(statement) {
                 Some((name, value)) if name == b"default_tablespace" => {
@@ -113,6 +140,22 @@ fn value(statement: &[u8], before: &str) -> Option<Name> {
     name_of(tokens.find(|t| *t != Token::Mark(b'='))?)
 }
 
+/// The locales of the C library that `CREATE DATABASE` names.
+pub fn locales(statement: &[u8]) -> Vec<Name> {
+    let libc = value(statement, "locale_provider").is_none_or(|p| p == b"libc");
+    let words = ["locale", "lc_collate", "lc_ctype"];
+    words.iter().filter(|_| libc).filter_map(|w| value(statement, w)).collect()
+}
+
+/// Where `TABLESPACE = name` stands in `CREATE DATABASE`, and that name.
+pub fn tablespace(statement: &[u8]) -> Option<(Range<usize>, Name)> {
+    let mut tokens = Tokens::new(statement);
+    tokens.find(|t| *t == word("tablespace"))?;
+    let begin = statement.len() - tokens.rest().len() - tokens.length();
+    let name = name_of(tokens.find(|t| *t != Token::Mark(b'='))?)?;
+    Some((begin..statement.len() - tokens.rest().len(), name))
+}
+
 /// Name and value of `SET name = value`.
 pub fn set(statement: &[u8]) -> Option<(Name, Option<Name>)> {
     let p = &mut Parser::new(statement);
@@ -134,6 +177,12 @@ pub fn roles(statement: &[u8]) -> Vec<Name> {
     let mut found = Vec::new();
     let mut tokens = Tokens::new(statement).peekable();
     let Some(Token::Word(verb)) = tokens.next() else { return found };
+    // of those that change a role only this one may stand in the dump of a database
+    if verb == b"alter" && tokens.next_if_eq(&word("role")).is_some() {
+        let name = tokens.next().and_then(name_of);
+        found.extend(name.filter(|_| tokens.peek() == Some(&word("in"))));
+        return found;
+    }
     let mut depth = 0;
     let mut before = Vec::new();
     let policy = verb == b"create" && tokens.peek() == Some(&word("policy"));
@@ -225,6 +274,8 @@ mod tests {
             ("CREATE USER MAPPING FOR a SERVER s;", &["a"]),
             ("CREATE TABLE t (owner text, \"to\" int);", &[]),
             ("COMMENT ON TABLE t IS 'OWNER TO x';", &[]),
+            ("ALTER ROLE a IN DATABASE d SET work_mem TO '1MB';", &["a"]),
+            ("ALTER ROLE a SET work_mem TO '1MB';", &[]),
             ("CREATE RULE r AS ON INSERT TO t DO ALSO NOTHING;", &[]),
         ] {
             assert_eq!(texts(roles(sql.as_bytes())), want, "{sql}");
@@ -244,6 +295,26 @@ mod tests {
             assert_eq!(&sql[place], want, "{sql}");
         }
         assert_eq!(database(b"GRANT ALL ON TABLE database TO x;"), None);
+    }
+
+    #[test]
+    fn what_one_database_of_a_dump_needs() {
+        let dump = b"CREATE ROLE x;\nCREATE TABLESPACE fast OWNER x LOCATION '/f';\n\\connect a\n\
+            ALTER TABLE t OWNER TO of_a;\nCREATE DATABASE b TABLESPACE = \"my fast\";\n\
+            ALTER DATABASE b OWNER TO of_b;\n\\connect b\nCREATE EXTENSION citext;\n";
+        let needs = |only: &str| {
+            let mut look = Look::at(Some(only.into()));
+            Lexer::default().feed(dump, &mut |event| look.event(event));
+            look.finish()
+        };
+        assert_eq!(texts(needs("a").roles), ["of_a"]);
+        let b = needs("b");
+        assert_eq!((texts(b.roles), texts(b.extensions)), (vec!["of_b".into()], vec!["citext".into()]));
+        assert_eq!(texts(b.tablespaces), ["my fast"]);
+        let globals = needs("");
+        assert!(globals.roles.is_empty() && globals.locations.len() == 1);
+        let (place, _) = tablespace(b"CREATE DATABASE b TABLESPACE = \"x\" TEMPLATE = y;").unwrap();
+        assert_eq!(place, 18..34);
     }
 
     #[test]

@@ -80,6 +80,15 @@ pub fn is_in_a_schema(kind: &str) -> bool {
     KINDS.contains(&kind)
 }
 
+/// Whether a statement gives a large object an owner, grants, or a comment.
+pub fn is_of_large_object(head: &[u8]) -> bool {
+    let words = Parser::new(head).0.take_while(|t| matches!(t, Token::Word(_)));
+    let words: Vec<Token> = words.collect();
+    let is = |at: usize, word: &str| words.get(at) == Some(&Token::Word(word.into()));
+    let changes = ["alter", "comment", "grant", "revoke", "security"].iter().any(|verb| is(0, verb));
+    changes && (1..words.len()).any(|at| is(at, "large") && is(at + 1, "object"))
+}
+
 /// The role of `SET SESSION AUTHORIZATION`; `None` for DEFAULT.
 pub fn authorization(head: &[u8]) -> Option<Name> {
     match Parser::new(head).0.nth(3)? {

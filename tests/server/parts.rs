@@ -1,0 +1,232 @@
+//! Parts of a dump, and the other way to replace a database: `--only`, `--globals-only`, `--schema-only`,
+//! `--in-place`.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use crate::beside::{Was, beside, only_beside, rows};
+use crate::lab::{Server, run, wait_until};
+use crate::replace::nature;
+use crate::stage::{back_up, identities, same};
+
+/// Three databases, roles, and a backup of all.
+fn three() -> (Server, String) {
+    let server = Server::start();
+    for name in ["alpha", "shop", "zeta"] {
+        server.make(name);
+    }
+    server.sql(
+        "postgres",
+        "CREATE ROLE clerk LOGIN; CREATE ROLE later; ALTER DATABASE shop OWNER TO clerk; \
+        ALTER DATABASE shop SET work_mem = '5MB'; COMMENT ON DATABASE shop IS 'the shop'; \
+        ALTER DATABASE zeta SET work_mem = '7MB'; CREATE TABLE of_postgres AS SELECT 1 AS n",
+    );
+    let backup = back_up(&server, &[]).to_str().unwrap().to_owned();
+    (server, backup)
+}
+
+#[test]
+fn one_database_of_a_cluster_dump_wherever_it_stands() {
+    let (server, backup) = three();
+    let was = Was::of(&server);
+    let natural = nature(&server, "shop");
+    for name in ["alpha", "shop", "zeta"] {
+        for more in [&[][..], &["-j", "2"]] {
+            server.sql(name, "DELETE FROM grades WHERE id > 9");
+            server.sql("postgres", "ALTER ROLE clerk NOLOGIN");
+            let others = identities(&server);
+            let args = [&[&backup, "--only", name, "--yes", "-D", "--no-safety"], more].concat();
+            let ran = server.restore(&args).exits(0);
+            assert_eq!(ran.lines().len(), 1, "{}", ran.out);
+            let same_oids = |line: &&str| !line.starts_with(name) && !identities(&server).contains(*line);
+            assert_eq!(others.lines().find(same_oids), None);
+            // roles are not part of a database
+            assert_eq!(
+                server.sql("postgres", "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clerk'"),
+                "f"
+            );
+            server.sql("postgres", "ALTER ROLE clerk LOGIN");
+            was.again(&server);
+        }
+    }
+    assert_eq!(nature(&server, "shop"), natural);
+    // one that is gone comes back with all that it had
+    server.sql("postgres", "DROP DATABASE shop");
+    server.restore(&[&backup, "--only", "shop", "--yes"]).exits(0);
+    was.again(&server);
+    server.restore(&[&backup, "--only", "postgres", "--yes", "-D"]).exits(0);
+    was.again(&server);
+}
+
+#[test]
+fn one_database_of_a_cluster_dump_under_another_name() {
+    let (server, backup) = three();
+    let was = Was::of(&server);
+    server.restore(&[&backup, "--only", "shop", "-d", "copy", "--yes"]).exits(0);
+    assert_eq!(rows(&server, "copy"), "500");
+    assert_eq!(nature(&server, "copy"), nature(&server, "shop"));
+    server.restore(&[&backup, "--only", "zeta", "-d", "copy", "--yes"]).exits(4).says("'copy' is there");
+    server.restore(&[&backup, "--only", "zeta", "-d", "copy", "--yes", "-D"]).exits(0);
+    assert_eq!(nature(&server, "copy"), nature(&server, "zeta"));
+    server.sql("postgres", "DROP DATABASE copy");
+    was.still(&server);
+    server
+        .restore(&[&backup, "--only", "nix", "--yes"])
+        .exits(1)
+        .says("no database 'nix'")
+        .says("It holds: template1, alpha, postgres, shop, zeta");
+    was.still(&server);
+}
+
+#[test]
+fn one_database_needs_only_the_roles_that_it_names() {
+    let (server, backup) = three();
+    let empty = Server::start();
+    empty.sql("postgres", "CREATE ROLE clerk");
+    server.sql("zeta", "ALTER TABLE grades OWNER TO later");
+    let newer = back_up(&server, &[]);
+    empty.restore(&[newer.to_str().unwrap(), "--only", "shop", "--yes"]).exits(0);
+    assert_eq!(rows(&empty, "shop"), "500");
+    empty.restore(&[newer.to_str().unwrap(), "--only", "zeta", "--yes"]).exits(4).says("later");
+    // all of it makes them itself
+    empty.restore(&[&backup, "--yes"]).exits(0);
+    assert_eq!(rows(&empty, "zeta"), "500");
+}
+
+#[test]
+fn the_roles_of_a_cluster_dump_alone() {
+    let (server, backup) = three();
+    let was = Was::of(&server);
+    let before = identities(&server);
+    server.sql("postgres", "ALTER ROLE clerk NOLOGIN; DROP ROLE later; CREATE ROLE newer");
+    server.sql("shop", "DELETE FROM grades WHERE id > 9");
+    let ran = server.restore(&[&backup, "--globals-only", "--yes"]).exits(0);
+    assert_eq!(ran.out, "");
+    assert_eq!(identities(&server), before);
+    assert_eq!(rows(&server, "shop"), "9");
+    server.sql("postgres", "DROP ROLE newer");
+    server.sql(
+        "shop",
+        "INSERT INTO grades SELECT n, 1 + n % 5, n % 1000 / 10.0 FROM generate_series(10, 500) n",
+    );
+    was.still(&server);
+    // onto a server without any of the databases, where nothing of them is needed
+    let empty = Server::start();
+    let databases = identities(&empty);
+    empty.restore(&[&backup, "--globals-only", "--yes"]).exits(0);
+    assert_eq!(identities(&empty), databases);
+    assert_eq!(empty.sql("postgres", "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clerk'"), "t");
+    let single = back_up(&server, &["-d", "shop"]);
+    server.restore(&[single.to_str().unwrap(), "--globals-only", "--yes"]).exits(1).says("holds no roles");
+}
+
+#[test]
+fn the_schema_without_a_row() {
+    let server = Server::start();
+    server.seed("university");
+    let schema = |database: &str| {
+        let ran = run(server.client("pg_dump").args(["-w", "--schema-only", "-d", database])).exits(0);
+        ran.out
+            .lines()
+            .filter(|l| !l.starts_with("--") && !l.starts_with('\\'))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let want = schema("university");
+    run(&mut server.shell(
+        "pg_dump -w -Fc -f custom university; pg_dump -w --rows-per-insert=900 university >inserts.sql",
+    ))
+    .exits(0);
+    let backup = back_up(&server, &[]);
+    let was = Was::of(&server);
+    for args in [
+        &[backup.to_str().unwrap(), "--only", "university", "-d", "copy"][..],
+        &["custom", "-d", "copy", "-j", "2"],
+        &["inserts.sql", "-d", "copy"],
+        &["custom", "-d", "copy", "--prove=hash"],
+    ] {
+        server.restore(&[args, &["--schema-only", "--yes"]].concat()).exits(0);
+        same(&schema("copy"), &want);
+        let large = "SELECT count(*) FROM pg_largeobject_metadata";
+        assert_eq!(server.sql("copy", "SELECT count(*) FROM grades"), "0", "{args:?}");
+        assert_eq!(server.sql("copy", large), "0", "{args:?}");
+        server.sql("postgres", "DROP DATABASE copy");
+    }
+    was.still(&server);
+}
+
+#[test]
+fn in_place_the_live_one_goes_first_and_all_comes_back() {
+    let (server, _) = three();
+    server.sql("postgres", "ALTER DATABASE alpha IS_TEMPLATE true");
+    let backup = back_up(&server, &[]);
+    let backup = backup.to_str().unwrap();
+    let single = back_up(&server, &["-d", "alpha"]);
+    let of_postgres = back_up(&server, &["-d", "postgres"]);
+    let (was, natural) = (Was::of(&server), nature(&server, "alpha"));
+    for (file, more) in [
+        (backup, &[][..]),
+        (backup, &["-j", "2"]),
+        (single.to_str().unwrap(), &[]),
+        (backup, &["--only", "alpha"]),
+        (of_postgres.to_str().unwrap(), &[]),
+    ] {
+        if !file.contains("postgres_") {
+            server.sql("alpha", "DELETE FROM grades WHERE id > 9");
+        }
+        server.restore(&[&[file, "--in-place", "--yes", "--no-safety"], more].concat()).exits(0);
+        was.again(&server);
+        assert_eq!(nature(&server, "alpha"), natural);
+        assert_eq!(beside(&server, "before"), [""; 0]);
+        assert_eq!(beside(&server, "restore"), [""; 0]);
+    }
+}
+
+#[test]
+fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
+    let server = Server::start();
+    server.make("shop");
+    let guest = ["-Xqd", "shop", "-c", "SET application_name = 'guest'; SELECT pg_sleep(599)"];
+    let guest = crate::stage::start(server.client("psql").args(guest));
+    let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'guest'";
+    wait_until("the guest is there", || server.sql("postgres", there) == "1");
+    crate::beside::dump_with(&server, "shop", "SELECT pg_sleep(600);", "hangs.sql");
+    let mut restore = server.tool("pgdump-restore");
+    restore.args(["hangs.sql", "-d", "shop", "--in-place", "--yes", "--force=guard"]);
+    let restore = crate::stage::start(&mut restore);
+    wait_until("it sleeps", || crate::beside::sleeping(&server) == 1);
+    assert!(!identities(&server).contains("shop|"), "{}", identities(&server));
+    only_beside(&server, "restore");
+    crate::lab::end(guest).exits(2);
+    let sleeper = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
+        AND pid <> pg_backend_pid()";
+    server.sql("postgres", sleeper);
+    let ran = crate::lab::end(restore).exits(5).says("Dropped before: shop");
+    assert_eq!(ran.out, "");
+    // what it was is in the safety backup, whose path was said
+    let path = ran.err.lines().find_map(|l| l.split("safety backup: ").nth(1)).unwrap().to_owned();
+    assert_eq!(beside(&server, "restore"), [""; 0]);
+    server.restore(&[&path, "--yes"]).exits(0);
+    assert_eq!(rows(&server, "shop"), "500");
+    assert!(fs::exists(server.home().join(path)).unwrap());
+}
+
+#[test]
+fn in_place_what_somebody_makes_meanwhile_is_kept() {
+    let server = Server::start();
+    server.make("shop");
+    let waits = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'go') LOOP \
+        PERFORM pg_sleep(0.02); END LOOP; END $$;";
+    crate::beside::dump_with(&server, "shop", waits, "waits.sql");
+    let mut restore = server.tool("pgdump-restore");
+    restore.args(["waits.sql", "-d", "shop", "--in-place", "--yes", "--no-safety", "--force=guard"]);
+    let restore = crate::stage::start(&mut restore);
+    wait_until("the live one is gone", || !identities(&server).contains("shop|"));
+    // as programs do that make their database when it is missing
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("shop", "CREATE TABLE meanwhile (n int)");
+    server.sql("postgres", "CREATE ROLE go");
+    crate::lab::end(restore).exits(0).says("kept: what was shop is shop__before_");
+    assert_eq!(rows(&server, "shop"), "500");
+    assert_eq!(server.sql(&only_beside(&server, "before"), "SELECT count(*) FROM meanwhile"), "0");
+}
