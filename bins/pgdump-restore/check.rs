@@ -13,8 +13,10 @@ use kit::exit::{Error, Result};
 use kit::progress::Progress;
 use kit::source::Dump;
 
-use crate::fingerprint::Fingerprint;
-use crate::schema::Schema;
+use crate::check::schema::Schema;
+use crate::feed::fingerprint::Fingerprint;
+
+pub(crate) mod schema;
 
 /// A table of the dump and the rows it must have afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,13 +21,19 @@ use kit::progress::Progress;
 use kit::source::Dump;
 
 use crate::check::{Checked, sql};
-use crate::crew::{Crew, Relation};
-use crate::fingerprint::{Fingerprint, Rows};
-use crate::load::{Loader, changed, may_truncate};
 use crate::plan::Plan;
-use crate::route::{Route, Router};
 use crate::session::Session;
-use crate::share::{Load, Shares};
+use crew::{Crew, Relation};
+use fingerprint::{Fingerprint, Rows};
+use load::{Loader, changed, may_truncate};
+use route::{Route, Router};
+use share::{Load, Shares};
+
+mod crew;
+pub(crate) mod fingerprint;
+mod load;
+mod route;
+mod share;
 
 /// How much of a statement is held back until it is clear what it is.
 const HEAD: usize = 4096;

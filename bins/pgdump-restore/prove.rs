@@ -13,11 +13,12 @@ use kit::out::{self, Speech};
 use kit::pg::{Server, literal_dbname, major_of};
 use kit::progress::Progress;
 
+use crate::check::schema::Schema;
 use crate::check::{Checked, Table};
 use crate::cli::Part;
-use crate::count;
 use crate::plan::{Plan, Target};
-use crate::schema::Schema;
+
+mod count;
 
 /// How many tables that differ are told one by one.
 const TOLD: usize = 10;

@@ -14,9 +14,9 @@ use std::thread::JoinHandle;
 use kit::exit::{Error, Result};
 use kit::pg::Server;
 
-use crate::load::Loader;
+use crate::feed::load::Loader;
+use crate::feed::share::{Share, Shares};
 use crate::session::Session;
-use crate::share::{Share, Shares};
 
 /// How many pieces wait for one worker beside the one that it writes.
 const WAITING: usize = 2;

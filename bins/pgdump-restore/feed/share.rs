@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::fingerprint::Rows;
+use crate::feed::fingerprint::Rows;
 
 /// A table of fewer bytes is not cut.
 const SMALL: u64 = 32 << 20;

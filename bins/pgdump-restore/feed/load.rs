@@ -10,9 +10,9 @@ use kit::pg::Server;
 use kit::progress::Progress;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::fingerprint::Rows;
+use crate::feed::fingerprint::Rows;
+use crate::feed::share::{Load, Share};
 use crate::session::Session;
-use crate::share::{Load, Share};
 use crate::stream::quoted;
 
 /// Since when COPY knows FREEZE.
