@@ -41,8 +41,9 @@ test-all: ## all tests
 check: ## all that CI runs
 	@scripts/check
 
-bench: build ## time pgdump-rotate against pg_dumpall | pigz and | zstd (SIZE_MB=1000 RUNS=5)
+bench: build ## time pgdump-rotate and -restore against their peers (SIZE_MB=1000 RUNS=5)
 	@scripts/bench
+	@scripts/bench-restore
 
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \

@@ -9,9 +9,11 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::archive::{self, Archive, Input};
 use crate::child::{Source, interrupted};
+use crate::codec::seek::Stretches;
 use crate::codec::table::seek_table;
 use crate::codec::{Frame, Kind, read, seek};
 use crate::exit::{Error, Result};
@@ -225,6 +227,21 @@ impl Dump {
             }
             _ => self.sliced(ranges, sink),
         }
+    }
+
+    /// The dump for several threads that read stretches of it; `None` where it can only be read from its
+    /// beginning.
+    pub fn stretches(&self) -> Result<Option<Stretches>> {
+        let kind = self.kind()?;
+        let index = self.index().filter(|i| i.fits(self.believed().map_or(self.bytes(), |m| m.file.bytes)));
+        let (frames, raw_bytes) = match (kind, index) {
+            _ if self.is_archive()? => return Ok(None),
+            (Kind::None, _) => (Arc::default(), self.bytes()),
+            (_, Some(index)) => (index.frames.into(), index.raw_bytes),
+            _ => return Ok(None),
+        };
+        let file = self.file.try_clone().map_err(|e| Error::io("read", &self.name, &e))?;
+        Ok(Some(Stretches { file: file.into(), name: self.name.as_str().into(), kind, frames, raw_bytes }))
     }
 
     /// Which stretches of a compressed file with an index can be inflated; `None` where that is not

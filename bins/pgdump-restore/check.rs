@@ -13,6 +13,7 @@ use kit::exit::{Error, Result};
 use kit::progress::Progress;
 use kit::source::Dump;
 
+use crate::feed::fingerprint::Fingerprint;
 use crate::prove::schema::Schema;
 
 /// A table of the dump and the rows it must have afterwards.
@@ -42,15 +43,26 @@ pub(crate) struct Checked {
     /// Digest of the file as it was checked.
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
+    /// What to hold it against when its parts are read again, where several sessions are to read it.
+    pub(crate) print: Option<Fingerprint>,
 }
 
 /// Reads the dump to its end and refuses what must not be restored. `hash`: rows are hashed, and
 /// the schema is taken down. `only`: what the dump needs is that of this part, see [`Look::at`].
-pub(crate) fn check(chosen: &Dump, only: Option<String>, hash: bool, quiet: bool) -> Result<Checked> {
+/// `jobs`: how many sessions are to load it.
+pub(crate) fn check(
+    chosen: &Dump,
+    only: Option<String>,
+    hash: bool,
+    jobs: usize,
+    quiet: bool,
+) -> Result<Checked> {
     chosen.readable("pgdump-restore --yes -")?;
     let mut scan = Scan::new(if hash { Depth::Hash } else { Depth::Count });
     let (mut tables, mut look, mut guard) = (Tables::default(), Look::at(only), Guard::default());
     let mut schema = Schema::default();
+    let seekable = jobs > 1 && chosen.stretches()?.is_some();
+    let mut print = seekable.then(Fingerprint::new);
     let mut findings = Vec::new();
     let mut keep = |finding| {
         if findings.len() < FINDINGS {
@@ -62,6 +74,9 @@ pub(crate) fn check(chosen: &Dump, only: Option<String>, hash: bool, quiet: bool
     let seen = sql(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
         scan.feed_with(bytes, &mut |item| tables.add(item), &mut |event| {
+            if let Some(print) = &mut print {
+                print.event(event);
+            }
             // rows concern none of these
             if !matches!(event, Event::Data { .. }) {
                 look.event(event);
@@ -81,7 +96,7 @@ pub(crate) fn check(chosen: &Dump, only: Option<String>, hash: bool, quiet: bool
             .hint("Nothing was changed. --list shows the other backups."));
     }
     let (sha256, bytes, needs) = (seen.sha256, seen.bytes, look.finish());
-    Ok(Checked { facts, tables: tables.list, needs, findings, schema, sha256, bytes })
+    Ok(Checked { facts, tables: tables.list, needs, findings, schema, sha256, bytes, print })
 }
 
 /// The dump as SQL, and what the file was like.

@@ -5,28 +5,35 @@
 //! others is ignored. Databases are given the names under which they are restored. With several
 //! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
-mod route;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kit::child::interrupted;
 use kit::codec::read::Seen;
+use kit::codec::seek::Stretches;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::names;
 use kit::dump::scan::text_of;
 use kit::dump::statement::connect_target;
-use kit::exit::{Error, Result};
+use kit::exit::Result;
 use kit::pg::{Server, literal_dbname};
 use kit::progress::Progress;
 use kit::source::Dump;
 
 use crate::check::{Checked, sql};
-use crate::crew::{Crew, Relation};
 use crate::plan::Plan;
 use crate::session::Session;
-
+use crew::{Crew, Relation};
+use fingerprint::{Fingerprint, Rows};
+use load::{Loader, changed, may_truncate};
 use route::{Route, Router};
+use share::{Load, Shares};
+
+mod crew;
+pub(crate) mod fingerprint;
+mod load;
+mod route;
+mod share;
 
 /// How much of a statement is held back until it is clear what it is.
 const HEAD: usize = 4096;
@@ -43,22 +50,16 @@ pub(crate) fn feed(
     session: Session,
     quiet: bool,
 ) -> Result<Session> {
-    let mut feeder = Feeder::new(plan, server, session);
-    let progress = Progress::start("restoring", Some(checked.facts.bytes), quiet);
-    let mut lexer = Lexer::default();
-    let fed = sql(chosen, |bytes| {
-        progress.advance(bytes.len() as u64);
-        let mut outcome = Ok(());
-        lexer.feed(bytes, &mut |event| {
-            if outcome.is_ok() {
-                outcome = feeder.event(event, &progress);
-            }
-        });
-        outcome
-    });
-    drop(progress);
-    interrupted()?;
-    let fed = fed.and_then(|seen| unchanged(&seen, checked)).and_then(|()| feeder.done());
+    let progress = Arc::new(Progress::start("restoring", Some(checked.facts.bytes), quiet));
+    let mut feeder = Feeder::new(plan, server, session, progress);
+    let fed = match (&checked.print, chosen.stretches()?) {
+        (Some(print), Some(stretches)) => feeder.in_parts(print, stretches),
+        _ => {
+            let mut lexer = Lexer::default();
+            sql(chosen, |bytes| feeder.feed(&mut lexer, bytes)).and_then(|seen| unchanged(&seen, checked))
+        }
+    };
+    let fed = interrupted().and(fed).and_then(|()| feeder.done());
     fed.map_err(|e| e.within(format!("cannot restore '{}'", chosen.name)))?;
     Ok(feeder.main)
 }
@@ -68,7 +69,7 @@ fn unchanged(seen: &Seen, checked: &Checked) -> Result<()> {
     if seen.sha256 == checked.sha256 {
         return Ok(());
     }
-    Err(Error::no("the dump was changed by somebody while it was being restored"))
+    Err(changed())
 }
 
 /// Hands on what the lexer finds.
@@ -94,10 +95,16 @@ struct Feeder<'a> {
     /// What the crew does: only statements of one kind are run beside each other.
     stage: Option<Route>,
     line: Vec<u8>,
+    progress: Arc<Progress>,
+    /// What passes by, where the rest is read by the crew.
+    print: Option<Fingerprint>,
+    loader: Option<Loader>,
+    /// Tables for the crew to load, as soon as no other rows follow.
+    loads: Vec<Load>,
 }
 
 impl<'a> Feeder<'a> {
-    fn new(plan: &'a Plan, server: &'a Server, main: Session) -> Self {
+    fn new(plan: &'a Plan, server: &'a Server, main: Session, progress: Arc<Progress>) -> Self {
         Feeder {
             plan,
             server,
@@ -113,10 +120,63 @@ impl<'a> Feeder<'a> {
             held: None,
             stage: None,
             line: Vec::new(),
+            progress,
+            print: None,
+            loader: None,
+            loads: Vec::new(),
         }
     }
 
-    fn event(&mut self, event: Event<'_>, progress: &Progress) -> Result<()> {
+    /// Reads all but the rows of large tables, which those read who load them. No digest of the file
+    /// tells that it is the one that was checked; the hashes of what is read do.
+    fn in_parts(&mut self, checked: &Fingerprint, stretches: Stretches) -> Result<()> {
+        let (mut reader, end) = (stretches.reader(), stretches.raw_bytes());
+        let progress = self.progress.clone();
+        self.print = Some(checked.again());
+        self.loader = Some(Loader { stretches, hasher: Box::new(checked.hasher()), progress });
+        let (mut lexer, mut at) = (Lexer::default(), 0);
+        for rows in checked.runs() {
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
+            reader.read(&(at..first.range.start), &mut |bytes| self.feed(&mut lexer, bytes))?;
+            if !self.print.as_ref().is_some_and(Fingerprint::is_within_rows) {
+                return Err(changed());
+            }
+            self.rows_of_table(rows)?;
+            at = last.range.end;
+        }
+        reader.read(&(at..end), &mut |bytes| self.feed(&mut lexer, bytes))?;
+        let same = self.print.as_ref().is_some_and(|print| print.is_same_text(checked));
+        if same { Ok(()) } else { Err(changed()) }
+    }
+
+    /// Has the rows loaded that belong to the present COPY statement.
+    fn rows_of_table(&mut self, rows: &[Rows]) -> Result<()> {
+        match (&self.copy, &self.loader) {
+            _ if self.router.leaves_rows_out() => {}
+            (Some(copy), _) => {
+                self.loads.push(Load { copy: copy.clone(), truncate: None, rows: rows.to_vec() });
+            }
+            (None, Some(loader)) => loader.rows(rows, &mut |bytes| self.main.write(bytes))?,
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, lexer: &mut Lexer, bytes: &[u8]) -> Result<()> {
+        self.progress.advance(bytes.len() as u64);
+        let mut outcome = Ok(());
+        lexer.feed(bytes, &mut |event| {
+            if let Some(print) = &mut self.print {
+                print.event(event);
+            }
+            if outcome.is_ok() {
+                outcome = self.event(event);
+            }
+        });
+        outcome
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<()> {
         match event {
             Event::Sql { bytes, .. } => match self.route {
                 None => {
@@ -126,7 +186,7 @@ impl<'a> Feeder<'a> {
                 Some(Route::Out) => Ok(()),
                 Some(_) => self.main.write(bytes),
             },
-            Event::SqlEnd { .. } => self.end_statement(progress),
+            Event::SqlEnd { .. } => self.end_statement(),
             Event::Meta { bytes, .. } => {
                 self.line.extend_from_slice(bytes);
                 Ok(())
@@ -153,6 +213,8 @@ impl<'a> Feeder<'a> {
         match route {
             Route::Out => {}
             Route::Set => {
+                // rows are loaded under the settings that they stand under
+                self.load()?;
                 self.hand_over()?;
                 self.main.write(&text)?;
                 self.settings.extend_from_slice(&text);
@@ -185,13 +247,13 @@ impl<'a> Feeder<'a> {
         *route == Route::Beside && self.held.is_some()
     }
 
-    fn end_statement(&mut self, progress: &Progress) -> Result<()> {
+    fn end_statement(&mut self) -> Result<()> {
         if self.route.is_none() {
             self.decide(true)?;
         }
         let after = self.router.after();
         if let Some(table) = self.router.table() {
-            progress.at(&table);
+            self.progress.at(&table);
         }
         match self.route.take() {
             Some(Route::Main | Route::Beside | Route::Set) => {
@@ -221,6 +283,7 @@ impl<'a> Feeder<'a> {
     /// The main session is to go on: what the crew has been given is done.
     fn leave(&mut self) -> Result<()> {
         self.hand_over()?;
+        self.load()?;
         self.stage = None;
         self.crew.as_mut().map_or(Ok(()), Crew::done)
     }
@@ -231,6 +294,19 @@ impl<'a> Feeder<'a> {
             (Some((text, tables)), Some(crew)) => crew.statements(text, tables),
             _ => Ok(()),
         }
+    }
+
+    /// Has the crew load the tables that wait for it.
+    fn load(&mut self) -> Result<()> {
+        let mut loads = std::mem::take(&mut self.loads);
+        let (Some(loader), Some(crew), false) = (&self.loader, &mut self.crew, loads.is_empty()) else {
+            return Ok(());
+        };
+        // so that no table is taken for empty whose rows are on their way
+        crew.done()?;
+        may_truncate(self.server, self.router.place(), &mut loads)?;
+        crew.load(Shares::new(loads, self.plan.jobs), loader)?;
+        crew.done()
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<()> {

@@ -70,7 +70,7 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
-    let checked = check(&chosen, only, args.hash, args.quiet)?;
+    let checked = check(&chosen, only, args.hash, args.jobs, args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }

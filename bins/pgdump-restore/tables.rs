@@ -1,6 +1,9 @@
 //! Tables out of a dump into a database that is there: all of it in one transaction, proven before it
 //! ends.
 
+pub(crate) mod sql;
+pub(crate) mod stream;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,10 +21,10 @@ use crate::choose::choose;
 use crate::cli::{Args, TOOL, Table, Which};
 use crate::run::confirm;
 use crate::session::Session;
-use crate::stream::{Load, stream};
 use crate::survey::{Live, entrance, live};
+use crate::tables::stream::{Load, stream};
 use crate::tell::tell;
-use crate::{safety, services, tables_sql};
+use crate::{safety, services};
 
 /// A table of the dump.
 #[derive(Clone, Debug)]
@@ -323,7 +326,7 @@ fn load(
     speech: &Speech,
 ) -> Result<(usize, u64)> {
     let mut session = Session::start(server, database)?;
-    session.write(tables_sql::begin(&args.table, present).as_bytes())?;
+    session.write(sql::begin(&args.table, present).as_bytes())?;
     let mut loads: Vec<Load> = Vec::new();
     if !present.is_empty() {
         let all = missing.is_empty();
@@ -342,7 +345,7 @@ fn load(
         let new = Args { table: Table::New, ..Args::default() };
         run(command, chosen, &mut session, &new, &[], &mut loads, speech)?;
     }
-    session.write(&tables_sql::end(&loads, args.table == Table::Upsert))?;
+    session.write(&sql::end(&loads, args.table == Table::Upsert))?;
     session.end()?;
     Ok((loads.len(), loads.iter().map(|l| l.rows).sum()))
 }

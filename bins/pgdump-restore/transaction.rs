@@ -9,8 +9,8 @@ use kit::pg::{Server, identifier};
 
 use crate::check::Table;
 use crate::session::Session;
-use crate::stream::quoted;
-use crate::tables_sql::proof;
+use crate::tables::sql::proof;
+use crate::tables::stream::quoted;
 
 /// Begins the transaction and takes away all that a user has made in the database.
 pub(crate) fn begin(session: &mut Session, server: &Server, database: &str) -> Result<()> {

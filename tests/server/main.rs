@@ -22,6 +22,7 @@ mod restore;
 mod retention;
 mod safety;
 mod services;
+mod shares;
 mod sources;
 mod stage;
 mod swap;

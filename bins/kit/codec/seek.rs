@@ -3,12 +3,94 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::ordered::{ordered, workers};
 use super::read::{Index, Piece, inflater};
 use super::{Frame, Kind};
 use crate::child::interrupted;
 use crate::exit::{Error, Result};
+
+/// How much of a file that is not compressed is read at a time; it stays in the processor's cache.
+const CHUNK: usize = 256 << 10;
+
+/// A dump of which any thread can read any stretch, without the help of others.
+#[derive(Clone)]
+pub struct Stretches {
+    pub(crate) file: Arc<File>,
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: Kind,
+    /// Where its pieces begin; of no use where it is not compressed.
+    pub(crate) frames: Arc<[Frame]>,
+    pub(crate) raw_bytes: u64,
+}
+
+impl Stretches {
+    /// One who reads.
+    pub fn reader(&self) -> Reader {
+        let inflate = Box::new(inflater(self.kind, &self.name));
+        Reader { of: self.clone(), inflate, last: None }
+    }
+
+    /// Raw bytes of the whole.
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+}
+
+/// Reads stretches, one after the other.
+pub struct Reader {
+    of: Stretches,
+    inflate: Box<dyn FnMut(Piece) -> Result<Vec<u8>> + Send>,
+    /// The latest piece and its place; the next stretch may begin in it.
+    last: Option<(usize, Vec<u8>)>,
+}
+
+impl Reader {
+    /// Hands `sink` the raw bytes of `range`.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::No`] when a piece is damaged or the range lies beyond the end; what `sink`
+    /// answers; a signal.
+    pub fn read(&mut self, range: &Range<u64>, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let Stretches { file, name, kind, frames, raw_bytes } = &self.of;
+        let fail = |e| Error::io("read", name, &e);
+        if range.end > *raw_bytes {
+            return Err(Error::no(format!("'{name}' has no bytes {} to {}", range.start, range.end)));
+        }
+        if *kind == Kind::None {
+            let mut buffer = vec![0; CHUNK.min((range.end - range.start) as usize)];
+            let mut at = range.start;
+            while at < range.end {
+                interrupted()?;
+                let n = buffer.len().min((range.end - at) as usize);
+                file.read_exact_at(&mut buffer[..n], at).map_err(fail)?;
+                sink(&buffer[..n])?;
+                at += n as u64;
+            }
+            return Ok(());
+        }
+        let index = Index { frames, raw_bytes: *raw_bytes };
+        let bytes = file.metadata().map_err(fail)?.len();
+        for i in needed(index, std::slice::from_ref(range)) {
+            interrupted()?;
+            let begin = frames[i];
+            if self.last.as_ref().is_none_or(|(at, _)| *at != i) {
+                let end = end_of(index, begin, bytes);
+                let mut packed = vec![0; (end.0 - begin.0) as usize];
+                file.read_exact_at(&mut packed, begin.0).map_err(fail)?;
+                let piece = Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize };
+                self.last = Some((i, (self.inflate)(piece)?));
+            }
+            let Some((_, raw)) = &self.last else { continue };
+            let (start, end) = (range.start.max(begin.1), range.end.min(begin.1 + raw.len() as u64));
+            if start < end {
+                sink(&raw[(start - begin.1) as usize..(end - begin.1) as usize])?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Hands `sink` the raw bytes of each of `ranges`, which must ascend and not overlap, with the
 /// place of the range in the list. Pieces are inflated on all cores, each once.

@@ -237,7 +237,7 @@ impl<'a> Router<'a> {
         };
         let route = match (object.kind, statement) {
             _ if out => Route::Out,
-            (_, Statement::Copy(_)) if parallel => Route::Rows,
+            (_, Statement::Copy(_)) if parallel && is_text(head) => Route::Rows,
             ("INDEX" | "CONSTRAINT", _) if parallel => Route::Build,
             ("FK CONSTRAINT", _) if parallel => Route::Key,
             ("TABLE ALTER" | "REPLICA IDENTITY" | "INDEX ALTER", _) if parallel => Route::Beside,
@@ -267,6 +267,13 @@ impl<'a> Router<'a> {
 fn says_how_to_read(head: &[u8]) -> bool {
     let set = needs::set(head);
     set.is_some_and(|(name, _)| name == b"client_encoding" || name == b"standard_conforming_strings")
+}
+
+/// Whether every line of a COPY's rows is a row of its own: nothing is said of another format, such as
+/// CSV, where a value may go on in the next line.
+fn is_text(copy: &[u8]) -> bool {
+    const END: &[u8] = b"from stdin;";
+    copy.len() > END.len() && copy[copy.len() - END.len()..].eq_ignore_ascii_case(END)
 }
 
 fn is_of_index(object: &Object) -> bool {

@@ -8,7 +8,7 @@ use kit::out;
 use kit::pg::Server;
 
 use crate::check::Table;
-use crate::stream::quoted;
+use crate::tables::stream::quoted;
 
 /// How many tables one question asks for.
 const BATCH: usize = 200;

@@ -15,7 +15,7 @@ use kit::exit::{Error, Result};
 use crate::cli::Table;
 use crate::session::Session;
 use crate::tables::There;
-use crate::tables_sql::count;
+use crate::tables::sql::count;
 
 /// How much of a statement is held; a longer one passes through as it comes.
 const LONGEST: usize = 1 << 20;

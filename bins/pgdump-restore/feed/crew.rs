@@ -1,17 +1,21 @@
 //! Several sessions that load rows and build indexes at the same time.
 //!
-//! Rows are dealt in pieces as they are read, each to whoever is free, so that a large table is loaded
-//! by all at once and no index of the dump is needed. Each worker has a psql of its own, in which the
+//! Of a dump that can only be read from its beginning, rows are dealt in pieces as they are read, each to
+//! whoever is free, so that a large table is loaded by all at once. Of others, each reads by itself what
+//! it loads. Each worker has a psql of its own, in which the
 //! COPY of a table stays open until other work comes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use kit::exit::{Error, Result};
 use kit::pg::Server;
 
+use crate::feed::load::Loader;
+use crate::feed::share::{Share, Shares};
 use crate::session::Session;
 
 /// How many pieces wait for one worker beside the one that it writes.
@@ -26,6 +30,8 @@ enum Job {
     Setting(Arc<Vec<u8>>),
     /// Rows of the table that this COPY statement names.
     Rows(Arc<Vec<u8>>, Vec<u8>),
+    /// Rows that it is to read by itself.
+    Load(Share, Loader),
     /// Statements.
     Statements(Vec<u8>),
     /// Nothing but to have done what came before.
@@ -52,6 +58,8 @@ pub(crate) struct Crew {
     within_row: Option<usize>,
     /// They have been given something since they were last all done.
     at_work: bool,
+    /// Nobody waits for them any more.
+    left: Arc<AtomicBool>,
 }
 
 impl Crew {
@@ -59,15 +67,16 @@ impl Crew {
     pub(crate) fn start(server: &Server, database: &str, n: usize, settings: &[u8]) -> Result<Self> {
         let (notify, notices) = channel();
         let mut workers = Vec::new();
+        let left = Arc::new(AtomicBool::new(false));
         for i in 0..n {
             let mut session = Session::start(server, database)?;
             session.write(settings)?;
             let (jobs, queue) = sync_channel(WAITING);
-            let notify: Sender<_> = notify.clone();
-            let thread = std::thread::spawn(move || work(session, &queue, i, &notify));
+            let (notify, left): (Sender<_>, _) = (notify.clone(), left.clone());
+            let thread = std::thread::spawn(move || work(session, &queue, i, &notify, &left));
             workers.push(Worker { jobs: Some(jobs), thread: Some(thread), open: 0, locks: BTreeSet::new() });
         }
-        Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false })
+        Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false, left })
     }
 
     /// Has every session set this.
@@ -104,13 +113,29 @@ impl Crew {
         while self.workers.iter().any(|w| !w.locks.is_disjoint(&tables)) {
             self.hear()?;
         }
-        // a worker that waits is a better one than one whose statement may take an hour
-        while self.workers.iter().all(|w| w.open > 0) {
-            self.hear()?;
-        }
-        let free = self.workers.iter().position(|w| w.open == 0).unwrap_or(0);
+        let free = self.free()?;
         self.workers[free].locks = tables;
         self.give_to(free, Job::Statements(text))
+    }
+
+    /// Has tables loaded, each by one of them as far as that goes.
+    pub(crate) fn load(&mut self, mut shares: Shares, loader: &Loader) -> Result<()> {
+        loop {
+            // what is left is cut by when it is given
+            let free = self.free()?;
+            let Some(share) = shares.next() else { return Ok(()) };
+            self.give_to(free, Job::Load(share, loader.clone()))?;
+        }
+    }
+
+    /// Who has nothing to do: a better one than one whose statement may take an hour.
+    fn free(&mut self) -> Result<usize> {
+        loop {
+            if let Some(free) = self.workers.iter().position(|w| w.open == 0) {
+                return Ok(free);
+            }
+            self.hear()?;
+        }
     }
 
     /// Waits until all is done.
@@ -187,6 +212,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
         for worker in &mut self.workers {
             worker.jobs = None;
         }
@@ -203,11 +229,17 @@ fn ended() -> Error {
 }
 
 /// The life of a worker.
-fn work(mut session: Session, queue: &Receiver<Job>, i: usize, notify: &Sender<(usize, Result<()>)>) {
+fn work(
+    mut session: Session,
+    queue: &Receiver<Job>,
+    i: usize,
+    notify: &Sender<(usize, Result<()>)>,
+    left: &AtomicBool,
+) {
     // the COPY that is open
     let mut open: Option<Arc<Vec<u8>>> = None;
     while let Ok(job) = queue.recv() {
-        let outcome = act(&mut session, &mut open, job);
+        let outcome = act(&mut session, &mut open, job, left);
         let failed = outcome.is_err();
         if notify.send((i, outcome)).is_err() || failed {
             return;
@@ -215,7 +247,7 @@ fn work(mut session: Session, queue: &Receiver<Job>, i: usize, notify: &Sender<(
     }
 }
 
-fn act(session: &mut Session, open: &mut Option<Arc<Vec<u8>>>, job: Job) -> Result<()> {
+fn act(session: &mut Session, open: &mut Option<Arc<Vec<u8>>>, job: Job, left: &AtomicBool) -> Result<()> {
     let same = matches!((&job, &open), (Job::Rows(copy, _), Some(open)) if Arc::ptr_eq(copy, open));
     if !same && open.take().is_some() {
         session.write(b"\\.\n")?;
@@ -233,6 +265,7 @@ fn act(session: &mut Session, open: &mut Option<Arc<Vec<u8>>>, job: Job) -> Resu
             }
             session.write(&rows)
         }
+        Job::Load(share, loader) => loader.load(&share, session, &|| !left.load(Ordering::Relaxed)),
         Job::Statements(text) => {
             session.write(&text)?;
             session.sync()

@@ -5,8 +5,8 @@ use kit::dump::names;
 use kit::pg::literal;
 
 use crate::cli::Table;
-use crate::stream::Load;
 use crate::tables::There;
+use crate::tables::stream::Load;
 
 /// Begins the transaction. For tables that are replaced or filled, foreign keys and triggers make room:
 /// triggers have fired when the rows were new, and a key is made again when all rows are there, which

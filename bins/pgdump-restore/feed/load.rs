@@ -1,0 +1,110 @@
+//! A session that reads the rows it loads by itself, and which tables it may load as new ones.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kit::codec::seek::Stretches;
+use kit::dump::statement::{Qualified, Statement, classify};
+use kit::exit::{Error, Result};
+use kit::pg::Server;
+use kit::progress::Progress;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::feed::fingerprint::Rows;
+use crate::feed::share::{Load, Share};
+use crate::session::Session;
+use crate::tables::stream::quoted;
+
+/// Since when COPY knows FREEZE.
+const FREEZE: u32 = 90_300;
+
+/// What a session needs to read the dump by itself.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    pub(crate) stretches: Stretches,
+    /// A hash that nothing was fed to.
+    pub(crate) hasher: Box<Xxh3>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Loader {
+    /// Loads `share`, and waits until that is done; `wanted`: it is still of use.
+    pub(crate) fn load(&self, share: &Share, session: &mut Session, wanted: &dyn Fn() -> bool) -> Result<()> {
+        let (begin, end) = match &share.truncate {
+            Some(truncate) => {
+                let copy = share.copy.strip_suffix(b";").unwrap_or(&share.copy);
+                let begin = [b"BEGIN;\n", truncate.as_slice(), b"\n", copy, b" WITH (FREEZE);\n"].concat();
+                (begin, &b"\\.\nCOMMIT;\n"[..])
+            }
+            None => ([share.copy.as_slice(), b"\n"].concat(), &b"\\.\n"[..]),
+        };
+        session.write(&begin)?;
+        self.rows(&share.rows, &mut |bytes| {
+            if !wanted() {
+                return Err(Error::no("nobody waits for these rows any more"));
+            }
+            session.write(bytes)
+        })?;
+        session.write(end)?;
+        session.sync()
+    }
+
+    /// Hands on rows, which must be those that were checked.
+    pub(crate) fn rows(&self, rows: &[Rows], sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut reader = self.stretches.reader();
+        for rows in rows {
+            let mut hash = (*self.hasher).clone();
+            reader.read(&rows.range, &mut |bytes| {
+                hash.update(bytes);
+                self.progress.advance(bytes.len() as u64);
+                sink(bytes)
+            })?;
+            if hash.digest128() != rows.hash {
+                return Err(changed());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was fed is not what was checked.
+pub(crate) fn changed() -> Error {
+    Error::no("the dump was changed by somebody while it was being restored")
+}
+
+/// Finds out which of `loads` go into tables that are empty and plain. These are truncated in the very
+/// transaction that fills them, as `pg_restore --jobs` does: where `wal_level` is minimal they need no
+/// log, and their rows are visible to all from the beginning, so that nobody has to look at them again to
+/// mark them so. What holds anything, such as an extension's own rows, is never truncated.
+pub(crate) fn may_truncate(server: &Server, database: &str, loads: &mut [Load]) -> Result<()> {
+    if server.facts().version < FREEZE {
+        return Ok(());
+    }
+    // what a foreign key refers to cannot be truncated, and a trigger might look
+    let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.relkind = 'r' AND pg_relation_size(c.oid) = 0 AND has_table_privilege(c.oid, 'TRUNCATE') \
+        AND NOT EXISTS (SELECT 1 FROM pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) \
+        AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid);";
+    let plain: HashSet<Vec<String>> = server.query(database, sql)?.into_iter().collect();
+    let names: Vec<Option<Qualified>> = loads.iter().map(|l| name(&l.copy)).collect();
+    for (load, name) in loads.iter_mut().zip(&names) {
+        let Some(table) = name else { continue };
+        // two runs of rows into one table: the second must not undo the first
+        let once = names.iter().filter(|n| *n == name).count() == 1;
+        let text = |name: &[u8]| String::from_utf8(name.to_vec()).ok();
+        let known = table.schema.as_deref().and_then(text).zip(text(&table.name));
+        if once && known.is_some_and(|(schema, table)| plain.contains(&vec![schema, table])) {
+            load.truncate = Some([b"TRUNCATE ONLY ", quoted(table).as_slice(), b";"].concat());
+        }
+    }
+    Ok(())
+}
+
+/// The table, where the statement has no options that do not go with ours.
+fn name(copy: &[u8]) -> Option<Qualified> {
+    let oids = copy.windows(9).any(|w| w.eq_ignore_ascii_case(b"with oids"));
+    match classify(copy) {
+        Statement::Copy(table) if !oids => Some(table),
+        _ => None,
+    }
+}

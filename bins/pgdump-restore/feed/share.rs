@@ -1,0 +1,124 @@
+//! Who loads which rows, where every session reads the dump by itself. Pure.
+//!
+//! Two sessions that load one table wait for each other whenever it grows, so each takes a table of its
+//! own, the largest first. Only what is too large for that is cut, the more finely the less is left, so
+//! that all come to an end together.
+
+use std::sync::Arc;
+
+use crate::feed::fingerprint::Rows;
+
+/// A table of fewer bytes is not cut.
+const SMALL: u64 = 32 << 20;
+
+/// A table's rows.
+pub(crate) struct Load {
+    /// Its COPY statement.
+    pub(crate) copy: Arc<Vec<u8>>,
+    /// What empties the table, where it is known to be empty: rows that come in the same transaction need
+    /// no more work later.
+    pub(crate) truncate: Option<Vec<u8>>,
+    pub(crate) rows: Vec<Rows>,
+}
+
+/// Rows that one session loads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) copy: Arc<Vec<u8>>,
+    pub(crate) truncate: Option<Vec<u8>>,
+    pub(crate) rows: Vec<Rows>,
+}
+
+/// What is not given to anybody yet.
+pub(crate) struct Shares {
+    loads: Vec<Load>,
+    sessions: u64,
+}
+
+impl Shares {
+    pub(crate) fn new(loads: Vec<Load>, sessions: usize) -> Self {
+        Shares { loads, sessions: sessions.max(1) as u64 }
+    }
+
+    /// What whoever is free now is to load.
+    pub(crate) fn next(&mut self) -> Option<Share> {
+        let all: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
+        let largest = (0..self.loads.len()).max_by_key(|i| bytes(&self.loads[*i].rows))?;
+        let load = &mut self.loads[largest];
+        if bytes(&load.rows) <= SMALL.max(all / self.sessions) {
+            let Load { copy, truncate, rows } = self.loads.swap_remove(largest);
+            return Some(Share { copy, truncate, rows });
+        }
+        // others load the rest of it: it cannot be emptied by any of them
+        load.truncate = None;
+        let part = all / self.sessions / 2;
+        let (mut count, mut taken) = (0, 0);
+        while count == 0 || (count < load.rows.len() && taken < part) {
+            taken += length(&load.rows[count]);
+            count += 1;
+        }
+        let rest = load.rows.split_off(count);
+        let rows = std::mem::replace(&mut load.rows, rest);
+        let copy = load.copy.clone();
+        if load.rows.is_empty() {
+            self.loads.swap_remove(largest);
+        }
+        Some(Share { copy, truncate: None, rows })
+    }
+}
+
+fn length(rows: &Rows) -> u64 {
+    rows.range.end - rows.range.start
+}
+
+fn bytes(rows: &[Rows]) -> u64 {
+    rows.iter().map(length).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// The shares of tables of so many MiB, as `table:MiB`, with a star where it is emptied first.
+    fn shares(tables: &[u64], sessions: usize) -> Vec<String> {
+        let load = |(i, mib): (usize, &u64)| {
+            let stretch = |at: u64| Rows { range: at * 16 * MIB..((at + 1) * 16).min(*mib) * MIB, hash: 0 };
+            Load {
+                copy: Arc::new(vec![b'a' + i as u8]),
+                truncate: Some(Vec::new()),
+                rows: (0..mib.div_ceil(16)).map(stretch).collect(),
+            }
+        };
+        let mut shares = Shares::new(tables.iter().enumerate().map(load).collect(), sessions);
+        let told = |s: Share| {
+            let star = if s.truncate.is_some() { "*" } else { "" };
+            format!("{}:{}{star}", s.copy[0] as char, bytes(&s.rows) / MIB)
+        };
+        std::iter::from_fn(|| shares.next()).map(told).collect()
+    }
+
+    #[test]
+    fn whole_tables_first_and_what_is_too_large_in_parts() {
+        for (tables, sessions, want) in [
+            (&[][..], 2, &[][..]),
+            (&[5], 2, &["a:5*"]),
+            (&[32], 8, &["a:32*"]),
+            (&[48], 2, &["a:16", "a:32"]),
+            (&[100, 300, 100, 100], 2, &["b:300*", "c:100*", "d:100*", "a:32", "a:32", "a:16", "a:20"]),
+            (&[400, 40], 2, &["a:112", "a:96", "a:64", "a:48", "a:32", "a:32", "b:16", "b:24", "a:16"]),
+        ] {
+            let got = shares(tables, sessions);
+            assert_eq!(
+                got.iter().map(|s| s.trim_end_matches('*')).map(mib).sum::<u64>(),
+                tables.iter().sum::<u64>()
+            );
+            assert_eq!(got, want, "{tables:?}");
+        }
+    }
+
+    fn mib(share: &str) -> u64 {
+        share.split_once(':').unwrap().1.parse().unwrap()
+    }
+}

@@ -1,0 +1,105 @@
+//! Restores by several sessions that each read the dump by themselves.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use crate::lab::Server;
+use crate::stage::{back_up, plain_dump, same};
+
+/// A small table, two that one session loads each, and one that is larger than its share.
+const SIZES: &str = "CREATE EXTENSION pg_visibility;
+    CREATE TABLE small AS SELECT n AS id FROM generate_series(1, 1000) n;
+    CREATE TABLE medium AS SELECT n AS id, md5(n::text) || repeat('m', 500) AS text
+        FROM generate_series(1, 10000) n;
+    CREATE TABLE parts (id int, text text) PARTITION BY RANGE (id);
+    CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100000);
+    INSERT INTO parts SELECT n, md5(n::text) || repeat('p', 600) FROM generate_series(1, 10000) n;
+    CREATE TABLE large AS SELECT n AS id, md5(n::text) || repeat(E'l\\n\\\\.\\n', 150) AS text
+        FROM generate_series(1, 35000) n;
+    CREATE INDEX ON large (id); ALTER TABLE medium ADD PRIMARY KEY (id);";
+
+fn with_sizes() -> Server {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE sizes");
+    server.sql("sizes", SIZES);
+    server
+}
+
+/// Rows of a dump in an order that does not depend on who loaded them when.
+fn sorted(server: &Server, database: &str) -> String {
+    let text = plain_dump(server, database);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn what_several_sessions_load_is_the_same_from_every_kind_of_file() {
+    let server = with_sizes();
+    let want = sorted(&server, "sizes");
+    let gzip = back_up(&server, &["-d", "sizes"]).to_str().unwrap().to_owned();
+    let zstd = back_up(&server, &["-d", "sizes", "--compress", "zstd"]).to_str().unwrap().to_owned();
+    fs::write(server.home().join("plain.sql"), plain_dump(&server, "sizes")).unwrap();
+    for (file, jobs) in [(gzip.as_str(), "2"), (&zstd, "3"), ("plain.sql", "2")] {
+        server.restore(&[file, "-d", "copy", "-D", "--yes", "--jobs", jobs, "--no-safety"]).exits(0);
+        same(&sorted(&server, "copy"), &want);
+        // rows of a table that one session loads are visible to all without another look
+        let frozen = |table: &str| {
+            let pages = format!("SELECT all_frozen > 0 FROM pg_visibility_map_summary('{table}')");
+            server.sql("copy", &pages)
+        };
+        assert_eq!(["medium", "part", "large"].map(frozen), ["t", "t", "f"], "{file}");
+    }
+}
+
+#[test]
+fn rows_that_are_there_are_never_truncated() {
+    let server = with_sizes();
+    let dump = plain_dump(&server, "sizes");
+    // the rows of `medium` come in two runs, both large
+    let begin = dump.find("COPY public.medium").unwrap();
+    let end = begin + dump[begin..].find("\n\\.\n").unwrap() + 4;
+    let run = dump[begin..end].replace('\t', "\tagain ");
+    let dump = [&dump[..end], &run, &dump[end..]]
+        .concat()
+        .replace("ADD CONSTRAINT medium_pkey PRIMARY KEY", "ADD CONSTRAINT c CHECK (id > 0); --");
+    // a rule of the dump's own puts a row into `part` before its rows come
+    let first = dump.find("COPY public.large").unwrap();
+    let dump =
+        [&dump[..first], "INSERT INTO public.part VALUES (99999, 'first');\n", &dump[first..]].concat();
+    fs::write(server.home().join("two.sql"), dump).unwrap();
+    server.restore(&["two.sql", "-d", "copy", "--yes", "--jobs", "2"]).exits(0);
+    assert_eq!(server.sql("copy", "SELECT count(*) FROM medium"), "20000");
+    assert_eq!(server.sql("copy", "SELECT count(*) FROM part"), "10001");
+}
+
+#[test]
+fn a_dump_that_is_changed_after_the_check_is_not_restored() {
+    let server = with_sizes();
+    let dump = plain_dump(&server, "sizes");
+    let in_large = dump.find("llll").or(dump.find("l\\n")).unwrap();
+    let in_small = dump.find("COPY public.small").unwrap() + 40;
+    for (at, jobs) in [(in_large, "2"), (in_small, "2"), (in_large, "1")] {
+        fs::write(server.home().join("plain.sql"), &dump).unwrap();
+        let stop = format!("printf 7 | dd of=plain.sql bs=1 seek={at} conv=notrunc");
+        let ran = server.restore(&["plain.sql", "-d", "copy", "--yes", "--jobs", jobs, "--stop", &stop]);
+        ran.exits(1).says("changed by somebody");
+        let there = "SELECT count(*) FROM pg_database WHERE datname LIKE 'copy%'";
+        assert_eq!(server.sql("postgres", there), "0");
+    }
+}
+
+#[test]
+fn csv_is_loaded_by_one_session() {
+    let server = Server::start();
+    server.make("shop");
+    let dump = plain_dump(&server, "shop");
+    let rows: String = (1..200_000).map(|n| format!("{n},\"two\nlines, {n}\"\n")).collect();
+    let table =
+        "CREATE TABLE public.csv (id int, text text);\nCOPY public.csv FROM stdin WITH (FORMAT csv);\n";
+    let text = format!("{table}{rows}\\.\n");
+    let dump = crate::stage::with_last_act(dump.as_bytes(), text.as_bytes());
+    fs::write(server.home().join("csv.sql"), dump).unwrap();
+    // lines are counted, and these rows have two each
+    server.restore(&["csv.sql", "-d", "copy", "--yes", "--jobs", "2"]).exits(1).says("199,999 rows");
+}
