@@ -80,6 +80,13 @@ impl Speech {
         }
     }
 
+    /// Says what begins now, where no line that moves tells of it.
+    pub fn phase(&self, line: &str) {
+        if !stderr_is_terminal() {
+            self.say(line);
+        }
+    }
+
     /// Says what must be heard, even under `--quiet`.
     pub fn warn(&self, line: &str) {
         // nobody to hear it is no reason to fail

@@ -13,14 +13,15 @@ use kit::codec::read::Seen;
 use kit::codec::seek::Stretches;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::names;
-use kit::dump::scan::text_of;
+use kit::dump::scan::{display, text_of};
 use kit::dump::statement::connect_target;
 use kit::exit::Result;
+use kit::out::count;
 use kit::pg::{Server, literal_dbname};
 use kit::progress::Progress;
 use kit::source::Dump;
 
-use crate::check::{Checked, sql};
+use crate::check::{Checked, Table, sql};
 use crate::plan::Plan;
 use crate::session::Session;
 use crew::{Crew, Relation};
@@ -51,7 +52,7 @@ pub(crate) fn feed(
     quiet: bool,
 ) -> Result<Session> {
     let progress = Arc::new(Progress::start("restoring", Some(checked.facts.bytes), quiet));
-    let mut feeder = Feeder::new(plan, server, session, progress);
+    let mut feeder = Feeder::new(plan, checked, server, session, progress);
     let fed = match (&checked.print, chosen.stretches()?) {
         (Some(print), Some(stretches)) => feeder.in_parts(print, stretches),
         _ => {
@@ -96,6 +97,8 @@ struct Feeder<'a> {
     stage: Option<Route>,
     line: Vec<u8>,
     progress: Arc<Progress>,
+    /// The tables of the dump whose rows are still to come, in its order.
+    tables: std::slice::Iter<'a, Table>,
     /// What passes by, where the rest is read by the crew.
     print: Option<Fingerprint>,
     loader: Option<Loader>,
@@ -104,7 +107,13 @@ struct Feeder<'a> {
 }
 
 impl<'a> Feeder<'a> {
-    fn new(plan: &'a Plan, server: &'a Server, main: Session, progress: Arc<Progress>) -> Self {
+    fn new(
+        plan: &'a Plan,
+        checked: &'a Checked,
+        server: &'a Server,
+        main: Session,
+        progress: Arc<Progress>,
+    ) -> Self {
         Feeder {
             plan,
             server,
@@ -121,6 +130,7 @@ impl<'a> Feeder<'a> {
             stage: None,
             line: Vec::new(),
             progress,
+            tables: checked.tables.iter(),
             print: None,
             loader: None,
             loads: Vec::new(),
@@ -252,8 +262,9 @@ impl<'a> Feeder<'a> {
             self.decide(true)?;
         }
         let after = self.router.after();
-        if let Some(table) = self.router.table() {
-            self.progress.at(&table);
+        if let Some(name) = self.router.table() {
+            let rows = self.tables.find(|t| display(&t.table) == name).map_or(0, |t| t.rows);
+            self.progress.at(&format!("{name}, {} rows", count(rows)));
         }
         match self.route.take() {
             Some(Route::Main | Route::Beside | Route::Set) => {

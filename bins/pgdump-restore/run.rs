@@ -70,6 +70,7 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
+    speech.phase(&format!("checking {}", chosen.name));
     let checked = check(&chosen, only, args.hash, args.jobs, args.quiet)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
@@ -167,6 +168,7 @@ fn replace(
     speech: &Speech,
 ) -> Result<()> {
     create_roles(plan, server)?;
+    speech.phase("restoring");
     let in_one = plan.targets.first().filter(|_| plan.way == Way::Transaction);
     if let Some(target) = in_one {
         let mut session = Session::start(server, &target.name)?;
@@ -180,6 +182,7 @@ fn replace(
         let session = Session::start(server, entrance)?;
         feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
     }
+    speech.phase(if args.hash { "comparing every row" } else { "counting the rows of every table" });
     prove(plan, checked, server, args.hash, speech)
         .map_err(|e| e.hint("Loaded without an error, but not proven."))
 }
