@@ -63,18 +63,19 @@ impl What {
     /// SQL that marks database `name` as this, of database `of`.
     pub fn mark(self, name: &str, of: &str, stamp: Stamp) -> String {
         let mark = format!("{}{} of {of}", self.prefix(), stamp.compact());
-        comment(name, &format!("{} || coalesce(E'\\n' || was, '')", literal(&mark)))
+        // one that it has from another name goes
+        comment(name, &format!("{} || coalesce(E'\\n' || {BARE}, '')", literal(&mark)))
     }
 }
 
 /// SQL that takes the mark of database `name` away.
 pub fn unmark(name: &str) -> String {
-    // what stands behind the first line
-    comment(
-        name,
-        "CASE WHEN was LIKE 'pgkeep %' THEN nullif(substr(was, strpos(was || E'\\n', E'\\n') + 1), '') ELSE was END",
-    )
+    comment(name, BARE)
 }
+
+/// A comment without its mark: what stands behind the first line.
+const BARE: &str = "CASE WHEN was LIKE 'pgkeep before %' OR was LIKE 'pgkeep restore %' \
+    THEN nullif(substr(was, strpos(was || E'\\n', E'\\n') + 1), '') ELSE was END";
 
 /// SQL that gives database `name` a comment made of the one that it has, `was`.
 fn comment(name: &str, new: &str) -> String {
@@ -113,6 +114,8 @@ fn parse(row: &[String]) -> Option<Beside> {
     let what = [What::Restore, What::Before].into_iter().find(|w| w.word() == what)?;
     let (stamp, of) = rest.split_once(" of ")?;
     let stamp = Stamp::parse_compact(stamp)?;
+    // one that somebody has renamed is whatever its name says
+    (what.name(of, stamp) == *name).then_some(())?;
     Some(Beside { name: name.clone(), what, stamp, of: of.to_owned(), bytes: bytes.parse().unwrap_or(0) })
 }
 
@@ -145,9 +148,11 @@ mod tests {
         let long = What::Restore.name(&"ü".repeat(31), stamp);
         assert!(long.len() <= LONGEST_NAME && long.ends_with("__restore_20261121_064645"), "{long}");
         assert_ne!(long, What::Restore.name(&format!("{}x", "ü".repeat(31)), stamp));
-        let row = ["x".to_owned(), "pgkeep before 20261121_064645 of my of shop".into(), "7".into()];
+        let name = "my of shop__before_20261121_064645".to_owned();
+        let row = [name, "pgkeep before 20261121_064645 of my of shop".into(), "7".into()];
         let beside = parse(&row).unwrap();
         assert_eq!((beside.of.as_str(), beside.what, beside.bytes), ("my of shop", What::Before, 7));
+        assert_eq!(parse(&["my of shop".into(), row[1].clone(), "7".into()]), None);
         assert_eq!(parse(&["x".into(), "pgkeep is nice".into(), String::new()]), None);
     }
 }

@@ -208,7 +208,9 @@ fn agree(mut args: Args) -> Result<Args> {
     let wrong = if !of_tables && args.table != Table::New {
         Some("--as, --replace and --upsert are for tables: name them with -t")
     } else if of_tables && (args.way != Way::Swap || args.drop || args.jobs > 1 || args.hash) {
-        Some("-t goes into a database that is there, in one transaction and one session, and is counted")
+        Some(
+            "-t goes into a database that is there, in one transaction: no --in-place, -1, -D, --jobs, --prove=hash",
+        )
     } else if of_tables && matches!(args.part, Part::Globals | Part::Schema) {
         Some("-t brings tables with their rows, or with --data-only rows alone")
     } else if of_tables && args.part == Part::Data && matches!(args.table, Table::As(_)) {
@@ -217,6 +219,10 @@ fn agree(mut args: Args) -> Result<Args> {
         Some("--data-only goes into tables that are there, in one transaction")
     } else if args.part == Part::Globals && (args.database.is_some() || args.only.is_some()) {
         Some("--globals-only touches no database")
+    } else if single && args.hash {
+        Some(
+            "--single-transaction ends when all rows are counted: --prove=hash would compare them afterwards",
+        )
     } else if single && args.jobs > 1 {
         Some("--single-transaction has one session: --jobs has several")
     } else if args.services.is_empty() || (args.stop.is_none() && args.start.is_none()) {
@@ -323,6 +329,7 @@ mod tests {
             &["a", "--swap", "--in-place"],
             &["a", "--globals-only", "-d", "x"],
             &["a", "--single-transaction", "-j", "2"],
+            &["a", "-1", "--prove=hash"],
             &["a", "-j", "0"],
             &["a", "--prove", "magic"],
             &["a", "--force=all"],

@@ -5,7 +5,6 @@
 //! others is ignored. Databases are given the names under which they are restored. With several
 //! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kit::child::interrupted;
@@ -24,7 +23,7 @@ use kit::source::Dump;
 use crate::check::{Checked, Table, sql};
 use crate::plan::Plan;
 use crate::session::Session;
-use crew::{Crew, Relation};
+use crew::{Crew, Locks};
 use fingerprint::{Fingerprint, Rows};
 use load::{Loader, changed, may_truncate};
 use route::{Route, Router};
@@ -92,7 +91,7 @@ struct Feeder<'a> {
     copy: Option<Arc<Vec<u8>>>,
     rows: Vec<u8>,
     /// The latest statement for the crew; what follows it may belong to it.
-    held: Option<(Vec<u8>, BTreeSet<Relation>)>,
+    held: Option<(Vec<u8>, Locks)>,
     /// What the crew does: only statements of one kind are run beside each other.
     stage: Option<Route>,
     line: Vec<u8>,
@@ -238,9 +237,11 @@ impl<'a> Feeder<'a> {
             Route::Build | Route::Key => {
                 self.enter(route)?;
                 self.hand_over()?;
-                let found = names::qualified(&text).into_iter().collect();
-                let tables = if route == Route::Key { found } else { BTreeSet::new() };
-                self.held = Some(([text.as_slice(), b"\n"].concat(), tables));
+                let tables = names::qualified(&text).into_iter().collect();
+                // ALTER TABLE, or CREATE INDEX
+                let alone = text.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'a'));
+                let locks = Locks { tables, alone };
+                self.held = Some(([text.as_slice(), b"\n"].concat(), locks));
             }
             Route::Beside | Route::Main => {
                 self.leave()?;

@@ -20,7 +20,7 @@ use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
-use crate::prove::{prove, tables_of};
+use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
@@ -85,18 +85,22 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
             restore only what you trust",
         );
     }
+    let mut safety = None;
     if plan.replaces() {
         confirm(args)?;
-        back_up(args, &plan, dir, speech)?;
+        safety = back_up(args, &plan, dir, speech)?;
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
     // nobody else restores: what stands half-restored is nobody's
-    drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore)?;
+    if let Err(error) = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore) {
+        // it is in nobody's way
+        speech.error(&error);
+    }
     let stopped = services::stop(args, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
         .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
-        .map_err(|e| explain(&plan, &server, e));
+        .map_err(|e| explain(&plan, &server, safety.as_deref(), e));
     // a failed restore is the news, whatever the start says
     let started = stopped.start();
     outcome.inspect_err(|_| {
@@ -146,8 +150,8 @@ pub(crate) fn confirm(args: &Args) -> Result<()> {
 }
 
 /// The safety backup of what is replaced.
-fn back_up(args: &Args, plan: &Plan, dir: &Path, speech: &Speech) -> Result<()> {
-    let Some(keep) = args.safety else { return Ok(()) };
+fn back_up(args: &Args, plan: &Plan, dir: &Path, speech: &Speech) -> Result<Option<String>> {
+    let Some(keep) = args.safety else { return Ok(None) };
     let mut present = plan.targets.iter().filter(|t| t.present.is_some());
     let option = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
     let options = match (present.next(), present.next(), plan.roles.is_empty() || plan.only.is_some()) {
@@ -155,7 +159,7 @@ fn back_up(args: &Args, plan: &Plan, dir: &Path, speech: &Speech) -> Result<()> 
         (None, _, _) => option("--pg-dump-arg", "--globals-only"),
         _ => Vec::new(),
     };
-    safety::back_up(args, dir, keep, &options, speech).map(|_| ())
+    safety::back_up(args, dir, keep, &options, speech).map(Some)
 }
 
 /// Restores all targets where they stay until they are proven.
@@ -174,8 +178,12 @@ fn replace(
         let mut session = Session::start(server, &target.name)?;
         transaction::begin(&mut session, server, &target.name)?;
         let mut session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
-        transaction::end(&mut session, &tables_of(target, checked, plan.part))?;
+        let tables = tables_of(target, checked, plan.part);
+        transaction::end(&mut session, &tables)?;
         session.end()?;
+        // they were counted before it was committed; since then others may have written
+        tell_proof(tables.len(), tables.iter().map(|t| t.rows).sum(), false, speech);
+        return Ok(());
     } else {
         create(plan, server)?;
         let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);

@@ -39,7 +39,14 @@ pub(crate) fn back_up(
     let (ended, output) = converse(command.args(options), program, "")?;
     if !ended.ok() {
         let error = told(&ended).within("cannot make the safety backup");
-        return Err(error.hint("Nothing was changed. --no-safety does without one."));
+        // what will pass stops the restore as well
+        let lasting = error.code() != Code::Temporary;
+        let hint = if lasting {
+            "Nothing was changed. --no-safety does without one."
+        } else {
+            "Nothing was changed."
+        };
+        return Err(error.hint(hint));
     }
     let path = String::from_utf8_lossy(&output).trim_end().to_owned();
     speech.say(&format!("safety backup: {path}"));

@@ -205,7 +205,7 @@ pub(crate) fn drop_beside(
 }
 
 /// The error of a restore that has failed: what was there is as it was, or is gone.
-pub(crate) fn explain(plan: &Plan, server: &Server, error: Error) -> Error {
+pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error: Error) -> Error {
     if plan.targets.is_empty() || plan.way == Way::Transaction {
         return error.hint("Every database is as it was.");
     }
@@ -229,5 +229,9 @@ pub(crate) fn explain(plan: &Plan, server: &Server, error: Error) -> Error {
     if gone.is_empty() {
         return error.hint("Every database is as it was.");
     }
-    error.hint(format!("Dropped before: {}, if the restore had come so far.", gone.join(", ")))
+    let error = error.hint(format!("Dropped before, if the restore had come so far: {}.", gone.join(", ")));
+    match safety {
+        Some(path) => error.hint(format!("What they were is in {path}.")),
+        None => error,
+    }
 }

@@ -333,7 +333,7 @@ fn load(
         let patterns = if all { args.tables.clone() } else { present.iter().map(There::sql).collect() };
         let part = Args { tables: patterns, only: args.only.clone(), ..Args::default() };
         let command = inspect(&part, chosen, &["extract", "--data-only"])?;
-        run(command, chosen, &mut session, args, present, &mut loads, speech)?;
+        run(command, chosen, &mut session, &args.table, present, &mut loads, speech)?;
     }
     if !missing.is_empty() {
         let part = Args { tables: missing.to_vec(), only: args.only.clone(), ..Args::default() };
@@ -342,8 +342,8 @@ fn load(
             words.extend(["--rename", new]);
         }
         let command = inspect(&part, chosen, &words)?;
-        let new = Args { table: Table::New, ..Args::default() };
-        run(command, chosen, &mut session, &new, &[], &mut loads, speech)?;
+        let how = if matches!(args.table, Table::As(_)) { &args.table } else { &Table::New };
+        run(command, chosen, &mut session, how, &[], &mut loads, speech)?;
     }
     session.write(&sql::end(&loads, args.table == Table::Upsert))?;
     session.end()?;
@@ -355,14 +355,14 @@ fn run(
     mut command: Command,
     chosen: &Dump,
     session: &mut Session,
-    args: &Args,
+    how: &Table,
     present: &[There],
     loads: &mut Vec<Load>,
     speech: &Speech,
 ) -> Result<()> {
     let mut child = Child::spawn(&mut command, "dump-inspect", input(chosen)?, Stdio::piped())?;
     let output = child.stdout().ok_or_else(|| Error::no("cannot read from dump-inspect"))?;
-    let streamed = stream(output, session, &args.table, present, loads);
+    let streamed = stream(output, session, how, present, loads);
     // what psql says comes first: a broken pipe is what follows from it
     streamed?;
     let ended = child.wait()?;

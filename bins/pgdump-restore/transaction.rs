@@ -15,7 +15,7 @@ use crate::tables::stream::quoted;
 /// Begins the transaction and takes away all that a user has made in the database.
 pub(crate) fn begin(session: &mut Session, server: &Server, database: &str) -> Result<()> {
     // a dump sets the limit to none again
-    session.write(b"SET search_path = pg_catalog;\nSET client_min_messages = warning;\nSET lock_timeout = '1min';\nBEGIN;\n")?;
+    session.write(b"SET search_path = pg_catalog;\nSET client_min_messages = warning;\nSET lock_timeout = '10s';\nBEGIN;\n")?;
     session.write(EMPTY.as_bytes())?;
     session.write(public(server, database)?.as_bytes())
 }

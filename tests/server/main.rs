@@ -14,6 +14,7 @@ mod interrupted;
 mod kin;
 mod meanwhile;
 mod obstacles;
+mod ordinary;
 mod parallel;
 mod parts;
 mod proof;

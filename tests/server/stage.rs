@@ -173,6 +173,11 @@ pub(crate) fn wait_for_midway(server: &Server, dir: &Path) {
     wait_until("the part file has bytes", written);
 }
 
+/// Sends a signal to a process that may have ended by itself.
+pub(crate) fn signal_what_lives(pid: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
+}
+
 /// Sends a signal.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();

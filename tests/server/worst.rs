@@ -8,7 +8,9 @@ use rustix::process::Signal;
 
 use crate::beside::{Was, beside, dump_with, hanging, only_beside, rows, sleeping};
 use crate::lab::{Server, end, is_ignored, run, wait_until};
-use crate::stage::{back_up, descendants, identities, lives, plain_dump, program, signal, start};
+use crate::stage::{
+    back_up, descendants, identities, lives, plain_dump, program, signal, signal_what_lives, start,
+};
 
 fn shop() -> (Server, String) {
     let server = Server::start();
@@ -135,7 +137,8 @@ fn a_restore_that_is_killed_within_the_swap_has_swapped_all_or_nothing() {
         restore.kill().unwrap();
         end(restore).exits(128 + 9);
         if with_its_programs {
-            children.iter().for_each(|c| signal(*c, Signal::KILL));
+            // some of them live for a moment only
+            children.iter().for_each(|c| signal_what_lives(*c, Signal::KILL));
         }
         server.sql("template1", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%COMMENT%' AND pid <> pg_backend_pid()");
         holder.wait().unwrap();

@@ -185,6 +185,8 @@ pub fn roles(statement: &[u8]) -> Vec<Name> {
     }
     let mut depth = 0;
     let mut before = Vec::new();
+    // a text search configuration has mappings, too
+    let of_user = tokens.peek() == Some(&word("user"));
     let policy = verb == b"create" && tokens.peek() == Some(&word("policy"));
     let grants = verb == b"grant" || verb == b"revoke";
     let defaults = verb == b"alter" && tokens.peek() == Some(&word("default"));
@@ -195,7 +197,8 @@ pub fn roles(statement: &[u8]) -> Vec<Name> {
             Token::Word(this) if depth == 0 => {
                 let list = match (before.as_slice(), this.as_slice()) {
                     (b"owner", b"to") | (b"for", b"role") | (b"granted", b"by") => true,
-                    (b"mapping", b"for") | (_, b"authorization") => verb != b"comment",
+                    (b"mapping", b"for") => of_user,
+                    (_, b"authorization") => verb != b"comment",
                     (_, b"owner") => verb == b"create" && tokens.peek() == Some(&Token::Mark(b'=')),
                     (_, b"to" | b"from") => grants || defaults || policy,
                     _ => false,
@@ -272,6 +275,7 @@ mod tests {
             ("SET SESSION AUTHORIZATION DEFAULT;", &[]),
             ("CREATE DATABASE d WITH TEMPLATE = template0 OWNER = a;", &["a"]),
             ("CREATE USER MAPPING FOR a SERVER s;", &["a"]),
+            ("ALTER TEXT SEARCH CONFIGURATION public.c ADD MAPPING FOR asciiword WITH english_stem;", &[]),
             ("CREATE TABLE t (owner text, \"to\" int);", &[]),
             ("COMMENT ON TABLE t IS 'OWNER TO x';", &[]),
             ("ALTER ROLE a IN DATABASE d SET work_mem TO '1MB';", &["a"]),

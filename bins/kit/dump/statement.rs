@@ -66,7 +66,7 @@ fn parse(p: &mut Parser<'_>) -> Option<Statement> {
             p.skip_if_exists();
             // `DROP USER MAPPING` drops no role
             match p.name()? {
-                name if name == b"mapping" && p.0.peek() != Some(&Token::Mark(b';')) => Statement::Other,
+                name if name == b"mapping" && p.0.peek() != Some(&Token::Mark(b';')) => Statement::Drop,
                 name => Statement::DropRole(name),
             }
         }
@@ -245,6 +245,7 @@ mod tests {
             ("DROP SCHEMA IF EXISTS public;", Statement::DropPublic),
             ("SELECT pg_catalog.lo_unlink('16400');", Statement::Drop),
             ("DROP SCHEMA s;", Statement::Drop),
+            ("DROP USER MAPPING FOR postgres SERVER fs;", Statement::Drop),
             ("ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS c;", Statement::Drop),
             ("ALTER TABLE public.t OWNER TO r;", Statement::Other),
             ("DROP ROLE IF EXISTS r;", Statement::DropRole(name("r"))),

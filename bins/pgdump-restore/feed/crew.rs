@@ -24,6 +24,22 @@ const WAITING: usize = 2;
 /// A relation, by schema and name.
 pub(crate) type Relation = (Option<String>, String);
 
+/// What statements lock.
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    /// The tables, and what else the statements name.
+    pub(crate) tables: BTreeSet<Relation>,
+    /// Nobody else may lock any of them, as for a constraint; else others may as well, as for an index
+    /// (PostgreSQL documentation, "Table-Level Locks").
+    pub(crate) alone: bool,
+}
+
+impl Locks {
+    fn are_in_the_way_of(&self, other: &Locks) -> bool {
+        (self.alone || other.alone) && !self.tables.is_disjoint(&other.tables)
+    }
+}
+
 /// What a worker does.
 enum Job {
     /// Settings of the session, from now on.
@@ -45,7 +61,7 @@ struct Worker {
     /// Jobs that it has not told the end of.
     open: usize,
     /// Tables that its statements lock.
-    locks: BTreeSet<Relation>,
+    locks: Locks,
 }
 
 /// Workers in one database.
@@ -74,7 +90,7 @@ impl Crew {
             let (jobs, queue) = sync_channel(WAITING);
             let (notify, left): (Sender<_>, _) = (notify.clone(), left.clone());
             let thread = std::thread::spawn(move || work(session, &queue, i, &notify, &left));
-            workers.push(Worker { jobs: Some(jobs), thread: Some(thread), open: 0, locks: BTreeSet::new() });
+            workers.push(Worker { jobs: Some(jobs), thread: Some(thread), open: 0, locks: Locks::default() });
         }
         Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false, left })
     }
@@ -108,13 +124,14 @@ impl Crew {
         self.within_row.is_some()
     }
 
-    /// Has statements run by one of them, which lock `tables`; not while another has one of these.
-    pub(crate) fn statements(&mut self, text: Vec<u8>, tables: BTreeSet<Relation>) -> Result<()> {
-        while self.workers.iter().any(|w| !w.locks.is_disjoint(&tables)) {
+    /// Has statements run by one of them, which take `locks`; not while another's are in their way: it
+    /// would wait there for perhaps an hour, or for the other for ever.
+    pub(crate) fn statements(&mut self, text: Vec<u8>, locks: Locks) -> Result<()> {
+        while self.workers.iter().any(|w| w.locks.are_in_the_way_of(&locks)) {
             self.hear()?;
         }
         let free = self.free()?;
-        self.workers[free].locks = tables;
+        self.workers[free].locks = locks;
         self.give_to(free, Job::Statements(text))
     }
 
@@ -204,7 +221,7 @@ impl Crew {
         let worker = &mut self.workers[i];
         worker.open = worker.open.saturating_sub(1);
         if worker.open == 0 {
-            worker.locks.clear();
+            worker.locks = Locks::default();
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kit::dump::lex::Event;
+use kit::dump::names::normal;
 use kit::dump::object::{describe, is_of_large_object};
 use kit::dump::scan::display;
 use kit::dump::statement::{Name, Statement, classify, connect_target};
@@ -10,8 +11,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::cli::Part;
 
-/// How much of a statement tells what it makes.
-const HEAD: usize = 4096;
+/// How much of a statement is held; of a longer one the bytes are compared, not what they mean.
+const LONGEST: usize = 1 << 20;
 /// How many differences are told one by one.
 const TOLD: usize = 5;
 
@@ -33,8 +34,10 @@ pub(crate) struct Schema {
 /// The statement that passes by.
 #[derive(Default)]
 struct Open {
-    head: Vec<u8>,
+    text: Vec<u8>,
+    /// Of what is beyond that.
     hash: Xxh3,
+    is_longer: bool,
     line: Vec<u8>,
 }
 
@@ -44,16 +47,21 @@ impl Schema {
         let (open, databases, current) = (&mut self.open, &mut self.databases, &mut self.current);
         match event {
             Event::Sql { bytes, .. } => {
-                open.hash.update(bytes);
-                let room = HEAD.saturating_sub(open.head.len()).min(bytes.len());
-                open.head.extend_from_slice(&bytes[..room]);
+                let room = (LONGEST - open.text.len()).min(bytes.len());
+                open.text.extend_from_slice(&bytes[..room]);
+                open.is_longer |= room < bytes.len();
+                open.hash.update(&bytes[room..]);
             }
             Event::SqlEnd { .. } => {
-                if let Some(what) = named(&open.head) {
+                if let Some(what) = named(&open.text) {
+                    // quotes that an option of pg_dump adds change nothing
+                    let text = if open.is_longer { open.text.clone() } else { normal(&open.text) };
+                    open.hash.update(&text);
                     databases.entry(current.clone()).or_default().insert(open.hash.digest128(), what);
                 }
-                open.head.clear();
+                open.text.clear();
                 open.hash.reset();
+                open.is_longer = false;
             }
             Event::Meta { bytes, .. } => open.line.extend_from_slice(bytes),
             Event::MetaEnd { .. } => {
@@ -110,6 +118,10 @@ fn named(head: &[u8]) -> Option<String> {
         Statement::DropPublic => None,
         _ => {
             let object = describe(head);
+            // pg_dump writes that or not, by its options
+            if object.kind == "COMMENT" && object.name.name == b"SCHEMA public" {
+                return None;
+            }
             if object.kind == "BLOB" {
                 return Some(LARGE.into());
             }

@@ -14,7 +14,7 @@ use crate::tables::stream::Load;
 pub(crate) fn begin(how: &Table, present: &[There]) -> String {
     // names come out qualified where the search path is empty
     let mut sql = String::from(
-        "SET client_encoding = 'UTF8';\nSET search_path = '';\nSET lock_timeout = '1min';\nBEGIN;\n",
+        "SET client_encoding = 'UTF8';\nSET search_path = '';\nSET lock_timeout = '10s';\nBEGIN;\n",
     );
     sql.push_str("CREATE TEMP TABLE pgkeep_before (of pg_catalog.regclass, rows bigint) ON COMMIT DROP;\n");
     if present.is_empty() || !matches!(how, Table::Replace | Table::Append) {

@@ -7,6 +7,7 @@ use kit::digest::{Depth, Rows};
 use kit::dump::columns::Columns;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::names;
+use kit::dump::needs;
 use kit::dump::object::describe;
 use kit::dump::scan::display;
 use kit::dump::statement::{Qualified, Statement, classify};
@@ -122,6 +123,7 @@ impl Stream<'_> {
                     .hint("Only rows of COPY can be upserted; --replace takes them."))
             }
             _ => {
+                self.fits_encoding(&text)?;
                 let object = describe(&text);
                 if object.kind == "SEQUENCE SET" && !self.present.is_empty() {
                     text = raised(&text, &object.name);
@@ -129,6 +131,23 @@ impl Stream<'_> {
                 self.session.write(&text)?;
                 self.session.write(b"\n")
             }
+        }
+    }
+
+    /// A new name is written in UTF-8, which a dump in another encoding does not read so.
+    fn fits_encoding(&self, text: &[u8]) -> Result<()> {
+        let Table::As(new) = self.how else { return Ok(()) };
+        match needs::set(text) {
+            Some((name, Some(encoding)))
+                if name == b"client_encoding"
+                    && !encoding.eq_ignore_ascii_case(b"UTF8")
+                    && !new.is_ascii() =>
+            {
+                let encoding = String::from_utf8_lossy(&encoding).into_owned();
+                Err(Error::refused(format!("the dump is in {encoding}, in which '{new}' cannot be told"))
+                    .hint("Take a name of ASCII letters, and rename the table afterwards."))
+            }
+            _ => Ok(()),
         }
     }
 
