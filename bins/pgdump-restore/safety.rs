@@ -39,14 +39,10 @@ pub(crate) fn back_up(
     let (ended, output) = converse(command.args(options), program, "")?;
     if !ended.ok() {
         let error = told(&ended).within("cannot make the safety backup");
-        // what will pass stops the restore as well
-        let lasting = error.code() != Code::Temporary;
-        let hint = if lasting {
-            "Nothing was changed. --no-safety does without one."
-        } else {
-            "Nothing was changed."
-        };
-        return Err(error.hint(hint));
+        // what is at work would stop the restore as well
+        let at_work = error.to_string().contains("is at work on this server");
+        let error = error.hint("Nothing was changed.");
+        return Err(if at_work { error } else { error.hint("--no-safety does without one.") });
     }
     let path = String::from_utf8_lossy(&output).trim_end().to_owned();
     speech.say(&format!("safety backup: {path}"));

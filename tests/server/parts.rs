@@ -201,7 +201,7 @@ fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
     let sleeper = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
         AND pid <> pg_backend_pid()";
     server.sql("postgres", sleeper);
-    let ran = crate::lab::end(restore).exits(5).says("Dropped before: shop");
+    let ran = crate::lab::end(restore).exits(5).says("Dropped before, if the restore had come so far: shop.");
     assert_eq!(ran.out, "");
     // what it was is in the safety backup, whose path was said
     let path = ran.err.lines().find_map(|l| l.split("safety backup: ").nth(1)).unwrap().to_owned();
