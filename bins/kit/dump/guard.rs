@@ -58,8 +58,8 @@ struct Found {
     place: Place,
     /// The byte of rows before, where it says something of the next: a backslash or a lead byte.
     last: Option<u8>,
-    /// Lead bytes of the client encoding hide the byte behind them.
-    hidden_bytes: bool,
+    /// What the bytes of the client encoding are that hide the byte behind them.
+    leads: Leads,
     /// Rows of this COPY have been told of.
     told: bool,
 }
@@ -100,7 +100,7 @@ impl Found {
                 if let Some(what) = what {
                     sink(Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false });
                 }
-                self.hidden_bytes = hides_bytes(&self.statement).unwrap_or(self.hidden_bytes);
+                self.leads = leads(&self.statement).unwrap_or(self.leads);
                 self.statement.clear();
             }
             Event::Meta { at, bytes } => {
@@ -117,7 +117,7 @@ impl Found {
             Event::CommentEnd => self.place.comment(&std::mem::take(&mut self.line)),
             Event::DataBegin { .. } => (self.last, self.told) = (None, false),
             Event::Data { at, bytes } if !self.told => {
-                if let Some(i) = unescaped(bytes, self.hidden_bytes, &mut self.last) {
+                if let Some(i) = unescaped(bytes, self.leads, &mut self.last) {
                     self.told = true;
                     let what = "rows that psql would run as commands where COPY fails".to_owned();
                     let at = (at + i as u64).saturating_sub(1);
@@ -140,7 +140,7 @@ impl Found {
 
 /// Where something stands behind a backslash that COPY never writes there. If COPY fails, psql takes
 /// the rows for SQL, and in SQL such a backslash begins a command.
-fn unescaped(bytes: &[u8], hidden_bytes: bool, last: &mut Option<u8>) -> Option<usize> {
+fn unescaped(bytes: &[u8], leads: Leads, last: &mut Option<u8>) -> Option<usize> {
     let mut at = 0;
     while at < bytes.len() {
         if let Some(last) = last.take() {
@@ -150,10 +150,10 @@ fn unescaped(bytes: &[u8], hidden_bytes: bool, last: &mut Option<u8>) -> Option<
             at += 1;
         }
         let rest = &bytes[at.min(bytes.len())..];
-        let found = if hidden_bytes {
-            rest.iter().position(|b| *b == b'\\' || *b >= 0x80)
-        } else {
-            memchr::memchr(b'\\', rest)
+        let found = match leads {
+            Leads::None => memchr::memchr(b'\\', rest),
+            Leads::High => rest.iter().position(|b| *b == b'\\' || *b >= 0x80),
+            Leads::Japanese => rest.iter().position(|b| matches!(b, b'\\' | 0x80..=0xa0 | 0xe0..)),
         };
         *last = Some(rest[found?]);
         at += found? + 1;
@@ -161,8 +161,18 @@ fn unescaped(bytes: &[u8], hidden_bytes: bool, last: &mut Option<u8>) -> Option<
     None
 }
 
-/// Whether lead bytes hide the byte behind them from here on, of `SET client_encoding`.
-fn hides_bytes(statement: &[u8]) -> Option<bool> {
+/// Bytes that hide the one behind them.
+#[derive(Clone, Copy, Default)]
+enum Leads {
+    #[default]
+    None,
+    High,
+    /// The bytes in the middle are letters by themselves.
+    Japanese,
+}
+
+/// Which bytes hide the one behind them from here on, of `SET client_encoding`.
+fn leads(statement: &[u8]) -> Option<Leads> {
     let p = &mut Parser::new(&statement[..statement.len().min(SHOWN)]);
     if !(p.take("set") && p.take("client_encoding")) {
         return None;
@@ -174,7 +184,13 @@ fn hides_bytes(statement: &[u8]) -> Option<bool> {
     })?;
     let mut word = Word::default();
     word.extend(&encoding);
-    Some(word.is_encoding_with_hidden_bytes())
+    let japanese =
+        ["jis", "932", "kanji"].iter().any(|part| text_of(&encoding).to_lowercase().contains(part));
+    Some(match (word.is_encoding_with_hidden_bytes(), japanese) {
+        (false, _) => Leads::None,
+        (true, false) => Leads::High,
+        (true, true) => Leads::Japanese,
+    })
 }
 
 fn shown(bytes: &[u8]) -> String {
@@ -196,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_second_byte_that_looks_like_a_backslash_is_none() {
-        for (encoding, want) in [("SJIS", 0), ("UTF8", 1)] {
+        for (encoding, want) in [("SJIS", 0), ("gbk", 0), ("UTF8", 1)] {
             let rows = format!("SET client_encoding = '{encoding}';\nCOPY t FROM stdin;\n");
             let rows = [rows.as_bytes(), b"a\x83\\! id\n\\.\n"].concat();
             for size in 1..rows.len() {
