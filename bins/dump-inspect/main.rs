@@ -14,6 +14,7 @@ mod diff;
 mod extract;
 mod guard;
 mod index;
+mod left_out;
 mod list;
 mod near;
 mod partitions;
@@ -23,6 +24,7 @@ mod rename;
 mod rows;
 mod run;
 mod salvage;
+mod sections;
 mod settings;
 mod write;
 

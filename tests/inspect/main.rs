@@ -5,6 +5,7 @@ mod lab;
 
 mod archive;
 mod bad;
+mod clean;
 mod diff;
 mod extract;
 mod index;

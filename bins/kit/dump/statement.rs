@@ -2,6 +2,7 @@
 //!
 //! Comments of pg_dump (`-- Name: …; Type: …`) are never asked: they can be forged by a table's name.
 
+use super::lex::{Event, Lexer};
 pub use super::token::{Name, Qualified};
 use super::token::{Parser, Token, Tokens};
 
@@ -47,6 +48,43 @@ pub enum Statement {
 /// Tells what a statement is. `head` is its beginning; a few kilobytes suffice.
 pub fn classify(head: &[u8]) -> Statement {
     parse(&mut Parser::new(head)).unwrap_or(Statement::Other)
+}
+
+/// Statements without those that make, drop or change databases, roles or tablespaces.
+pub fn without_databases(statements: &[u8]) -> Vec<u8> {
+    let (mut kept, mut from) = (Vec::new(), 0);
+    let mut begin = None;
+    let take = &mut |event: Event<'_>| match event {
+        Event::Sql { at, .. } => begin = begin.or(Some(at as usize)),
+        Event::SqlEnd { at, .. } => {
+            let start = begin.take().unwrap_or(from);
+            let end = at as usize;
+            if !is_of_cluster(&classify(&statements[start..end])) {
+                kept.extend_from_slice(&statements[from..end]);
+            }
+            from = end;
+        }
+        _ => {}
+    };
+    let mut lexer = Lexer::default();
+    lexer.feed(statements, take);
+    lexer.finish(take);
+    let begun = kept.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(kept.len());
+    kept.split_off(begun)
+}
+
+/// Whether a statement is about what stands beside the objects of a database.
+fn is_of_cluster(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateDatabase(_)
+            | Statement::DropDatabase(_)
+            | Statement::OnDatabase
+            | Statement::CreateRole(_)
+            | Statement::DropRole(_)
+            | Statement::CreateTablespace(_)
+            | Statement::DropTablespace(_)
+    )
 }
 
 fn parse(p: &mut Parser<'_>) -> Option<Statement> {
@@ -267,6 +305,20 @@ mod tests {
             ("", Statement::Other),
         ] {
             assert_eq!(classify(sql.as_bytes()), want, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_databases_is_taken_out() {
+        for (sql, want) in [
+            ("DROP DATABASE n;", ""),
+            ("DROP TABLE t;\n\nDROP DATABASE n;\nDROP TABLE u;", "DROP TABLE t;\nDROP TABLE u;"),
+            ("DROP DATABASE n;\n\n\nDROP TABLE \";\";", "DROP TABLE \";\";"),
+            ("UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = 'template1';", ""),
+            ("ALTER ROLE r IN DATABASE n SET x TO 1;", ""),
+            ("GRANT SELECT ON TABLE t TO r;", "GRANT SELECT ON TABLE t TO r;"),
+        ] {
+            assert_eq!(String::from_utf8(without_databases(sql.as_bytes())).unwrap(), want, "{sql}");
         }
     }
 
