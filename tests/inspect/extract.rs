@@ -249,6 +249,10 @@ fn rows_as_csv_come_back_by_copy() {
     assert_eq!(server.sql("shop", "SELECT count(*) FROM (TABLE people EXCEPT ALL TABLE again) x"), "0");
     assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "8");
     inspect(&home, &["extract", "-t", "*", "--format", "csv", "shop.sql"]).exits(2).says("one table");
+    let none = "COPY public.n  FROM stdin;\n\n\n\\.\n";
+    std::fs::write(home.join("none.sql"), format!("CREATE TABLE public.n (\n);\n{none}")).unwrap();
+    let csv = inspect(&home, &["extract", "-t", "n", "--format", "csv", "none.sql"]).exits(0).out;
+    assert_eq!(csv, "\n\n\n");
 }
 
 #[test]

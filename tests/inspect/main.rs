@@ -11,4 +11,5 @@ mod extract;
 mod index;
 mod list;
 mod needs;
+mod salvage;
 mod stage;

@@ -50,6 +50,39 @@ pub fn classify(head: &[u8]) -> Statement {
     parse(&mut Parser::new(head)).unwrap_or(Statement::Other)
 }
 
+/// A step of writing a large object, as pg_dump has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LargeObject {
+    /// The one with this number is opened.
+    Opened(Name),
+    /// Its next contents, as the dump writes them, without the mark of hexadecimal digits.
+    Written(Name),
+}
+
+/// Which step a statement is, if it is one.
+pub fn large_object(statement: &[u8]) -> Option<LargeObject> {
+    let p = &mut Parser::new(statement);
+    if !p.take("select") {
+        return None;
+    }
+    let function = p.qualified()?;
+    match function.name.as_slice() {
+        b"lo_open" => p.0.find_map(|token| match token {
+            Token::String(oid) => Some(LargeObject::Opened(oid)),
+            Token::Word(oid) if oid.iter().all(u8::is_ascii_digit) => Some(LargeObject::Opened(oid)),
+            _ => None,
+        }),
+        b"lowrite" => p.0.find_map(|token| match token {
+            Token::String(text) => {
+                let digits = text.strip_prefix(b"\\x").map(<[u8]>::to_vec);
+                Some(LargeObject::Written(digits.unwrap_or(text)))
+            }
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
 /// Statements without those that make, drop or change databases, roles or tablespaces.
 pub fn without_databases(statements: &[u8]) -> Vec<u8> {
     let (mut kept, mut from) = (Vec::new(), 0);
