@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use kit::child::interrupted;
 use kit::digest::Depth;
 use kit::dump::scan::{Facts, Kind, Scan, text_of};
-use kit::exit::{Error, Result};
+use kit::exit::{Code, Error, Result};
 use kit::manifest::{self, Item, Toc, each_item};
 use kit::progress::Progress;
 use kit::source::Dump;
@@ -31,20 +32,26 @@ enum Items {
     Scanned(RefCell<Toc>),
 }
 
-/// Goes through the dump once. `depth`: how closely to look at rows.
-fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<(Facts, Toc)> {
+/// Goes through the dump once; tells of damage that it ends with. `depth`: how closely to look at rows.
+fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<(Facts, Toc, Option<String>)> {
     let mut scan = Scan::new(depth);
     let mut toc = Toc::new(&std::env::temp_dir(), None);
     let progress = Progress::start("reading", dump.index().map(|i| i.raw_bytes), quiet);
-    dump.whole(|bytes| {
+    let read = dump.whole(|bytes| {
         progress.advance(bytes.len() as u64);
         scan.feed(bytes, &mut |item| toc.note(&item));
         Ok(())
-    })?;
+    });
+    interrupted()?;
     let facts = scan.finish(&mut |item| toc.note(&item));
+    if let Err(error) = read {
+        // what came before the damage is told first
+        let nothing = facts.bytes == 0 || facts.is_no_dump() || error.code() != Code::No;
+        return if nothing { Err(error) } else { Ok((facts, toc, Some(error.to_string()))) };
+    }
     match facts.fault(&dump.name).filter(|_| facts.is_no_dump()) {
         Some(fault) => Err(Error::no(fault)),
-        None => Ok((facts, toc)),
+        None => Ok((facts, toc, None)),
     }
 }
 
@@ -69,7 +76,7 @@ impl Contents {
                 items: Items::Manifest(path.clone()),
             });
         }
-        let (facts, toc) = scan(dump, depth, quiet)?;
+        let (facts, toc, damage) = scan(dump, depth, quiet)?;
         let named = facts.databases.iter().filter(|d| !d.name.is_empty()).map(|d| text_of(&d.name));
         Ok(Contents {
             kind: facts.kind.map(|kind| match kind {
@@ -82,7 +89,7 @@ impl Contents {
             rows: (depth != Depth::Skip).then_some(facts.rows),
             large_objects: facts.large_objects,
             raw_bytes: facts.bytes,
-            incomplete: facts.fault(&dump.name).filter(|_| !facts.is_handmade()),
+            incomplete: damage.or_else(|| facts.fault(&dump.name).filter(|_| !facts.is_handmade())),
             server_version: facts.server_version,
             dump_version: facts.dump_version,
             items: Items::Scanned(RefCell::new(toc)),

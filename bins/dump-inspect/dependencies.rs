@@ -15,6 +15,9 @@ use crate::cli::Args;
 use crate::contents::Contents;
 use crate::extract::{Key, Part, read, relation};
 
+/// The setting that says how the tables behind it are stored.
+const METHOD: &str = "default_table_access_method";
+
 /// Schema and name.
 pub(crate) type Name = (Option<String>, String);
 
@@ -111,10 +114,17 @@ pub(crate) fn add(
     let fresh: BTreeSet<Name> = parts.iter().flat_map(needs).collect();
     let (known, indexes) = (fresh.clone(), BTreeSet::new());
     let mut needs_of = Needs { fresh, known, indexes, with_values: !args.schema_only };
+    let mut extensions = Vec::new();
     // what is added may need more
     while !needs_of.fresh.is_empty() {
         let mut more: Vec<Part> = Vec::new();
+        // the access method that tables get
+        let mut method: Option<Item> = None;
         contents.each(&mut |item| {
+            if item.kind == "SET" && item.name == METHOD {
+                method = Some(item);
+                return Ok(());
+            }
             let elsewhere = item.database != database || have.contains(&item.offset);
             // partitions of a chosen table that were not chosen: it gets another name
             let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
@@ -123,9 +133,19 @@ pub(crate) fn add(
                 return Ok(());
             }
             let object = needs_of.is_object(&item);
+            if !args.with_dependencies && item.kind == "EXTENSION" && item.name != "plpgsql" {
+                have.insert(item.offset);
+                extensions.push(Part { item, text: Vec::new() });
+                return Ok(());
+            }
             if !args.with_dependencies && object {
                 told.insert(format!("{} {}", item.kind.to_lowercase(), item.full_name()));
             } else if args.with_dependencies && (object || needs_of.is_part(&item)) {
+                let stored = ["TABLE", "MATERIALIZED VIEW"].contains(&item.kind.as_str());
+                let method = method.take_if(|m| stored && m.database == item.database);
+                more.extend(
+                    method.filter(|m| have.insert(m.offset)).map(|item| Part { item, text: Vec::new() }),
+                );
                 more.push(Part { item, text: Vec::new() });
             }
             Ok(())
@@ -141,15 +161,49 @@ pub(crate) fn add(
         read(dump, &mut rows)?;
         parts.append(&mut rows);
     }
+    if !extensions.is_empty() && may_need(dump, contents, &needs_of.known, parts, &mut extensions)? {
+        let names: Vec<&str> = extensions.iter().map(|p| p.item.name.as_str()).collect();
+        speech.say(&format!("it may need extensions of the dump: {}", names.join(", ")));
+        if told.is_empty() {
+            speech.say("hint: --with-dependencies takes them out too.");
+        }
+    }
     if !told.is_empty() {
         let list: Vec<&str> = told.iter().map(String::as_str).collect();
         speech.say(&format!("it needs what is not taken out: {}", list.join(", ")));
         speech.say("hint: --with-dependencies takes that out too.");
     }
-    // the settings first, then the order of the dump
-    let settings = parts.iter().position(|p| p.item.kind != "SET").unwrap_or(0);
+    // the settings first, then the order of the dump; an access method is made before it is set
+    let set = |p: &Part| p.item.kind == "SET" && p.item.name != METHOD;
+    let settings = parts.iter().position(|p| !set(p)).unwrap_or(0);
     parts[settings..].sort_by_key(|p| p.item.offset);
     Ok(())
+}
+
+/// Whether parts mention what the dump does not define and its extensions may: names in the schemas of
+/// extensions, and indexes of kinds that extensions add types to.
+fn may_need(
+    dump: &Dump,
+    contents: &Contents,
+    known: &BTreeSet<Name>,
+    parts: &[Part],
+    extensions: &mut [Part],
+) -> Result<bool> {
+    read(dump, extensions)?;
+    let schemas: BTreeSet<Option<String>> =
+        extensions.iter().map(|p| names::schema_of_extension(&p.text)).collect();
+    let mut unknown: BTreeSet<&Name> =
+        known.iter().filter(|n| n.0.is_some() && schemas.contains(&n.0)).collect();
+    contents.each(&mut |item| {
+        unknown.remove(&own(&item));
+        Ok(())
+    })?;
+    let methods = [&b" USING gist "[..], b" USING gin "];
+    let holds = |part: &Part, text: &&[u8]| memchr::memmem::find(&part.text, text).is_some();
+    let indexed = |part: &Part| {
+        ["INDEX", "CONSTRAINT"].contains(&part.item.kind.as_str()) && methods.iter().any(|m| holds(part, m))
+    };
+    Ok(!unknown.is_empty() || parts.iter().any(indexed))
 }
 
 /// The rows of those tables among `parts` that materialized views are filled from, through whatever

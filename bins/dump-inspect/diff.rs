@@ -3,7 +3,7 @@
 //! Objects are told apart by database, kind, name and table; of one that is in both, the text of all
 //! its statements is compared, whatever the blanks and the quotes of names. Tables are compared by rows
 //! and row hash, so that the order of rows, which a dump does not promise, says nothing; rows that are
-//! INSERT statements by their number.
+//! INSERT statements by their number; large objects by what is written into them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Args;
 use crate::contents::Contents;
+use crate::large_objects;
 use crate::list::wanted;
 use crate::records::Records;
 
@@ -109,7 +110,13 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
     let cluster = contents.kind == Some("cluster");
     let mut objects = Objects::new();
     let (mut keys, mut ranges): (Vec<Key>, Vec<Range<u64>>) = (Vec::new(), Vec::new());
+    let (mut databases, mut blobs) = (Vec::new(), Vec::new());
     contents.each(&mut |item| {
+        if item.kind == "BLOBS" && wanted(args, &item) {
+            blobs.push(item.offset..item.end());
+            databases.push(item.database.filter(|_| cluster));
+            return Ok(());
+        }
         if PASSED.contains(&item.kind.as_str()) || !wanted(args, &item) {
             return Ok(());
         }
@@ -156,6 +163,10 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
     }
     for (key, text) in texts {
         objects.entry(key.clone()).or_default().text = Some(text.digest128());
+    }
+    for ((i, oid), hash) in large_objects::hashes(dump, &blobs)? {
+        let side = objects.entry((databases[i].clone(), "BLOB".into(), None, oid, None)).or_default();
+        side.text = Some(side.text.unwrap_or(0).wrapping_add(hash));
     }
     Ok(objects)
 }

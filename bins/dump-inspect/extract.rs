@@ -14,9 +14,11 @@ use kit::source::Dump;
 use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
+use crate::left_out;
 use crate::near::nearest;
 use crate::partitions::{owner_of_partition, table, with_partitions};
 use crate::rename;
+use crate::sections::sections;
 use crate::write::{write, write_csv};
 
 /// A relation, by database, schema and name.
@@ -24,8 +26,6 @@ pub(crate) type Key = (Option<String>, Option<String>, String);
 
 /// Kinds of relations, by their CREATE.
 const RELATIONS: [&str; 5] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"];
-/// How many parts of a whole database are held at a time.
-const AT_A_TIME: usize = 50_000;
 /// What carries rows.
 const DATA: [&str; 4] = ["COPY", "TABLE DATA", "SEQUENCE SET", "MATERIALIZED VIEW DATA"];
 
@@ -64,44 +64,6 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
     Ok(Code::Done)
 }
 
-/// Writes all of a database, or what is in none, some parts at a time: a dump may have millions.
-fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<()> {
-    if let [_, second, ..] = args.databases.as_slice() {
-        return Err(
-            Error::usage(format!("one database at a time: '{second}' is another")).hint("Try --help.")
-        );
-    }
-    let mut out = Output::new();
-    let mut parts = Vec::new();
-    let mut any = args.globals;
-    contents.each(&mut |item| {
-        let globals = item.database.is_none()
-            && ["ROLE", "TABLESPACE", "ACL", "COMMENT", "SECURITY LABEL", "SET"]
-                .contains(&item.kind.as_str())
-            && !item.name.starts_with("DATABASE ");
-        let named = args.databases.first() == item.database.as_ref();
-        // the next database's beginning stands behind this one's end
-        let of_database = item.kind.starts_with("DATABASE") || item.name.starts_with("DATABASE ");
-        any |= named;
-        if if args.globals { globals } else { named && item.kind != "CONNECT" && !of_database } {
-            // rows stay with the statement before them
-            if parts.len() >= AT_A_TIME && !is_rows(&item) {
-                write(dump, &parts, &mut out)?;
-                parts.clear();
-            }
-            parts.push(Part { item, text: Vec::new() });
-        }
-        Ok(())
-    })?;
-    if !any {
-        let name = args.databases.first().map_or("", String::as_str);
-        return Err(Error::no(format!("'{}' holds no database '{name}'", dump.name))
-            .hint(nearest(name, &contents.databases)));
-    }
-    write(dump, &parts, &mut out)?;
-    out.finish()
-}
-
 /// Relations that fit the patterns, and all that belongs to them.
 fn relations(
     dump: &Dump,
@@ -115,7 +77,7 @@ fn relations(
     let owned = owned(contents, &chosen)?;
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
-    parts.retain(|part| stays(part, &chosen, speech));
+    left_out::leave_out(&chosen, &mut parts, speech);
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
         return Err(Error::refused(format!(
@@ -124,6 +86,10 @@ fn relations(
         .hint("Take it out under another name with --rename, or empty it and load --data-only."));
     }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
+    left_out::leave_out_dummies(&mut parts);
+    if args.clean && args.rename.is_none() && !args.data_only {
+        published(dump, contents, &chosen, &mut parts)?;
+    }
     let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
     let indexes: BTreeSet<_> =
         parts.iter().filter(of_index).map(|p| (p.item.schema.clone(), p.item.name.clone())).collect();
@@ -265,7 +231,7 @@ pub(crate) fn read(dump: &Dump, parts: &mut [Part]) -> Result<()> {
     })
 }
 
-fn is_rows(item: &Item) -> bool {
+pub(crate) fn is_rows(item: &Item) -> bool {
     item.kind == "TABLE DATA"
 }
 
@@ -278,41 +244,37 @@ pub(crate) fn range(item: &Item) -> Range<u64> {
     item.offset..item.end()
 }
 
-/// Whether a statement can be loaded without what was not chosen.
-fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
-    let item = &part.item;
-    let other = match item.kind.as_str() {
-        "FK CONSTRAINT" => mentioned(&part.text).into_iter().find(|(schema, name)| {
-            let key = (item.database.clone(), schema.clone(), name.clone());
-            !chosen.contains_key(&key) && *name != item.name
-        }),
-        "TABLE ATTACH" => mentioned(&part.text).into_iter().find(|(schema, name)| {
-            !chosen.contains_key(&(item.database.clone(), schema.clone(), name.clone()))
-        }),
-        "SET" if item.name == "default_tablespace" => {
-            let empty = part.text.windows(2).any(|w| w == b"''");
-            if !empty {
-                speech.say("left out: the tablespace");
-            }
-            return empty;
-        }
-        _ => None,
-    };
-    match other {
-        Some((schema, name)) => {
-            let schema = schema.unwrap_or("public".into());
-            let (kind, own) = (item.kind.to_lowercase(), &item.name);
-            speech.say(&format!("left out: {kind} {own}, which refers to {schema}.{name}"));
-            false
-        }
-        None => true,
-    }
+/// What puts the chosen tables into publications: to drop them takes them out.
+fn published(
+    dump: &Dump,
+    contents: &Contents,
+    chosen: &BTreeMap<Key, String>,
+    parts: &mut Vec<Part>,
+) -> Result<()> {
+    let database = chosen.keys().next().and_then(|k| k.0.clone());
+    let mut added = Vec::new();
+    contents.each(&mut |item| {
+        let here = item.kind == "PUBLICATION" && item.database == database;
+        added.extend(here.then(|| Part { item, text: Vec::new() }));
+        Ok(())
+    })?;
+    read(dump, &mut added)?;
+    added.retain(|part| {
+        names::added_to_publication(&part.text)
+            .is_some_and(|(schema, name)| chosen.contains_key(&(database.clone(), schema, name)))
+    });
+    // with --schema they are here already
+    added.retain(|part| parts.iter().all(|p| p.item.offset != part.item.offset));
+    parts.append(&mut added);
+    let settings = parts.iter().position(|p| p.item.kind != "SET").unwrap_or(0);
+    parts[settings..].sort_by_key(|p| p.item.offset);
+    Ok(())
 }
 
-/// Owners and grants name roles that may be missing where the part is loaded: that is told there,
-/// and stops nothing.
+/// Owners and grants name roles that may be missing where the part is loaded, and publications may be
+/// missing there: that is told there, and stops nothing.
 fn tolerate(part: &mut Part) {
-    if !["OWNER", "ACL", "DEFAULT ACL"].contains(&part.item.kind.as_str()) {
+    if !["OWNER", "ACL", "DEFAULT ACL", "PUBLICATION"].contains(&part.item.kind.as_str()) {
         return;
     }
     let mut tag = b"$pgkeep$".to_vec();

@@ -14,6 +14,9 @@ mod diff;
 mod extract;
 mod guard;
 mod index;
+mod kept;
+mod large_objects;
+mod left_out;
 mod list;
 mod near;
 mod partitions;
@@ -23,6 +26,7 @@ mod rename;
 mod rows;
 mod run;
 mod salvage;
+mod sections;
 mod settings;
 mod write;
 

@@ -7,43 +7,57 @@
 
 use std::ops::Range;
 
+use kit::codec::Kind;
 use kit::digest::Depth;
 use kit::dump::columns::Columns;
 use kit::dump::scan::{Scan, text_of};
 use kit::exit::{Code, Error, Result};
 use kit::manifest::{Item, each_item};
-use kit::out::{Output, Speech, count};
+use kit::out::Speech;
 use kit::source::Dump;
+
+use crate::kept::{How, Step, Writer};
 
 /// Writes what is whole; 3 when something was lost.
 pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {
     let (items, good) = match dump.intact()? {
         Some(good) => (indexed(dump)?, good),
-        None => prefix(dump)?,
+        None => prefix(dump, speech)?,
     };
-    let mut writer = Writer { out: Output::new(), speech, lost: 0 };
+    let unfinished = items.last().is_some_and(|i| i.kind == UNFINISHED);
+    let items = &items[..items.len() - usize::from(unfinished)];
+    let mut steps: Vec<Step> = Vec::new();
     // whether the statement before is a COPY, and whether it is whole
     let mut copy = None;
-    for item in &items {
+    for item in items {
         let range = item.offset..item.end();
         let kept = overlaps(&range, &good);
         let whole = kept == [range];
-        match copy.filter(|_| item.kind == "TABLE DATA") {
-            Some(true) => writer.rows(dump, item, &kept, None)?,
-            Some(false) => match columns(dump, &items, &good, item)? {
-                Some(columns) => writer.rows(dump, item, &kept, Some(columns))?,
-                None => writer.rows_without_columns(item),
+        let (kept, how) = match copy.filter(|_| item.kind == "TABLE DATA") {
+            Some(true) => (kept, How::Rows(None)),
+            Some(false) => match columns(dump, items, &good, item)? {
+                Some(columns) => (kept, How::Rows(Some(columns))),
+                None => (Vec::new(), How::NoColumns),
             },
-            None if whole => {
-                dump.ranges(&kept, |_, bytes| writer.out.write(bytes))?;
-                writer.out.write(b"\n")?;
-            }
-            None => writer.statement(item),
-        }
+            None if whole => (kept, How::Statement),
+            None => (Vec::new(), How::Lost),
+        };
+        steps.push(Step { item, kept, how });
         copy = (item.kind == "COPY").then_some(whole);
     }
-    let lost = writer.lost;
-    writer.out.finish()?;
+    // one pass: without an index each begins at the first byte
+    let place = |i: usize| steps[i].kept.iter().map(move |range| (i, range.clone()));
+    let (places, ranges): (Vec<usize>, Vec<Range<u64>>) = (0..steps.len()).flat_map(place).unzip();
+    let mut writer = Writer::new(&steps, speech);
+    dump.ranges(&ranges, |i, bytes| writer.take(places[i], &ranges[i], bytes))?;
+    let lost = writer.finish()?;
+    if unfinished {
+        speech.warn(&format!(
+            "all of it is whole, but it does not end with pg_dump's completeness footer: '{}' may have been longer",
+            dump.name
+        ));
+        return Ok(Code::Part);
+    }
     if lost == 0 {
         speech.say("nothing is lost");
         return Ok(Code::Done);
@@ -51,6 +65,9 @@ pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {
     speech.warn(&format!("lost: {lost} of {} parts, in whole or in part", items.len()));
     Ok(Code::Part)
 }
+
+/// What stands at the end of a dump that is whole but for its footer.
+const UNFINISHED: &str = "UNFINISHED";
 
 /// The parts that the manifest knows of.
 fn indexed(dump: &Dump) -> Result<Vec<Item>> {
@@ -64,7 +81,7 @@ fn indexed(dump: &Dump) -> Result<Vec<Item>> {
 }
 
 /// What can be read before the first damage, and how far that is.
-fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
+fn prefix(dump: &Dump, speech: &Speech) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
     let (mut scan, mut items, mut end) = (Scan::new(Depth::Skip), Vec::new(), 0);
     let item = |items: &mut Vec<Item>, i: &kit::dump::scan::Item| {
         items.push(Item::new(i, (!i.database.is_empty()).then(|| text_of(&i.database))));
@@ -76,6 +93,12 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
     });
     if let Err(error) = read {
         kit::child::interrupted()?;
+        if dump.kind()? != Kind::None {
+            speech.warn(
+                "not proven: what is given of the compressed piece that is damaged or cut, in a file of one \
+                piece all of it; its checksum stands at its end, and rows of it may be wrong",
+            );
+        }
         items.push(Item {
             kind: "END".into(),
             name: error.to_string(),
@@ -97,7 +120,14 @@ fn prefix(dump: &Dump) -> Result<(Vec<Item>, Vec<Range<u64>>)> {
         items.push(Item { kind: "TABLE DATA".into(), offset, bytes, rows: None, ..copy });
         items.sort_by_key(|i| i.offset);
     }
-    if let Some(why) = facts.incomplete.filter(|_| items.last().is_none_or(|i| i.kind != "END")) {
+    let handmade = facts.is_handmade();
+    let whole = facts.lacks_footer_only() && items.iter().all(|i| i.kind != "END");
+    if whole && !handmade {
+        items.push(Item { kind: UNFINISHED.into(), ..Item::default() });
+    }
+    if let Some(why) =
+        facts.incomplete.filter(|_| !whole).filter(|_| items.last().is_none_or(|i| i.kind != "END"))
+    {
         items.push(Item { kind: "END".into(), name: why, offset: end, bytes: 1, ..Item::default() });
     }
     if items.is_empty() {
@@ -132,106 +162,6 @@ fn overlaps(range: &Range<u64>, good: &[Range<u64>]) -> Vec<Range<u64>> {
         kept.push(range.clone());
     }
     kept
-}
-
-struct Writer<'a> {
-    out: Output,
-    speech: &'a Speech,
-    lost: usize,
-}
-
-impl Writer<'_> {
-    /// A statement that is lost.
-    fn statement(&mut self, item: &Item) {
-        self.lost += 1;
-        let what = match item.kind.as_str() {
-            "END" => format!("all behind byte {}: {}", item.offset, item.name),
-            "COPY" => format!("the statement before the rows of {}", item.full_name()),
-            kind => format!("{} {} (byte {})", kind.to_lowercase(), item.full_name(), item.offset),
-        };
-        self.speech.warn(&format!("lost: {what}"));
-    }
-
-    /// Rows whose COPY statement is lost, and cannot be made anew.
-    fn rows_without_columns(&mut self, item: &Item) {
-        if item.bytes > 0 {
-            self.lost += 1;
-            let of = item.rows.map_or(String::new(), |n| format!("{} ", count(n)));
-            self.speech.warn(&format!(
-                "lost: all {of}rows of {}: the statement before them is damaged, and the columns of the \
-                table are not certain",
-                item.full_name()
-            ));
-        }
-    }
-
-    /// Rows that stand whole in what is kept of a table. `columns`: where the COPY statement is lost.
-    fn rows(
-        &mut self,
-        dump: &Dump,
-        item: &Item,
-        kept: &[Range<u64>],
-        columns: Option<Columns>,
-    ) -> Result<()> {
-        let all = item.offset..item.end();
-        let whole = kept == [all.clone()];
-        let mut rows = 0_u64;
-        let mut cut = Vec::new();
-        // a stretch behind damage begins within a row
-        let mut skipping: Vec<bool> = kept.iter().map(|r| r.start != all.start).collect();
-        let (out, mut last) = (&mut self.out, 0);
-        let (anew, mut before, mut fits) = (columns.is_some(), columns, true);
-        dump.ranges(kept, |i, bytes| {
-            if i != last {
-                cut.clear();
-                last = i;
-            }
-            for line in bytes.split_inclusive(|b| *b == b'\n') {
-                let ends = line.ends_with(b"\n");
-                if skipping[i] {
-                    skipping[i] = !ends;
-                    continue;
-                }
-                cut.extend_from_slice(line);
-                if !ends {
-                    continue;
-                }
-                if let Some(columns) = before.take() {
-                    let fields = 1 + memchr::memchr_iter(b'\t', &cut).count();
-                    fits = fields == columns.names.len().max(1);
-                    if fits {
-                        out.write(&columns.copy())?;
-                        out.write(b"\n")?;
-                    }
-                }
-                if fits {
-                    rows += 1;
-                    out.write(&cut)?;
-                }
-                cut.clear();
-            }
-            Ok(())
-        })?;
-        if !fits {
-            self.rows_without_columns(item);
-            return Ok(());
-        }
-        if before.is_none() {
-            self.out.write(b"\\.\n")?;
-        }
-        if anew && rows > 0 {
-            let name = item.full_name();
-            self.speech.warn(&format!(
-                "made anew from the table's columns: the statement before the rows of {name}"
-            ));
-        }
-        if !whole {
-            self.lost += 1;
-            let of = item.rows.map_or(String::new(), |n| format!(" of {}", count(n)));
-            self.speech.warn(&format!("lost: rows of {}; {}{of} are kept", item.full_name(), count(rows)));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

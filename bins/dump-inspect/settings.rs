@@ -32,6 +32,7 @@ pub(crate) fn settings(dump: &Dump, args: &Args) -> Result<Code> {
         Ok(())
     })?;
     let mut records = Records::new(&["OF", "NAME", "SETTING", "VALUE"], args.json);
+    let mut told_once = std::collections::BTreeSet::new();
     for (item, text) in found.into_iter().zip(texts) {
         for (setting, value) in told(&item, &String::from_utf8_lossy(&text)) {
             let of = match item.kind.as_str() {
@@ -40,7 +41,11 @@ pub(crate) fn settings(dump: &Dump, args: &Args) -> Result<Code> {
                 _ => "database",
             };
             let name = if of == "session" { item.database.clone() } else { Some(item.name.clone()) };
-            records.add(vec![of.into(), name.into(), setting.into(), value.into()])?;
+            // a cluster dump sets a session before and behind each change of database
+            let new = told_once.insert((name.clone(), setting.clone(), value.clone()));
+            if of != "session" || new {
+                records.add(vec![of.into(), name.into(), setting.into(), value.into()])?;
+            }
         }
     }
     records.finish()?;

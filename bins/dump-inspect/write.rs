@@ -5,6 +5,7 @@ use std::ops::Range;
 use kit::digest::Rows;
 use kit::dump::columns::Columns;
 use kit::exit::{Error, Result};
+use kit::manifest::Item;
 use kit::out::Output;
 use kit::source::Dump;
 
@@ -41,8 +42,15 @@ pub(crate) fn write_csv(dump: &Dump, header: &[Vec<u8>], parts: &[Part], out: &m
     let ranges: Vec<Range<u64>> = rows.iter().map(|i| range(&parts[*i].item)).collect();
     let (mut csv, mut lines, mut turned, mut cut) = (Csv::default(), Vec::new(), Vec::new(), Vec::new());
     out.write(&Csv::header(header))?;
+    let mut proof: Vec<Rows> = rows.iter().map(|_| Rows::default()).collect();
     dump.ranges(&ranges, |i, bytes| {
-        if orders[i].is_sorted() {
+        if parts[rows[i]].item.row_hash.is_some() {
+            proof[i].update(bytes);
+        }
+        if orders[i].is_empty() {
+            // a table without columns: each row is an empty line
+            lines.extend_from_slice(bytes);
+        } else if orders[i].is_sorted() {
             csv.feed(bytes, &mut lines);
         } else {
             reorder(&orders[i], bytes, &mut cut, &mut turned);
@@ -52,7 +60,19 @@ pub(crate) fn write_csv(dump: &Dump, header: &[Vec<u8>], parts: &[Part], out: &m
         out.write(&lines)?;
         lines.clear();
         Ok(())
-    })
+    })?;
+    rows.iter().zip(proof).try_for_each(|(i, rows)| hold(&parts[*i].item, rows))
+}
+
+/// Holds the rows that were written against the row hash of their manifest.
+fn hold(item: &Item, rows: Rows) -> Result<()> {
+    let (count, hash) = rows.finish();
+    let hash = hash.map(|h| format!("{h:032x}"));
+    if item.row_hash.is_some() && (Some(count), &hash) != (item.rows, &item.row_hash) {
+        return Err(Error::no(format!("the rows of {} are not those of the manifest", item.name))
+            .hint("The dump was changed after its manifest had been written."));
+    }
+    Ok(())
 }
 
 struct Writer<'a> {
@@ -110,12 +130,6 @@ impl Writer<'_> {
             return self.out.write(b"\n");
         }
         self.out.write(b"\\.\n")?;
-        let (count, hash) = rows.finish();
-        let hash = hash.map(|h| format!("{h:032x}"));
-        if item.row_hash.is_some() && (Some(count), &hash) != (item.rows, &item.row_hash) {
-            return Err(Error::no(format!("the rows of {} are not those of the manifest", item.name))
-                .hint("The dump was changed after its manifest had been written."));
-        }
-        Ok(())
+        hold(item, rows)
     }
 }

@@ -16,6 +16,7 @@ use crate::child::{Source, interrupted};
 use crate::codec::seek::Stretches;
 use crate::codec::table::seek_table;
 use crate::codec::{Frame, Kind, read, seek};
+use crate::digest::Sha;
 use crate::exit::{Error, Result};
 use crate::manifest::Manifest;
 use crate::place::open_regular;
@@ -110,6 +111,25 @@ impl Dump {
     /// The manifest, where it tells of a file of this size.
     pub fn believed(&self) -> Option<&Manifest> {
         self.manifest.as_ref().filter(|m| self.trusted || m.file.bytes == self.bytes())
+    }
+
+    /// Whether the file has another SHA-256 than its manifest, where that is believed, says.
+    ///
+    /// # Errors
+    /// When it cannot be read; a signal.
+    pub fn differs(&self) -> Result<bool> {
+        let Some(manifest) = self.believed() else { return Ok(false) };
+        let (mut sha, mut at, mut buffer) = (Sha::default(), 0, vec![0; CHUNK]);
+        loop {
+            interrupted()?;
+            let read = self.file.read_at(&mut buffer, at);
+            let n = read.map_err(|e| Error::io("read", &self.name, &e))?;
+            if n == 0 {
+                return Ok(sha.hex() != manifest.file.sha256);
+            }
+            sha.update(&buffer[..n]);
+            at += n as u64;
+        }
     }
 
     /// From now on, believes the manifest of a file that was cut: its pieces stand where they stood.

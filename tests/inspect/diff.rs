@@ -152,3 +152,43 @@ SELECT lo_create(4711); COMMENT ON SCHEMA public IS 'mine'
         .exits(0);
     assert_eq!(inspect(&home, &["diff", "old.sql", "plain.sql"]).exits(0).out, "");
 }
+
+#[test]
+fn what_is_in_large_objects_is_compared() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "SELECT lo_from_bytea(7, repeat('a', 70000)::bytea), lo_from_bytea(8, 'b'), lo_from_bytea(9, '')",
+    );
+    let home = server.home();
+    let both = |name: &str| {
+        dump(&server, "pg_dump", &["-d", "shop"], &format!("{name}.sql"));
+        dump(&server, "pg_dump", &["-Fc", "-d", "shop"], &format!("{name}.dump"));
+    };
+    both("before");
+    assert_eq!(inspect(&home, &["diff", "before.sql", "before.dump"]).exits(0).out, "");
+    server.sql("shop", "SELECT lo_put(7, 69999, 'x'), lo_unlink(9)");
+    both("after");
+    for (a, b) in [("before.sql", "after.sql"), ("before.dump", "after.dump"), ("before.sql", "after.dump")] {
+        let out = inspect(&home, &["diff", a, b]).exits(1).out;
+        assert!(out.contains("altered\tBLOB\t-\t-\t7\t"), "{out}");
+        assert!(out.contains("removed\tBLOB\t-\t-\t9\t") && !out.contains("\t8\t"), "{out}");
+    }
+}
+
+#[test]
+fn a_manifest_of_another_file_of_the_same_size_is_not_believed() {
+    let server = Server::start();
+    server.make("shop");
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "a.sql");
+    sh(&home, "cp a.sql b.sql").exits(0);
+    inspect(&home, &["index", "b.sql"]).exits(0);
+    let csv = ["extract", "-t", "people", "--format", "csv", "b.sql"];
+    inspect(&home, &csv).exits(0);
+    sh(&home, "sed -i 's/^1\\tAda/1\\tEva/' b.sql").exits(0);
+    let out = inspect(&home, &["diff", "a.sql", "b.sql"]).exits(1).says("not the file").out;
+    assert!(out.contains("rows\tTABLE DATA\t-\tpublic\tpeople"), "{out}");
+    inspect(&home, &csv).exits(1).says("not those of the manifest");
+}

@@ -249,6 +249,10 @@ fn rows_as_csv_come_back_by_copy() {
     assert_eq!(server.sql("shop", "SELECT count(*) FROM (TABLE people EXCEPT ALL TABLE again) x"), "0");
     assert_eq!(server.sql("shop", "SELECT count(*) FROM again"), "8");
     inspect(&home, &["extract", "-t", "*", "--format", "csv", "shop.sql"]).exits(2).says("one table");
+    let none = "COPY public.n  FROM stdin;\n\n\n\\.\n";
+    std::fs::write(home.join("none.sql"), format!("CREATE TABLE public.n (\n);\n{none}")).unwrap();
+    let csv = inspect(&home, &["extract", "-t", "n", "--format", "csv", "none.sql"]).exits(0).out;
+    assert_eq!(csv, "\n\n\n");
 }
 
 #[test]
@@ -321,4 +325,32 @@ fn a_partitioned_table_comes_with_its_partitions() {
     // one partition alone would be missing in its table afterwards
     inspect(&home, &["extract", "-t", "p1a", "--clean", "shop.sql"]).exits(4).says("partition of p1");
     inspect(&home, &["extract", "-t", "p1a", "shop.sql"]).exits(0).says("table attach");
+}
+
+#[test]
+fn a_partition_alone_leaves_what_its_table_gave_it() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE SCHEMA a; CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+        CREATE TABLE a.p (n int) PARTITION BY LIST (n); CREATE TABLE a.p1 PARTITION OF a.p FOR VALUES IN (1); \
+        CREATE TRIGGER ptr AFTER INSERT ON a.p FOR EACH ROW EXECUTE FUNCTION f(); \
+        CREATE TRIGGER own AFTER INSERT ON a.p1 FOR EACH ROW EXECUTE FUNCTION f(); \
+        ALTER TABLE a.p1 DISABLE TRIGGER ptr; ALTER TABLE a.p1 DISABLE TRIGGER own",
+    );
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let args = ["extract", "--with-dependencies", "-t", "a.p1", "shop.sql"];
+    let ran = inspect(&home, &args)
+        .exits(0)
+        .says("left out: table attach a.p1, which refers to a.p\n")
+        .says("left out: table alter a.p1, which refers to the trigger ptr of the table that it is a partition of\n");
+    load(&server, &ran.out, "taken");
+    let disabled = "SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgenabled = 'D' AND tgrelid = 'a.p1'::regclass";
+    assert_eq!(server.sql("taken", disabled), "own");
+    let ran = inspect(&home, &["extract", "--with-dependencies", "-t", "a.p", "shop.sql"]).exits(0);
+    assert!(!ran.err.contains("left out"), "{}", ran.err);
+    load(&server, &ran.out, "taken");
+    assert_eq!(server.sql("taken", disabled), server.sql("shop", disabled));
 }

@@ -126,3 +126,18 @@ fn what_must_be_judged_is_told() {
     assert_eq!(ran.lines().len(), 2, "{}", ran.out);
     assert!(ran.out.contains("psql would run") && ran.out.contains("a program on the server"), "{}", ran.out);
 }
+
+#[test]
+fn settings_of_the_sessions_of_a_cluster_are_told_once() {
+    let server = Server::start();
+    server.make("shop");
+    let home = server.home();
+    dump(&server, "pg_dumpall", &[], "all.sql");
+    let ran = inspect(&home, &["settings", "all.sql"]).exits(0);
+    let mut lines = ran.lines();
+    lines.retain(|line| line.starts_with("session"));
+    let all = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), all, "{}", ran.out);
+}

@@ -5,9 +5,11 @@ mod lab;
 
 mod archive;
 mod bad;
+mod clean;
 mod diff;
 mod extract;
 mod index;
 mod list;
 mod needs;
+mod salvage;
 mod stage;

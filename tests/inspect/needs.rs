@@ -144,3 +144,37 @@ fn a_schema_comes_with_its_operators_and_default_privileges() {
         "@@@"
     );
 }
+
+#[test]
+fn an_access_method_is_made_before_it_is_set() {
+    let server = shop(
+        "CREATE ACCESS METHOD ham TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE t (a int) USING ham; \
+        CREATE TABLE u (a int); CREATE VIEW v AS SELECT t.a FROM t JOIN u USING (a)",
+    );
+    take(&server, &["-t", "t"]);
+    let am = "SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE relname =";
+    assert_eq!(server.sql("taken", &format!("{am} 't'")), "ham");
+    take(&server, &["-t", "v"]);
+    assert_eq!(server.sql("taken", &format!("{am} 't'")), "ham");
+    assert_eq!(server.sql("taken", &format!("{am} 'u'")), "heap");
+}
+
+#[test]
+fn extensions_that_may_be_needed_are_told_by_name() {
+    let server = shop(
+        "CREATE EXTENSION btree_gist; CREATE EXTENSION cube; CREATE TABLE plain (a int PRIMARY KEY DEFAULT 1, b text); \
+        CREATE TABLE x (a int, EXCLUDE USING gist (a WITH =)); CREATE TABLE c (a cube); \
+        CREATE TABLE f (a int DEFAULT cube_dim('(1,2)')); CREATE VIEW v AS SELECT a FROM plain; \
+        CREATE TABLE kids (p int REFERENCES plain)",
+    );
+    for (table, needs) in
+        [("x", true), ("c", true), ("f", true), ("plain", false), ("v", false), ("kids", false)]
+    {
+        let ran = inspect(&server.home(), &["extract", "-t", table, "shop.sql"]).exits(0);
+        let told = ran.err.contains("it may need extensions of the dump: btree_gist, cube\n");
+        assert_eq!(told, needs, "{table}: {}", ran.err);
+        let ran =
+            inspect(&server.home(), &["extract", "--with-dependencies", "-t", table, "shop.sql"]).exits(0);
+        assert!(!ran.err.contains("may need"), "{table}: {}", ran.err);
+    }
+}

@@ -153,10 +153,17 @@ fn stream(
                     .map_err(|e| Error::io("read", name, &e))?,
             ),
         };
+        // what came before the damage is handed on first
+        let mut failed = None;
         let next = || {
             interrupted()?;
+            failed.take().map_or(Ok(()), Err)?;
             let mut chunk = Vec::with_capacity(CHUNK);
-            (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk).map_err(|e| unreadable(name, kind, &e))?;
+            let read = (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk);
+            failed = read.err().map(|e| unreadable(name, kind, &e));
+            if chunk.is_empty() {
+                failed.take().map_or(Ok(()), Err)?;
+            }
             Ok((!chunk.is_empty()).then_some(chunk))
         };
         ordered(
@@ -232,7 +239,10 @@ pub fn peek(mut file: &File, name: &str, n: u64) -> Result<Vec<u8>> {
         Kind::Gzip => flate2::read::MultiGzDecoder::new(file).take(n).read_to_end(&mut head),
         Kind::Zstd => zstd::stream::read::Decoder::new(file).and_then(|d| d.take(n).read_to_end(&mut head)),
     };
-    outcome.map_err(|e| unreadable(name, kind, &e))?;
+    // a file may be cut within them
+    if head.is_empty() {
+        outcome.map_err(|e| unreadable(name, kind, &e))?;
+    }
     file.rewind().map_err(fail)?;
     Ok(head)
 }

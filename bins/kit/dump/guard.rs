@@ -8,28 +8,25 @@
 use super::lex::{Event, Lexer};
 use super::scan::text_of;
 use super::statement::{connect_target, is_expected};
-use super::token::{Parser, Token, Tokens};
+use super::token::{Parser, Token};
+use super::word::Word;
+
+mod judge;
+mod place;
+
+use judge::dangers;
+use place::Place;
 
 /// How much of a statement is looked at.
 const LONGEST: usize = 1 << 20;
 /// How much of it is shown.
 const SHOWN: usize = 200;
 
-/// Languages that cannot leave their database (PostgreSQL documentation, "Procedural Languages").
-const TRUSTED: [&[u8]; 9] =
-    [b"sql", b"plpgsql", b"plperl", b"pltcl", b"plv8", b"plcoffee", b"plls", b"pllua", b"plrust"];
-/// Functions that pg_dump calls.
-const CALLED: [&[u8]; 9] = [
-    b"set_config",
-    b"setval",
-    b"lo_create",
-    b"lo_creat",
-    b"lo_open",
-    b"lowrite",
-    b"lo_close",
-    b"lo_unlink",
-    b"pg_extension_config_dump",
-];
+/// How much of a comment is looked at.
+const COMMENT: usize = 100;
+/// What COPY writes behind a backslash ("COPY, Text Format" in PostgreSQL's documentation); older ones
+/// wrote the end of a line so.
+const ESCAPES: &[u8] = b"bfnrtvN\\\n\r";
 
 /// Something that a person must judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +55,13 @@ struct Found {
     too_long: bool,
     line_at: u64,
     line: Vec<u8>,
+    place: Place,
+    /// The byte of rows before, where it says something of the next: a backslash or a lead byte.
+    last: Option<u8>,
+    /// What the bytes of the client encoding are that hide the byte behind them.
+    leads: Leads,
+    /// Rows of this COPY have been told of.
+    told: bool,
 }
 
 impl Guard {
@@ -91,10 +95,12 @@ impl Found {
                 self.statement.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
             Event::SqlEnd { .. } => {
-                let what = dangers(&self.statement, std::mem::take(&mut self.too_long));
+                let too_long = std::mem::take(&mut self.too_long);
+                let what = dangers(&self.statement, too_long).or_else(|| self.place.strange(&self.statement));
                 if let Some(what) = what {
                     sink(Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false });
                 }
+                self.leads = leads(&self.statement).unwrap_or(self.leads);
                 self.statement.clear();
             }
             Event::Meta { at, bytes } => {
@@ -104,9 +110,24 @@ impl Found {
                 let room = LONGEST - self.line.len();
                 self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
+            Event::Comment { bytes, .. } => {
+                let room = COMMENT.saturating_sub(self.line.len());
+                self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Event::CommentEnd => self.place.comment(&std::mem::take(&mut self.line)),
+            Event::DataBegin { .. } => (self.last, self.told) = (None, false),
+            Event::Data { at, bytes } if !self.told => {
+                if let Some(i) = unescaped(bytes, self.leads, &mut self.last) {
+                    self.told = true;
+                    let what = "rows that psql would run as commands where COPY fails".to_owned();
+                    let at = (at + i as u64).saturating_sub(1);
+                    sink(Finding { at, what, text: shown(&bytes[i.saturating_sub(1)..]), is_of_psql: false });
+                }
+            }
             Event::MetaEnd { .. } => {
                 let line = std::mem::take(&mut self.line);
                 let line = line.trim_ascii_end();
+                self.place.connected();
                 if !is_expected(line) && connect_target(line).is_none() {
                     let what = "a command that psql would run".to_owned();
                     sink(Finding { at: self.line_at, what, text: shown(line), is_of_psql: true });
@@ -117,147 +138,63 @@ impl Found {
     }
 }
 
-fn shown(bytes: &[u8]) -> String {
-    text_of(bytes[..bytes.len().min(SHOWN)].trim_ascii_end())
-}
-
-/// What is dangerous about a statement.
-fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
-    let p = &mut Parser::new(statement);
-    let Some(Token::Word(verb)) = p.0.next() else { return None };
-    let told = |what: &str| Some(what.to_owned());
-    match verb.as_slice() {
-        // the query of COPY (…) TO
-        b"copy" if p.0.peek() == Some(&Token::Mark(b'(')) => told("a query that runs at once"),
-        b"copy" => copied(p).and_then(told),
-        b"do" => told("a block of code that runs at once"),
-        b"load" => told("a library that is loaded"),
-        b"alter" if p.take("system") => told("a setting of the whole server"),
-        b"create" => created(p, too_long),
-        b"select" => {
-            let function = p.qualified()?;
-            let called = p.0.next() == Some(Token::Mark(b'('));
-            let known = CALLED.contains(&function.name.as_slice());
-            (called && !known).then(|| format!("a call of {}()", text_of(&function.name)))
+/// Where something stands behind a backslash that COPY never writes there. If COPY fails, psql takes
+/// the rows for SQL, and in SQL such a backslash begins a command.
+fn unescaped(bytes: &[u8], leads: Leads, last: &mut Option<u8>) -> Option<usize> {
+    let mut at = 0;
+    while at < bytes.len() {
+        if let Some(last) = last.take() {
+            if last == b'\\' && !ESCAPES.contains(&bytes[at]) {
+                return Some(at);
+            }
+            at += 1;
         }
-        b"call" | b"execute" | b"prepare" => told("code that runs at once"),
-        b"set" => reading(p),
-        b"reset" | b"discard" | b"rollback" | b"savepoint" => {
-            told("a change of the session that no dump makes")
-        }
-        b"update" => {
-            // pg_dumpall --clean frees template1 this way
-            let table = p.qualified()?;
-            (table.name != b"pg_database").then(|| "a change of rows, which can call functions".into())
-        }
-        b"delete" | b"with" | b"values" | b"explain" | b"declare" | b"merge" | b"table" | b"fetch" => {
-            told("a statement that no dump holds, and that can call functions")
-        }
-        b"insert" => {
-            let selects = p.0.any(|t| t == Token::Word(b"select".to_vec()));
-            selects.then(|| "rows that a query makes, which can call functions".into())
-        }
-        _ => None,
+        let rest = &bytes[at.min(bytes.len())..];
+        let found = match leads {
+            Leads::None => memchr::memchr(b'\\', rest),
+            Leads::High => rest.iter().position(|b| *b == b'\\' || *b >= 0x80),
+            Leads::Japanese => rest.iter().position(|b| matches!(b, b'\\' | 0x80..=0xa0 | 0xe0..)),
+        };
+        *last = Some(rest[found?]);
+        at += found? + 1;
     }
-    .or_else(|| reaching(statement))
+    None
 }
 
-/// A setting that changes how psql reads what follows, so that this cannot judge it.
-fn reading(p: &mut Parser<'_>) -> Option<String> {
-    p.take_any(&["session", "local"]);
-    let name = p.name()?;
-    let words: Vec<Token> = p.0.by_ref().collect();
-    let off = ["off", "false", "0"].iter().any(|w| {
-        words.contains(&Token::Word(w.as_bytes().to_vec()))
-            || words.contains(&Token::String(w.as_bytes().to_vec()))
-    });
-    match name.as_slice() {
-        b"standard_conforming_strings" if off => {
-            Some("backslashes in strings: what follows may be read otherwise".into())
-        }
-        b"names" => {
-            Some("an encoding that no dump sets in this way: what follows may be read otherwise".into())
-        }
-        b"session_preload_libraries" | b"local_preload_libraries" => Some("a library that is loaded".into()),
-        _ => None,
+/// Bytes that hide the one behind them.
+#[derive(Clone, Copy, Default)]
+enum Leads {
+    #[default]
+    None,
+    High,
+    /// The bytes in the middle are letters by themselves.
+    Japanese,
+}
+
+/// Which bytes hide the one behind them from here on, of `SET client_encoding`.
+fn leads(statement: &[u8]) -> Option<Leads> {
+    let p = &mut Parser::new(&statement[..statement.len().min(SHOWN)]);
+    if !(p.take("set") && p.take("client_encoding")) {
+        return None;
     }
-}
-
-/// Names that lead out of the database wherever they stand outside of strings.
-fn reaching(statement: &[u8]) -> Option<String> {
-    const NAMES: [&[u8]; 16] = [
-        b"lo_export",
-        b"lo_import",
-        b"pg_read_file",
-        b"pg_read_binary_file",
-        b"pg_ls_dir",
-        b"pg_stat_file",
-        b"pg_file_write",
-        b"pg_execute_server_program",
-        b"pg_write_server_files",
-        b"pg_read_server_files",
-        b"dblink",
-        b"dblink_exec",
-        b"dblink_connect",
-        b"file_fdw",
-        b"session_preload_libraries",
-        b"local_preload_libraries",
-    ];
-    Tokens::new(statement).find_map(|token| match token {
-        Token::Word(name) | Token::Quoted(name) if NAMES.contains(&name.as_slice()) => {
-            Some(format!("{}, which leads out of the database", text_of(&name)))
-        }
+    let encoding = p.0.find_map(|token| match token {
+        Token::String(name) | Token::Quoted(name) => Some(name),
+        Token::Word(name) if name != b"to" => Some(name),
         _ => None,
+    })?;
+    let mut word = Word::default();
+    word.extend(&encoding);
+    let japanese =
+        ["jis", "932", "kanji"].iter().any(|part| text_of(&encoding).to_lowercase().contains(part));
+    Some(match (word.is_encoding_with_hidden_bytes(), japanese) {
+        (false, _) => Leads::None,
+        (true, false) => Leads::High,
+        (true, true) => Leads::Japanese,
     })
 }
 
-/// `COPY` that reads or writes anything but the dump.
-fn copied(p: &mut Parser<'_>) -> Option<&'static str> {
-    let mut depth = 0;
-    loop {
-        match p.0.next()? {
-            Token::Mark(b'(') => depth += 1,
-            Token::Mark(b')') => depth -= 1,
-            Token::Word(w) if depth == 0 && (w == b"from" || w == b"to") => break,
-            _ => {}
-        }
-    }
-    match p.0.next()? {
-        Token::Word(w) if w == b"program" => Some("a program on the server"),
-        Token::String(_) => Some("a file on the server"),
-        _ => None,
-    }
-}
-
-fn created(p: &mut Parser<'_>, too_long: bool) -> Option<String> {
-    while p.take_any(&["or", "replace", "trusted", "procedural"]) {}
-    if p.take_any(&["function", "procedure"]) {
-        let language = p.0.find_map(|t| (t == Token::Word(b"language".to_vec())).then_some(()));
-        let name = language.and_then(|()| match p.0.next() {
-            Some(Token::Word(name) | Token::Quoted(name) | Token::String(name)) => Some(name),
-            _ => None,
-        });
-        return match name.map(|n| n.to_ascii_lowercase()) {
-            Some(name) if TRUSTED.contains(&name.as_slice()) => None,
-            Some(name) => Some(format!("a function in {}, which can leave the database", text_of(&name))),
-            // the body of an SQL function may stand there without the word
-            None if too_long => Some("a function too long to be looked at".into()),
-            None => None,
-        };
-    }
-    if p.take("language") || p.take("extension") {
-        p.skip_if_exists();
-        let name = p.name()?;
-        let untrusted = name.starts_with(b"pl") && name.ends_with(b"u") || name == b"plsh";
-        return untrusted.then(|| format!("{}, a language that can leave the database", text_of(&name)));
-    }
-    if p.take("subscription") {
-        let words: Vec<Token> = p.0.by_ref().collect();
-        let word = |w: &str| Token::Word(w.as_bytes().to_vec());
-        let apart = words.windows(3).any(|w| w == [word("connect"), Token::Mark(b'='), word("false")]);
-        return (!apart).then(|| "a subscription that connects at once".into());
-    }
-    None
+fn shown(bytes: &[u8]) -> String {
+    text_of(bytes[..bytes.len().min(SHOWN)].trim_ascii_end())
 }
 
 #[cfg(test)]
@@ -274,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn a_second_byte_that_looks_like_a_backslash_is_none() {
+        for (encoding, want) in [("SJIS", 0), ("gbk", 0), ("UTF8", 1)] {
+            let rows = format!("SET client_encoding = '{encoding}';\nCOPY t FROM stdin;\n");
+            let rows = [rows.as_bytes(), b"a\x83\\! id\n\\.\n"].concat();
+            for size in 1..rows.len() {
+                let (mut guard, mut found) = (Guard::default(), 0);
+                rows.chunks(size).for_each(|chunk| guard.feed(chunk, &mut |_| found += 1));
+                guard.finish(&mut |_| found += 1);
+                assert_eq!(found, want, "{encoding} by {size}");
+            }
+        }
+    }
+
+    #[test]
     fn what_pg_dump_writes_is_fine_and_the_rest_is_told() {
         for fine in [
             "COPY public.t (a, \"from program\") FROM stdin;\n1\n\\.\n",
@@ -285,6 +236,15 @@ mod tests {
             "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p WITH (connect = false, slot_name = 's');",
             "CREATE EXTENSION IF NOT EXISTS hstore;",
             "INSERT INTO t VALUES ('\\! id');",
+            "Password: \n-- PostgreSQL database dump\nSET x = 1;",
+            "COPY t FROM stdin;\n\\N\t\\\\! id\n\\\\.\t\\b\\f\\n\\r\\t\\v\n\\.\n",
+            "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('t', 'a'), 1, true);",
+            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '1';",
+            "SELECT pg_catalog.set_config('search_path', '', false); SELECT lo_open(lo_create('1'), 131072);",
+            "CREATE LANGUAGE plpgsql; ALTER ROLE r WITH NOSUPERUSER; DROP USER MAPPING FOR x SERVER y;",
+            "-- PostgreSQL database cluster dump\nDROP DATABASE a;\nDROP ROLE r;\nDROP TABLESPACE t;\n\
+                \\connect postgres\nALTER ROLE r WITH SUPERUSER;\n\\connect a\n-- PostgreSQL database dump\n\
+                DROP DATABASE a;\nCREATE DATABASE a;\n\\connect a\nDROP TABLE t;\n",
         ] {
             assert_eq!(found(fine), [""; 0], "{fine}");
         }
@@ -314,6 +274,42 @@ mod tests {
             ("CREATE SERVER s FOREIGN DATA WRAPPER file_fdw;", "file_fdw"),
             ("COPY (SELECT f()) TO STDOUT;", "query"),
             ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;", "subscription"),
+            ("copy x from E'/etc/hostname';", "file"),
+            ("copy x from U&'\\002fetc/hostname';", "file"),
+            ("select U&\"pg\\005fread_file\"('x');", "U&"),
+            ("ALTER TABLE t ADD CHECK (U&\"lo\\005fexport\"(1, 'x') = 1);", "U&"),
+            ("select * into x from pg_ls_dir('.');", "pg_ls_dir"),
+            ("select t.f from public.t t;", "no dump makes"),
+            ("select 'a' +++ 'b';", "no dump makes"),
+            ("(select 1);", "no dump holds"),
+            ("/* /* */ */ table x;", "no dump holds"),
+            ("BEGIN /* /* */ */; -- x\rselect pg_read_file('x');", "pg_read_file"),
+            ("SELECT public.setval('s', 1);", "no dump makes"),
+            (
+                "CREATE FUNCTION public.setval(text, int) RETURNS int LANGUAGE sql AS $$x$$;",
+                "that dumps call",
+            ),
+            ("COPY t FROM stdin;\n1\n\\! id\n\\.\n", "where COPY fails"),
+            ("COPY t FROM stdin;\n1\\\\\t\\copy x\n\\.\n", "where COPY fails"),
+            ("import foreign schema x from server y into z;", "no dump holds"),
+            ("set dynamic_library_path = 'x';", "library"),
+            ("ALTER DATABASE d SET dynamic_library_path TO 'x';", "dynamic_library_path"),
+            ("SELECT set_config('session_preload_libraries', 'x', false);", "session_preload_libraries"),
+            ("SELECT set_config('search' || '_path', 'x', false);", "no dump makes"),
+            (
+                "create foreign table f (program text) server s options (program 'id', format 'csv');",
+                "program",
+            ),
+            ("create trusted language l handler h;", "handler"),
+            ("create foreign data wrapper w handler h;", "handler"),
+            ("drop owned by r;", "belongs to a role"),
+            ("reassign owned by r to x;", "no dump holds"),
+            ("alter role r superuser;", "superuser"),
+            (
+                "-- PostgreSQL database dump\nCREATE TABLE t ();\nDROP DATABASE d;",
+                "a database that is dropped",
+            ),
+            ("-- PostgreSQL database dump\nDROP ROLE r; DROP TABLESPACE t;", "a tablespace that is dropped"),
         ] {
             let found = found(sql);
             assert!(found.iter().any(|f| f.contains(want)), "{sql}: {found:?}");

@@ -131,6 +131,16 @@ enum State {
     Data,
 }
 
+/// A string that has just ended, and that the next one may go on with.
+#[derive(Debug)]
+struct Ended {
+    escapes: bool,
+    /// The next string does.
+    goes_on: bool,
+    /// Something stands behind it on the same line.
+    passed: bool,
+}
+
 /// The byte-order mark of UTF-8, which is no statement.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 const TERMINATOR: &[u8] = b"\\.\r";
@@ -154,8 +164,7 @@ pub struct Lexer {
     values: bool,
     rows: u64,
     tag: Vec<u8>,
-    /// A string has just ended: a string on a later line goes on with it (SQL's continuation).
-    ended_string: Option<(bool, bool)>,
+    ended_string: Option<Ended>,
     standard_strings: bool,
     /// Lead bytes of the client encoding hide the byte behind them.
     hidden_bytes: bool,

@@ -60,7 +60,19 @@ fn statements_end_where_psql_ends_them() {
         ("SET standard_conforming_strings = off; SELECT 'it\\'s;';", 2),
         ("SET standard_conforming_strings = 'off'; SELECT 'it\\'s;';", 2),
         ("SET standard_conforming_strings = on; SELECT 'it\\'; SELECT 2;", 3),
-        ("SELECT E'a'\n'b\\';' ;", 1),
+        // psql takes a string on the next line for a new one, whatever the server does
+        ("SELECT E'a'\n'b\\'; SELECT 2;", 2),
+        ("SELECT E'a'\r\n'b\\'; SELECT 2;", 2),
+        ("SELECT E'a'\r'b\\'; SELECT 2;';", 1),
+        ("SELECT E'a' -- c\r'b\\'; SELECT 2;';", 1),
+        ("SELECT E'a'\n\n\r'b\\'; SELECT 2;';", 1),
+        ("SELECT E'a' \n\r'b\\'; SELECT 2;", 2),
+        ("SELECT E'a' - \r'b\\'; SELECT 2;", 2),
+        ("SELECT 'a'\rE'b\\'; SELECT 2;';", 1),
+        ("SELECT U&'b\\'; SELECT b'\\'; SELECT n'\\'; SELECT x'\\';", 4),
+        ("SET standard_conforming_strings = off; SELECT u&'b\\'; SELECT B'\\'; SELECT x'\\';", 4),
+        ("SET standard_conforming_strings = off; SELECT n'\\'; SELECT b';", 2),
+        ("SET standard_conforming_strings = off; SELECT u& '\\'; SELECT u &'\\'; SELECT b & '\\';';", 2),
         ("SELECT a$b$c; SELECT $1;", 2),
         ("SELECT /* ; /* ; */ ; */ 1; -- ; \n;", 2),
         ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2;);", 1),
@@ -146,6 +158,8 @@ fn unexpected_meta_commands_are_seen_everywhere_but_in_bodies() {
         scan("SELECT 1 \\! id\n;\n\\unrestrict `id`\n\\copy x from program 'id'\nSELECT '\\! no';\n");
     let lines: Vec<&str> = facts.suspicious.iter().map(|s| s.1.as_str()).collect();
     assert_eq!(lines, ["\\! id", "\\unrestrict `id`", "\\copy x from program 'id'"]);
+    let (facts, _) = scan("SELECT e'a'\n'\\' \\! touch x\n;\n");
+    assert_eq!(facts.suspicious.len(), 1, "{:?}", facts.suspicious);
 }
 
 #[test]
@@ -190,6 +204,12 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
         "(",
         ")",
         "E'",
+        "U&'",
+        "u&",
+        "b'",
+        "N'",
+        "\r",
+        "\\! x",
         "e",
         " ",
         "COPY t FROM stdin;\n",

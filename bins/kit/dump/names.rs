@@ -1,7 +1,7 @@
 //! The names that a statement mentions.
 
 use super::scan::text_of;
-use super::token::{Token, Tokens, is_operator};
+use super::token::{Parser, Token, Tokens, is_operator};
 
 /// Every `schema.name` in a statement, outside of strings, and those in strings that are names by
 /// themselves, such as that of `nextval('schema.name'::regclass)`. Columns of tables count too: what
@@ -25,6 +25,40 @@ pub fn without_schema(statement: &[u8]) -> Vec<String> {
         }
     }
     found
+}
+
+/// The trigger that `ALTER TABLE … ENABLE | DISABLE TRIGGER name` is about; not ALL or USER.
+pub fn switched_trigger(statement: &[u8]) -> Option<String> {
+    let p = &mut Parser::new(statement);
+    if !(p.take("alter") && p.take_any(&["table", "foreign"])) {
+        return None;
+    }
+    p.take("table");
+    p.skip_if_exists();
+    p.take("only");
+    p.qualified()?;
+    if !p.take_any(&["enable", "disable"]) {
+        return None;
+    }
+    p.take_any(&["always", "replica"]);
+    if !p.take("trigger") || p.take_any(&["all", "user"]) {
+        return None;
+    }
+    p.name().map(|name| text_of(&name))
+}
+
+/// The table of `ALTER PUBLICATION … ADD TABLE`.
+pub fn added_to_publication(statement: &[u8]) -> Option<(Option<String>, String)> {
+    let p = &mut Parser::new(statement);
+    if !(p.take("alter") && p.take("publication")) {
+        return None;
+    }
+    p.name()?;
+    if !(p.take("add") && p.take("table")) {
+        return None;
+    }
+    p.take("only");
+    p.qualified().map(|table| (table.schema.as_deref().map(text_of), text_of(&table.name)))
 }
 
 /// The schema of `CREATE EXTENSION … SCHEMA name`.

@@ -98,7 +98,12 @@ impl Facts {
     /// Whether nothing but pg_dump's footer is missing where its header is missing too: SQL that
     /// somebody wrote by hand, of which nobody can tell whether it is whole.
     pub fn is_handmade(&self) -> bool {
-        self.kind.is_none() && self.incomplete.as_deref() == Some(NO_FOOTER)
+        self.kind.is_none() && self.lacks_footer_only()
+    }
+
+    /// Whether nothing but pg_dump's footer is missing.
+    pub fn lacks_footer_only(&self) -> bool {
+        self.incomplete.as_deref() == Some(NO_FOOTER)
     }
 
     /// Whether it is something else altogether: a log, a page of HTML.

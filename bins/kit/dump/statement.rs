@@ -2,6 +2,7 @@
 //!
 //! Comments of pg_dump (`-- Name: …; Type: …`) are never asked: they can be forged by a table's name.
 
+use super::lex::{Event, Lexer};
 pub use super::token::{Name, Qualified};
 use super::token::{Parser, Token, Tokens};
 
@@ -47,6 +48,76 @@ pub enum Statement {
 /// Tells what a statement is. `head` is its beginning; a few kilobytes suffice.
 pub fn classify(head: &[u8]) -> Statement {
     parse(&mut Parser::new(head)).unwrap_or(Statement::Other)
+}
+
+/// A step of writing a large object, as pg_dump has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LargeObject {
+    /// The one with this number is opened.
+    Opened(Name),
+    /// Its next contents, as the dump writes them, without the mark of hexadecimal digits.
+    Written(Name),
+}
+
+/// Which step a statement is, if it is one.
+pub fn large_object(statement: &[u8]) -> Option<LargeObject> {
+    let p = &mut Parser::new(statement);
+    if !p.take("select") {
+        return None;
+    }
+    let function = p.qualified()?;
+    match function.name.as_slice() {
+        b"lo_open" => p.0.find_map(|token| match token {
+            Token::String(oid) => Some(LargeObject::Opened(oid)),
+            Token::Word(oid) if oid.iter().all(u8::is_ascii_digit) => Some(LargeObject::Opened(oid)),
+            _ => None,
+        }),
+        b"lowrite" => p.0.find_map(|token| match token {
+            Token::String(text) => {
+                let digits = text.strip_prefix(b"\\x").map(<[u8]>::to_vec);
+                Some(LargeObject::Written(digits.unwrap_or(text)))
+            }
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+/// Statements without those that make, drop or change databases, roles or tablespaces.
+pub fn without_databases(statements: &[u8]) -> Vec<u8> {
+    let (mut kept, mut from) = (Vec::new(), 0);
+    let mut begin = None;
+    let take = &mut |event: Event<'_>| match event {
+        Event::Sql { at, .. } => begin = begin.or(Some(at as usize)),
+        Event::SqlEnd { at, .. } => {
+            let start = begin.take().unwrap_or(from);
+            let end = at as usize;
+            if !is_of_cluster(&classify(&statements[start..end])) {
+                kept.extend_from_slice(&statements[from..end]);
+            }
+            from = end;
+        }
+        _ => {}
+    };
+    let mut lexer = Lexer::default();
+    lexer.feed(statements, take);
+    lexer.finish(take);
+    let begun = kept.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(kept.len());
+    kept.split_off(begun)
+}
+
+/// Whether a statement is about what stands beside the objects of a database.
+fn is_of_cluster(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateDatabase(_)
+            | Statement::DropDatabase(_)
+            | Statement::OnDatabase
+            | Statement::CreateRole(_)
+            | Statement::DropRole(_)
+            | Statement::CreateTablespace(_)
+            | Statement::DropTablespace(_)
+    )
 }
 
 fn parse(p: &mut Parser<'_>) -> Option<Statement> {
@@ -268,6 +339,20 @@ mod tests {
             ("", Statement::Other),
         ] {
             assert_eq!(classify(sql.as_bytes()), want, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_databases_is_taken_out() {
+        for (sql, want) in [
+            ("DROP DATABASE n;", ""),
+            ("DROP TABLE t;\n\nDROP DATABASE n;\nDROP TABLE u;", "DROP TABLE t;\nDROP TABLE u;"),
+            ("DROP DATABASE n;\n\n\nDROP TABLE \";\";", "DROP TABLE \";\";"),
+            ("UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = 'template1';", ""),
+            ("ALTER ROLE r IN DATABASE n SET x TO 1;", ""),
+            ("GRANT SELECT ON TABLE t TO r;", "GRANT SELECT ON TABLE t TO r;"),
+        ] {
+            assert_eq!(String::from_utf8(without_databases(sql.as_bytes())).unwrap(), want, "{sql}");
         }
     }
 

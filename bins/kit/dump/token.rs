@@ -25,6 +25,9 @@ pub(super) enum Token {
     Mark(u8),
 }
 
+/// What stands for the beginning of `U&'…'` and `U&"…"`.
+pub(super) const UNICODE: &[u8] = b"u&";
+
 /// The tokens of SQL text, as far as they can be told from its beginning.
 pub(super) struct Tokens<'a> {
     rest: &'a [u8],
@@ -49,15 +52,19 @@ impl<'a> Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    fn quoted(&mut self, quote: u8) -> Name {
+    /// What stands in quotes. `escapes`: a backslash hides the byte behind it.
+    fn quoted(&mut self, quote: u8, escapes: bool) -> Name {
         let mut text = Vec::new();
         let mut i = 1;
-        while let Some(byte) = self.rest.get(i) {
+        while let Some(mut byte) = self.rest.get(i) {
             i += 1;
             if *byte == quote {
                 if self.rest.get(i) != Some(&quote) {
                     break;
                 }
+                i += 1;
+            } else if escapes && *byte == b'\\' {
+                byte = self.rest.get(i).unwrap_or(byte);
                 i += 1;
             }
             text.push(*byte);
@@ -82,8 +89,26 @@ impl Tokens<'_> {
         rest[..end].to_vec()
     }
 
-    fn skip_to(&mut self, end: &[u8]) {
-        self.rest = memchr::memmem::find(self.rest, end).map_or(&[], |i| &self.rest[i + end.len()..]);
+    fn skip_line(&mut self) {
+        self.rest = memchr::memchr2(b'\n', b'\r', self.rest).map_or(&[], |i| &self.rest[i + 1..]);
+    }
+
+    /// Comments of this kind stand within each other.
+    fn skip_comment(&mut self) {
+        let mut depth = 0;
+        loop {
+            match *self.rest {
+                [b'/', b'*', ref rest @ ..] => (self.rest, depth) = (rest, depth + 1),
+                [b'*', b'/', ref rest @ ..] => {
+                    (self.rest, depth) = (rest, depth - 1);
+                    if depth == 0 {
+                        return;
+                    }
+                }
+                [_, ref rest @ ..] => self.rest = rest,
+                [] => return,
+            }
+        }
     }
 }
 
@@ -95,13 +120,22 @@ impl Iterator for Tokens<'_> {
             self.begin = self.rest;
             match *self.rest {
                 [b, ref rest @ ..] if b.is_ascii_whitespace() => self.rest = rest,
-                [b'-', b'-', ..] => self.skip_to(b"\n"),
-                [b'/', b'*', ..] => self.skip_to(b"*/"),
-                [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"'))),
-                [b'\'', ..] => return Some(Token::String(self.quoted(b'\''))),
+                [b'-', b'-', ..] => self.skip_line(),
+                [b'/', b'*', ..] => self.skip_comment(),
+                [b'"', ..] => return Some(Token::Quoted(self.quoted(b'"', false))),
+                [b'\'', ..] => return Some(Token::String(self.quoted(b'\'', false))),
                 [b'$', ..] if self.tag().is_some() => {
                     let tag = self.tag().unwrap_or_default().to_vec();
                     return Some(Token::String(self.body(&tag)));
+                }
+                [b'e' | b'E', ref rest @ ..] if rest.starts_with(b"'") => {
+                    self.rest = rest;
+                    return Some(Token::String(self.quoted(b'\'', true)));
+                }
+                // a name or string that tells letters by their numbers: the marks alone are a word
+                [b'u' | b'U', b'&', ref rest @ ..] if matches!(rest.first(), Some(b'\'' | b'"')) => {
+                    self.rest = rest;
+                    return Some(Token::Word(UNICODE.to_vec()));
                 }
                 [b, ..] if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 => {
                     let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;

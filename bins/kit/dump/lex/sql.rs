@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{Event, Lexer, State};
+use super::{Ended, Event, Lexer, State};
 use crate::dump::word::Keyword;
 
 fn is_word_start(b: u8) -> bool {
@@ -25,11 +25,7 @@ impl Lexer {
             match self.state {
                 State::Code => {
                     if byte.is_ascii_whitespace() {
-                        if byte == b'\n'
-                            && let Some((_, line)) = &mut self.ended_string
-                        {
-                            *line = true;
-                        }
+                        self.blank(byte);
                         i += 1;
                         continue;
                     }
@@ -70,6 +66,7 @@ impl Lexer {
                         }
                         continue;
                     }
+                    self.ended_string = None;
                     // an operator; it begins a statement if none has begun
                     if begin.is_none() {
                         self.in_statement = true;
@@ -119,7 +116,7 @@ impl Lexer {
                         i += 1;
                     } else {
                         self.state = State::Code;
-                        self.ended_string = Some((escapes, false));
+                        self.ended_string = Some(Ended { escapes, goes_on: false, passed: false });
                     }
                 }
                 State::StringSkip { escapes } => {
@@ -186,14 +183,32 @@ impl Lexer {
         if self.values && self.rows == 0 { 1 } else { self.rows }
     }
 
+    /// A blank outside of everything. The server goes on with a string on a later line; psql, which sees
+    /// one line at a time, does so only behind a lone carriage return (`xqs` in `psqlscan.l`).
+    fn blank(&mut self, byte: u8) {
+        self.word.clear();
+        if let Some(ended) = &mut self.ended_string {
+            // where nothing stands between the string and the end of its line, the next line decides
+            if byte == b'\n' && ended.passed {
+                self.ended_string = None;
+            } else if byte != b'\n' {
+                (ended.passed, ended.goes_on) = (true, ended.goes_on || byte == b'\r');
+            }
+        }
+    }
+
     /// A byte of SQL that is no blank, outside of everything.
     fn code(&mut self, byte: u8) {
-        let continued = self.ended_string.take();
+        // a comment may stand between the two halves of a string
+        let continued = if byte == b'-' { None } else { self.ended_string.take() };
+        if let Some(ended) = &mut self.ended_string {
+            ended.passed = true;
+        }
         match byte {
             b'\'' => {
-                let escapes = match (continued, self.previous_is_adjacent_e()) {
-                    (Some((escapes, true)), _) => escapes,
-                    (_, adjacent) => adjacent || !self.standard_strings,
+                let escapes = match continued {
+                    Some(Ended { escapes, goes_on: true, .. }) => escapes,
+                    _ => self.has_escapes(),
                 };
                 self.state = State::String { escapes };
                 self.value.clear();
@@ -207,6 +222,7 @@ impl Lexer {
                 self.tag.push(b'$');
                 self.state = State::DollarTag;
             }
+            b'&' if self.word.is(b"u") => return self.word.extend(b"&"),
             b'-' => self.state = State::Dash,
             b'/' => self.state = State::Slash,
             b'(' => {
@@ -227,9 +243,11 @@ impl Lexer {
         self.word.clear();
     }
 
-    /// Whether the word just before, with nothing between, is the `E` of `E'…'`.
-    fn previous_is_adjacent_e(&self) -> bool {
-        self.word.is(b"e")
+    /// Whether a backslash escapes in the string that begins, by the word just before it with nothing
+    /// between: always in `E'…'`, never in `B'…'`, `X'…'` and `U&'…'`.
+    fn has_escapes(&self) -> bool {
+        let never = [&b"b"[..], b"x", b"u&"].iter().any(|prefix| self.word.is(prefix));
+        self.word.is(b"e") || (!never && !self.standard_strings)
     }
 
     /// A word has ended before `next`.
@@ -259,8 +277,8 @@ impl Lexer {
             self.value = self.word;
         }
         self.previous = keyword;
-        // only a quote that follows at once makes it a prefix
-        if next != b'\'' {
+        // only a quote that follows at once makes it a prefix, or `&` and a quote
+        if next != b'\'' && next != b'&' {
             self.word.clear();
         }
     }
