@@ -18,9 +18,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Args;
 use crate::contents::Contents;
-use crate::large_objects;
 use crate::list::wanted;
 use crate::records::Records;
+
+mod large_objects;
 
 /// Statements that are no objects, or whose place alone says something.
 const PASSED: [&str; 7] = ["SET", "CONNECT", "COPY", "TRANSACTION", "DROP", "BLOBS", "OTHER"];

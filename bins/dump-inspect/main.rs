@@ -14,8 +14,6 @@ mod diff;
 mod extract;
 mod guard;
 mod index;
-mod kept;
-mod large_objects;
 mod left_out;
 mod list;
 mod near;

@@ -16,7 +16,9 @@ use kit::manifest::{Item, each_item};
 use kit::out::Speech;
 use kit::source::Dump;
 
-use crate::kept::{How, Step, Writer};
+mod kept;
+
+use kept::{How, Step, Writer};
 
 /// Writes what is whole; 3 when something was lost.
 pub(crate) fn salvage(dump: &Dump, speech: &Speech) -> Result<Code> {

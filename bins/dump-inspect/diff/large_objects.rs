@@ -15,7 +15,7 @@ type Key = (usize, String);
 
 /// Reads the stretches that write large objects, each of a database; the hash of what is written into
 /// each of them, in however many pieces.
-pub(crate) fn hashes(dump: &Dump, stretches: &[Range<u64>]) -> Result<BTreeMap<Key, u128>> {
+pub(super) fn hashes(dump: &Dump, stretches: &[Range<u64>]) -> Result<BTreeMap<Key, u128>> {
     let mut found: BTreeMap<Key, Xxh3> = BTreeMap::new();
     let (mut lexer, mut last) = (Lexer::default(), 0);
     let (mut statement, mut open): (Vec<u8>, Option<String>) = (Vec::new(), None);

@@ -8,14 +8,14 @@ use kit::manifest::Item;
 use kit::out::{Output, Speech, count};
 
 /// An item, what of it can be read, and what is done with it.
-pub(crate) struct Step<'a> {
-    pub(crate) item: &'a Item,
-    pub(crate) kept: Vec<Range<u64>>,
-    pub(crate) how: How,
+pub(super) struct Step<'a> {
+    pub(super) item: &'a Item,
+    pub(super) kept: Vec<Range<u64>>,
+    pub(super) how: How,
 }
 
 /// What is done with an item.
-pub(crate) enum How {
+pub(super) enum How {
     Statement,
     /// Its rows are given; with columns, where the COPY statement is lost and made anew from them.
     Rows(Option<Columns>),
@@ -24,7 +24,7 @@ pub(crate) enum How {
     Lost,
 }
 
-pub(crate) struct Writer<'a> {
+pub(super) struct Writer<'a> {
     steps: &'a [Step<'a>],
     out: Output,
     speech: &'a Speech,
@@ -49,7 +49,7 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(steps: &'a [Step<'a>], speech: &'a Speech) -> Self {
+    pub(super) fn new(steps: &'a [Step<'a>], speech: &'a Speech) -> Self {
         let mut writer = Writer {
             steps,
             out: Output::new(),
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes bytes of a stretch of a step.
-    pub(crate) fn take(&mut self, step: usize, stretch: &Range<u64>, bytes: &[u8]) -> Result<()> {
+    pub(super) fn take(&mut self, step: usize, stretch: &Range<u64>, bytes: &[u8]) -> Result<()> {
         self.up_to(step)?;
         let Step { item, how, .. } = &self.steps[step];
         if !matches!(how, How::Rows(_)) {
@@ -102,7 +102,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The end; how many parts are lost, in whole or in part.
-    pub(crate) fn finish(mut self) -> Result<usize> {
+    pub(super) fn finish(mut self) -> Result<usize> {
         self.up_to(self.steps.len())?;
         self.out.finish()?;
         Ok(self.lost)
@@ -162,7 +162,10 @@ impl<'a> Writer<'a> {
                 self.rows_without_columns(item);
                 Ok(())
             }
-            How::Rows(anew) => self.end_rows(item, *kept == [item.offset..item.end()], anew.is_some()),
+            How::Rows(anew) => {
+                let all = item.offset..item.end();
+                self.end_rows(item, *kept == [all], anew.is_some())
+            }
         }
     }
 
