@@ -16,7 +16,8 @@ struct AtTerminal(Child);
 impl AtTerminal {
     fn start(server: &Server, args: &str) -> AtTerminal {
         let mut script = server.shell("exec script -qec \"$1\" /dev/null");
-        script.arg(format!("{} {args}", server.tool("pgdump-restore").get_program().to_str().unwrap()));
+        // `exec`: some shells stay in between, and end by the signal themselves.
+        script.arg(format!("exec {} {args}", server.tool("pgdump-restore").get_program().to_str().unwrap()));
         let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         AtTerminal(script.spawn().unwrap())
     }
