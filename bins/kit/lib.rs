@@ -33,3 +33,4 @@ pub mod beside;
 pub mod guard;
 pub mod pg;
 pub mod via;
+pub mod wal;

@@ -39,10 +39,13 @@ fn value(tool: &str, name: &str) -> &'static str {
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
+        "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
         "DB" | "DIR" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
+        "SEGMENT" => "000000010000000000000001",
+
         "HOW" => "hash",
         "SPAN" => "1d12h",
         _ => panic!("what is a value of {name}? say it here"),
@@ -165,24 +168,29 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
-    let listing = if tool == "dump-inspect" { "some.sql" } else { "--list" };
-    for word in ["--help", "--version", listing] {
+    let listing = match tool {
+        "dump-inspect" => "some.sql",
+        "wal-archive" => "config -a some",
+        _ => "--list",
+    };
+    for words in ["--help", "--version", listing] {
+        let words: Vec<&str> = words.split(' ').collect();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let gone = lab::end(child).exits(0);
-        assert_eq!(gone.err, "", "{word}");
+        assert_eq!(gone.err, "", "{words:?}");
 
         let mut shell = std::process::Command::new("sh");
         let program = lab::tool(tool, dir.path());
-        shell.args(["-c", "exec \"$0\" \"$1\" >&-"]).arg(program.get_program()).arg(word);
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(program.get_program()).args(&words);
         let closed = lab::run(shell.current_dir(dir.path()).stdin(Stdio::null())).exits(0);
-        assert_eq!(closed.err, "", "{word}");
+        assert_eq!(closed.err, "", "{words:?}");
 
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         lab::end(child).exits(5).says("no space left");
     }
 }

@@ -12,6 +12,7 @@ mod every_tool;
 mod pages;
 mod pgdump_restore;
 mod pgdump_rotate;
+mod wal_archive;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
