@@ -122,11 +122,18 @@ fn ask_one(agent: &Agent, url: &str) -> Answer {
         .get(format!("{url}/cluster"))
         .call()
         .and_then(|mut answer| answer.body_mut().with_config().limit(LONGEST).read_to_vec());
-    // a URL may hold a password
-    let host = url.rsplit(['@']).next().unwrap_or_default();
+    let fault = |why: &str| {
+        // a URL may hold a password
+        let place = url.rsplit(['/', '@']).next().unwrap_or_default();
+        Answer::Nothing(format!("{}: {}", plain(place), plain(why)))
+    };
     match body {
-        Ok(body) => read(&body).unwrap_or_else(|why| Answer::Nothing(format!("{}: {why}", plain(host)))),
-        Err(error) => Answer::Nothing(format!("{}: {}", plain(host), plain(&error.to_string()))),
+        Ok(body) => read(&body).unwrap_or_else(|why| fault(&why)),
+        Err(ureq::Error::Timeout(_)) => fault(&format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(ureq::Error::Io(error)) => {
+            fault(error.to_string().split(" (os error").next().unwrap_or_default())
+        }
+        Err(error) => fault(&error.to_string()),
     }
 }
 

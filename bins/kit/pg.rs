@@ -61,19 +61,11 @@ impl Server {
     ///
     /// # Errors
     /// [`Code::Temporary`] when it is not there, [`Code::Refused`] when the programs are missing
-    /// or older than the server, [`Code::No`] when it does not let us in, [`Code::Usage`] for a leader
-    /// without a place in the prefix, and for such a place without `PATRONI_URLS`.
+    /// or older than the server, [`Code::No`] when it does not let us in; those of [`way`].
     pub fn find(prefix: Option<String>, settings: &Settings, database: Option<&str>) -> Result<Self> {
-        let via = Via::new(prefix, settings);
-        match (settings.get("PATRONI_URLS"), via.wants_leader()) {
-            (None, false) => Self::reach(via, settings, database),
-            (Some(urls), true) => Self::lead(&Patroni::new(urls)?, &via, settings, database),
-            (Some(_), false) => Err(Error::usage("Patroni is asked who leads, and the answer is of no use")
-                .hint("Put {leader} into --via (PG_VIA), or leave out --patroni (PATRONI_URLS).")),
-            (None, true) => {
-                Err(Error::usage("--via (PG_VIA) holds {leader}, and nobody is asked who that is")
-                    .hint("Name Patroni's REST API with --patroni (PATRONI_URLS)."))
-            }
+        match way(prefix, settings)? {
+            (via, None) => Self::reach(via, settings, database),
+            (via, Some(patroni)) => Self::lead(&patroni, &via, settings, database),
         }
     }
 
@@ -240,6 +232,24 @@ impl Facts {
             database: cell(4),
             system_identifier: Some(cell(5)).filter(|s| !s.is_empty()),
         })
+    }
+}
+
+/// The way to the server, and whom to ask about its end. Looks at nothing but the settings, so that what
+/// is wrong with them can be found before anything is done.
+///
+/// # Errors
+/// [`Code::Usage`] for a leader without a place in the prefix, which would lead to another server, for
+/// such a place without `PATRONI_URLS`, and for what is no URL.
+pub fn way(prefix: Option<String>, settings: &Settings) -> Result<(Via, Option<Patroni>)> {
+    let via = Via::new(prefix, settings);
+    let patroni = settings.get("PATRONI_URLS").map(Patroni::new).transpose()?;
+    match (via.wants_leader(), &patroni) {
+        (true, None) => Err(Error::usage("--via (PG_VIA) holds {leader}, and nobody is asked who that is")
+            .hint("Name Patroni's REST API with --patroni (PATRONI_URLS).")),
+        (false, Some(_)) => Err(Error::usage("Patroni is asked who leads, and its answer has no place")
+            .hint("Put {leader} into --via (PG_VIA), or leave out --patroni (PATRONI_URLS).")),
+        _ => Ok((via, patroni)),
     }
 }
 

@@ -52,6 +52,9 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
         (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
         (None, None) => kit::codec::Codec::default(),
     };
+    if !matches!(args.from, From::Command(_) | From::Stdin) {
+        kit::pg::way(args.via.clone(), settings)?;
+    }
     let _lock = prepare(args, dir, speech)?;
     let server = match &args.from {
         From::Cluster => Some(Server::find(args.via.clone(), settings, None)?),
