@@ -31,5 +31,6 @@ pub mod retention;
 
 pub mod beside;
 pub mod guard;
+pub mod instance;
 pub mod pg;
 pub mod via;

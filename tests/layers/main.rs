@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 27] = [
+const LAYERS: [&str; 28] = [
     "exit",
     "stamp",
     "cli",
@@ -33,6 +33,7 @@ const LAYERS: [&str; 27] = [
     "catalog",
     "via",
     "pg",
+    "instance",
     "beside",
     "guard",
     "redis",
