@@ -1,7 +1,7 @@
 //! The check of one backup: what every kind of artifact has in common; a module for each kind.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kit::archive;
 use kit::catalog;
@@ -29,45 +29,53 @@ enum Artifact {
     Rdb,
 }
 
-/// Looks at a backup as closely as it is asked for. What came of it goes into its manifest, if
-/// the data were read.
-pub(crate) fn check(path: &Path, args: &Args, speech: &Speech) -> Verdict {
-    let mut verdict = Verdict::default();
-    match look(path, args, speech, &mut verdict) {
-        Ok(()) => {}
-        Err(error) => verdict.fault(error),
-    }
-    verdict.fact("how", if args.quick { "quick" } else { "check" });
-    verdict
+/// A backup that was looked at.
+pub(crate) struct Checked {
+    /// Its path, links followed: beside it stands its manifest.
+    pub(crate) real: PathBuf,
+    pub(crate) manifest: Option<Manifest>,
+    /// What is known of a dump that was read.
+    pub(crate) dump: Option<dump::About>,
 }
 
-fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<()> {
+/// Looks at a backup as closely as it is asked for. What came of it goes into its manifest, if
+/// the data were read. `None`: there was nothing to look at.
+pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Option<Checked> {
+    verdict.fact("how", if args.quick { "quick" } else { "check" });
+    look(path, args, speech, verdict).map_err(|error| verdict.fault(error)).ok()
+}
+
+fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<Checked> {
     let folder = archive::is_directory(path);
     let artifact = if folder { Artifact::Dump } else { recognise(path, verdict)? };
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
     let manifest = if folder { None } else { manifest_of(&real, verdict)? };
+    let mut checked = Checked { real, manifest, dump: None };
+    if args.quick {
+        verdict.note("looked at from outside only");
+        return Ok(checked);
+    }
     // a file of another size is not read: it is not the one that was proven
-    if !verdict.passes() || args.quick {
-        if args.quick {
-            verdict.note("looked at from outside only");
-        }
-        return Ok(());
+    if !verdict.passes() {
+        return Ok(checked);
     }
+    let manifest = checked.manifest.as_ref();
     let looked = match artifact {
-        Artifact::Dump => dump::check(path, manifest.as_ref(), speech, verdict),
-        Artifact::Rdb => rdb::check(path, manifest.as_ref(), verdict),
+        Artifact::Dump => dump::check(path, manifest, speech, verdict).map(Some),
+        Artifact::Rdb => rdb::check(path, manifest, verdict).map(|()| None),
     };
-    if let Err(error) = looked {
+    checked.dump = looked.unwrap_or_else(|error| {
         verdict.fault(error);
-    }
-    let Some(manifest) = manifest else { return Ok(()) };
+        None
+    });
+    let Some(manifest) = &checked.manifest else { return Ok(checked) };
     // nothing is known of what could not be read
     let known = verdict.passes() || verdict.code() == Code::No;
-    if let Some(Err(error)) = known.then(|| enter(&real, &manifest, "check", verdict.passes())) {
+    if let Some(Err(error)) = known.then(|| enter(&checked.real, manifest, "check", verdict.passes())) {
         verdict.warn(error.to_string());
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// What the file is; refuses what is no file, what is empty, and what cannot be told.

@@ -48,6 +48,11 @@ impl Verdict {
         self.faults.is_empty()
     }
 
+    /// What speaks against it.
+    pub(crate) fn faults(&self) -> &[Error] {
+        &self.faults
+    }
+
     /// The exit code that it asks for.
     pub(crate) fn code(&self) -> Code {
         self.faults.first().map_or(Code::Done, Error::code)

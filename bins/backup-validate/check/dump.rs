@@ -20,21 +20,38 @@ use crate::verdict::Verdict;
 /// Options of pg_dump and pg_dumpall that leave all rows out.
 const WITHOUT_ROWS: [&str; 4] = ["--schema-only", "--globals-only", "--roles-only", "--tablespaces-only"];
 
+/// How much of the SQL is looked at for its encoding.
+const HEAD: usize = 64 << 10;
+
+/// What a drill must know of a dump.
+pub(crate) struct About {
+    pub(crate) server_version: Option<String>,
+    /// That of a database which the dump does not create.
+    pub(crate) encoding: String,
+    /// Nothing says of which database it is.
+    pub(crate) is_nameless: bool,
+}
+
 /// Reads the dump and tells what is wrong with it.
 pub(super) fn check(
     path: &Path,
     manifest: Option<&Manifest>,
     speech: &Speech,
     verdict: &mut Verdict,
-) -> Result<()> {
+) -> Result<About> {
     let dump = Dump::open(path)?;
     dump.readable("backup-validate FILE, once it is a file again")?;
     let progress = Progress::start("checking", dump.index().map(|i| i.raw_bytes), speech.is_quiet());
+    let mut head = Vec::new();
+    let mut look = |bytes: &[u8]| {
+        progress.advance(bytes.len() as u64);
+        head.extend(&bytes[..bytes.len().min(HEAD - head.len())]);
+    };
     let ((seen, facts), differences) = match (manifest, &dump.path) {
         (Some(manifest), Some(real)) => Contents::beside(real, manifest, |contents| {
-            scan(&dump, Some(manifest), &progress, &mut |item| contents.next(&item))
+            scan(&dump, Some(manifest), &mut look, &mut |item| contents.next(&item))
         })?,
-        _ => (scan(&dump, None, &progress, &mut |_| {})?, Vec::new()),
+        _ => (scan(&dump, None, &mut look, &mut |_| {})?, Vec::new()),
     };
     drop(progress);
     tell(&dump, manifest, &seen, &facts, verdict);
@@ -49,19 +66,35 @@ pub(super) fn check(
     if let Some(real) = dump.path.as_ref().filter(|_| !dump.is_folder()) {
         super::listed(real, &seen.sha256, verdict);
     }
-    Ok(())
+    let named = manifest.is_some_and(|m| !m.source.databases.is_empty());
+    Ok(About {
+        is_nameless: !named
+            && facts.kind != Some(scan::Kind::Cluster)
+            && facts.databases.iter().all(|d| d.name.is_empty()),
+        server_version: facts.server_version,
+        encoding: encoding(&head).unwrap_or("UTF8".into()),
+    })
+}
+
+/// The encoding that a dump of pg_dump says in its beginning.
+fn encoding(head: &[u8]) -> Option<String> {
+    let begin = b"\nSET client_encoding = '";
+    let rest = &head[memchr::memmem::find(head, begin)? + begin.len()..];
+    let name = &rest[..memchr::memchr(b'\'', rest)?];
+    let plain = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    plain.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// The one pass.
 fn scan(
     dump: &Dump,
     manifest: Option<&Manifest>,
-    progress: &Progress,
+    look: &mut (dyn FnMut(&[u8]) + Send),
     item: &mut (dyn FnMut(scan::Item) + Send),
 ) -> Result<(Seen, Facts)> {
     let mut scan = Scan::new(Depth::Hash);
     let mut sink = |bytes: &[u8]| {
-        progress.advance(bytes.len() as u64);
+        look(bytes);
         scan.feed(bytes, item);
         Ok(())
     };
