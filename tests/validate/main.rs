@@ -4,6 +4,8 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod against;
 mod damage;
 mod drill;
+mod filter;
 mod instance;
