@@ -41,9 +41,10 @@ test-all: ## all tests
 check: ## all that CI runs
 	@scripts/check
 
-bench: build ## time pgdump-rotate and -restore against their peers (SIZE_MB=1000 RUNS=5)
+bench: build ## time the programs against their peers (SIZE_MB=1000 RUNS=5)
 	@scripts/bench
 	@scripts/bench-restore
+	@scripts/bench-validate
 
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \

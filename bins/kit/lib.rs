@@ -26,11 +26,14 @@ pub mod dump;
 pub mod manifest;
 pub mod source;
 
+pub mod proof;
+
 pub mod catalog;
 pub mod retention;
 
 pub mod beside;
 pub mod guard;
+pub mod instance;
 pub mod patroni;
 pub mod pg;
 pub mod via;

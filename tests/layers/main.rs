@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 28] = [
+const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
@@ -28,12 +28,14 @@ const LAYERS: [&str; 28] = [
     "dump",
     "manifest",
     "source",
+    "proof",
     "store",
     "retention",
     "catalog",
     "patroni",
     "via",
     "pg",
+    "instance",
     "beside",
     "guard",
     "redis",
