@@ -25,7 +25,7 @@ pub struct Policy {
 
 /// A backup as retention sees it.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct Candidate<K = Kin> {
     /// Its name, which also breaks ties of time.
     pub name: String,
     /// When it was made.
@@ -33,7 +33,7 @@ pub struct Candidate {
     /// Its reason.
     pub tag: Option<String>,
     /// What it is a backup of.
-    pub kin: Option<Kin>,
+    pub kin: Option<K>,
     /// Why it is not counted; `None` when it is proven.
     pub fault: Option<String>,
 }
@@ -53,8 +53,8 @@ pub fn is_future(time: Stamp, now: Stamp) -> bool {
 }
 
 /// The verdict on each candidate, in their order.
-pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdict> {
-    let future = |c: &Candidate| is_future(c.time, now);
+pub fn plan<K: Clone + PartialEq>(policy: &Policy, now: Stamp, candidates: &[Candidate<K>]) -> Vec<Verdict> {
+    let future = |c: &Candidate<K>| is_future(c.time, now);
     let mut order: Vec<usize> = (0..candidates.len())
         .filter(|i| candidates[*i].fault.is_none() && !future(&candidates[*i]))
         .collect();
@@ -70,7 +70,7 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
         order = others;
     }
 
-    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
+    let verdict = |(candidate, reasons): (&Candidate<K>, Vec<String>)| match &candidate.fault {
         Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
         None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
         None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
@@ -80,7 +80,7 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
 }
 
 /// Collects the reasons to keep backups of one kin, whose places are in `order`, newest first.
-fn judge(policy: &Policy, candidates: &[Candidate], order: &[usize], reasons: &mut [Vec<String>]) {
+fn judge<K>(policy: &Policy, candidates: &[Candidate<K>], order: &[usize], reasons: &mut [Vec<String>]) {
     if let Some(newest) = order.first() {
         reasons[*newest].push("newest".into());
         for i in order.iter().take(policy.last as usize) {
