@@ -18,6 +18,7 @@ pub mod lock;
 
 pub mod child;
 pub mod progress;
+pub mod services;
 
 pub mod codec;
 

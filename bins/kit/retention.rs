@@ -4,6 +4,8 @@
 //! removed. The newest of each kin always stays. A backup dated in the future (a clock that jumped, a hostile name) is kept
 //! and counted by nobody, so that it can never crowd out the real ones.
 
+use crate::cli::{number, span, text, usage};
+use crate::exit::Result;
 use crate::manifest::Kin;
 use crate::stamp::{Period, Stamp};
 
@@ -21,6 +23,40 @@ pub struct Policy {
     pub periods: Vec<(Period, u32)>,
     /// All with one of these tags.
     pub tags: Vec<String>,
+}
+
+impl Policy {
+    /// Takes the value of the rule `option` (`keep-…`, without its dashes) from `parser`.
+    ///
+    /// # Errors
+    /// Of usage: no rule of that name, a value that is no number or no span.
+    pub fn option(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<()> {
+        let periods = [
+            ("keep-hourly", Period::Hour),
+            ("keep-daily", Period::Day),
+            ("keep-weekly", Period::Week),
+            ("keep-monthly", Period::Month),
+            ("keep-yearly", Period::Year),
+        ];
+        let spelled = format!("--{option}");
+        match option {
+            "keep-last" => self.last = number(parser, &spelled)?,
+            "keep-within" => self.within = Some(span(&text(parser, &spelled)?)?),
+            "keep-tag" => self.tags.push(text(parser, &spelled)?),
+            _ => match periods.iter().find(|(name, _)| *name == option) {
+                Some((_, period)) => self.periods.push((*period, number(parser, &spelled)?)),
+                None => return Err(usage(format!("invalid option '{spelled}'"))),
+            },
+        }
+        Ok(())
+    }
+
+    /// The rules as they were given; where none says how many, the newest `default` of them. A tag to
+    /// keep is one rule more, not the only one.
+    #[must_use]
+    pub fn or_last(self, default: u32, ruled: bool) -> Self {
+        if ruled { self } else { Policy { last: default, ..self } }
+    }
 }
 
 /// A backup as retention sees it.

@@ -9,9 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 pub mod control;
 pub mod entry;
+pub mod listing;
 pub mod live;
 pub mod set;
 pub mod tar;
+pub mod verify;
 
 /// Where a volume is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
