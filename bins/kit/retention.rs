@@ -12,6 +12,18 @@ use crate::stamp::{Period, Stamp};
 /// A clock may run this far ahead of another machine's before a backup counts as future-dated.
 const SKEW: i64 = 300;
 
+/// The options that are rules, without their dashes.
+pub const RULES: [&str; 8] = [
+    "keep-last",
+    "keep-within",
+    "keep-hourly",
+    "keep-daily",
+    "keep-weekly",
+    "keep-monthly",
+    "keep-yearly",
+    "keep-tag",
+];
+
 /// What to keep; rules add up. An empty policy keeps the newest backup alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -26,7 +38,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Takes the value of the rule `option` (`keep-…`, without its dashes) from `parser`.
+    /// Takes the value of `option`, one of [`RULES`], from `parser`.
     ///
     /// # Errors
     /// Of usage: no rule of that name, a value that is no number or no span.

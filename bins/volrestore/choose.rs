@@ -7,7 +7,8 @@ use kit::out;
 use kit::place;
 use kit::stamp::Stamp;
 use kit::volume::listing;
-use kit::volume::set::{self, Set, Snapshot};
+use kit::volume::set::{self, Set};
+use kit::volume::snapshot::{Snapshot, scan};
 
 use crate::cli::Which;
 
@@ -61,7 +62,7 @@ fn named(name: &str, dir: &Path) -> Result<PathBuf> {
 }
 
 fn latest(dir: &Path) -> Result<PathBuf> {
-    let snapshots = set::scan(dir)?;
+    let snapshots = scan(dir)?;
     let proven: Vec<&Snapshot> = snapshots.iter().filter(|s| s.fault.is_none()).collect();
     let Some(newest) = proven.first() else {
         return Err(Error::no(format!("'{}' holds no whole snapshot", dir.display())));
@@ -79,7 +80,7 @@ fn latest(dir: &Path) -> Result<PathBuf> {
 
 /// Offers the newest snapshots and reads a number or a time.
 fn pick(dir: &Path) -> Result<PathBuf> {
-    let mut snapshots = set::scan(dir)?;
+    let mut snapshots = scan(dir)?;
     snapshots.truncate(OFFERED);
     if snapshots.is_empty() {
         return Err(Error::no(format!("'{}' holds no snapshot", dir.display())));

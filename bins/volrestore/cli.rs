@@ -1,10 +1,12 @@
 //! The command line of `volrestore`. Pure: touches no file, asks no clock.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::exit::Result;
 use kit::services::Wanted;
+use kit::volume::Volume;
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
@@ -59,7 +61,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
             Value(word) => {
                 let word = utf8(word, "SNAPSHOT")?;
-                if word.contains('=') { args.volumes.push(word) } else { which.push(Which::Named(word)) }
+                if word.contains('=') {
+                    Volume::parse(&word, Path::new("/")).map_err(usage)?;
+                    args.volumes.push(word);
+                } else {
+                    which.push(Which::Named(word))
+                }
             }
             Long("latest") => which.push(Which::Latest),
             Long("pick") => which.push(Which::Pick),

@@ -1,12 +1,14 @@
 //! The command line of `volsnap`. Pure: touches no file, asks no clock.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
 use kit::retention::Policy;
 use kit::services::Wanted;
+use kit::volume::Volume;
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
@@ -54,7 +56,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         match arg {
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
-            Value(word) => args.volumes.push(utf8(word, "VOLUME")?),
+            Value(word) => args.volumes.push(volume(utf8(word, "VOLUME")?)?),
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
@@ -93,6 +95,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     }
     args.policy = (!no_rotate).then_some(policy.or_last(KEEP, ruled));
     Ok(args)
+}
+
+/// A volume, by its spelling; whether it is there is seen later.
+fn volume(word: String) -> Result<String> {
+    Volume::parse(&word, Path::new("/")).map(|_| word).map_err(usage)
 }
 
 /// A codec by name, from the command line or the environment.

@@ -8,11 +8,12 @@ use kit::out::Speech;
 use kit::place;
 use kit::retention::{Policy, Verdict, plan};
 use kit::stamp::Stamp;
-use kit::volume::set::{self, Kin, Set, Snapshot};
+use kit::volume::set::{self, Kin, Set};
+use kit::volume::snapshot::{Snapshot, scan};
 
 /// The verdict on each snapshot of `dir`, newest first.
 pub(crate) fn verdicts(dir: &Path, policy: &Policy, now: Stamp) -> Result<Vec<(Snapshot, Verdict)>> {
-    let snapshots = if dir.is_dir() { set::scan(dir)? } else { Vec::new() };
+    let snapshots = if dir.is_dir() { scan(dir)? } else { Vec::new() };
     let candidates: Vec<_> = snapshots.iter().map(Snapshot::candidate).collect();
     let verdicts = plan::<Kin>(policy, now, &candidates);
     Ok(snapshots.into_iter().zip(verdicts).collect())

@@ -16,7 +16,8 @@ use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
 use kit::volume::listing;
-use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set, Snapshot};
+use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
+use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
@@ -72,7 +73,7 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
-    let stamp = set::free_stamp(&snapshots, began)?;
+    let stamp = free_stamp(&snapshots, began)?;
     let taking = Taking { dir: &snapshots, stamp, codec, speech };
     let mut stopped = Some(services::stop(&args.services, dir, speech)?);
     let mut started = Ok(None);
@@ -191,7 +192,7 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech) -> Result<()> {
 fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
     let sources = sources(&args.volumes, dir)?;
     let now = Stamp::now();
-    let stamp = if dir.is_dir() { set::free_stamp(dir, now)? } else { now };
+    let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     let mut rows = Vec::new();
     for source in &sources {
         let seen = look(source).map_or_else(|e| e.to_string(), |seen| describe(&seen));

@@ -39,7 +39,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
-        "DB" | "DIR" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
@@ -164,6 +164,8 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     // something to list
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
+    fs::create_dir(dir.path().join("backups/snapshots")).unwrap();
+    fs::write(dir.path().join("backups/snapshots/20251127_143022.json"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
     let listing = if tool == "dump-inspect" { "some.sql" } else { "--list" };
     for word in ["--help", "--version", listing] {

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::set::{self, Snapshot};
+use super::set::Set;
+use super::snapshot::{Snapshot, scan};
 use crate::exit::Result;
 use crate::out;
+use crate::place;
 use crate::stamp::Stamp;
 
 /// The heads of [`row`]'s columns.
@@ -12,7 +14,7 @@ pub const HEADER: [&str; 6] = ["SNAPSHOT", "SIZE", "AGE", "VOLUMES", "TAG", "PRO
 
 /// One snapshot: time, size, age, volumes, tag and whether it is proven.
 pub fn row(snapshot: &Snapshot, now: Stamp) -> Vec<String> {
-    let labels = |set: &set::Set| set.volumes.iter().map(|a| a.label.clone()).collect::<Vec<_>>().join(" ");
+    let labels = |set: &Set| set.volumes.iter().map(|a| a.label.clone()).collect::<Vec<_>>().join(" ");
     vec![
         snapshot.stem(),
         out::bytes(snapshot.bytes()),
@@ -47,7 +49,9 @@ pub fn json(snapshot: &Snapshot) -> String {
 
 /// Prints the snapshots in `dir`, newest first: columns, or JSON objects a line.
 pub fn list(dir: &Path, as_json: bool) -> Result<()> {
-    let snapshots = set::scan(dir)?;
+    // before the first snapshot there is the folder of the backups alone
+    let none = !dir.exists() && place::parent(dir).is_dir();
+    let snapshots = if none { Vec::new() } else { scan(dir)? };
     if as_json {
         for snapshot in &snapshots {
             if !out::record(&json(snapshot))? {

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod listing;
 pub mod live;
 pub mod set;
+pub mod snapshot;
 pub mod tar;
 pub mod verify;
 

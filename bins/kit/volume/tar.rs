@@ -4,7 +4,11 @@
 //! sizes, owners and extended attributes (`SCHILY.xattr`). What is not understood is an error, never
 //! passed over: an archive is read to be put back whole.
 
+use records::Records;
+
 use crate::exit::{Error, Result};
+
+mod records;
 
 pub(crate) const BLOCK: usize = 512;
 /// Names and attributes of one entry are held in memory, up to this.
@@ -105,17 +109,6 @@ struct Parts {
     list: std::vec::IntoIter<(u64, u64)>,
     offset: u64,
     left: u64,
-}
-
-#[derive(Default)]
-struct Records {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<i64>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Default for Reader {
@@ -316,74 +309,6 @@ impl Parts {
         self.left -= n;
         (offset, n as usize)
     }
-}
-
-impl Records {
-    fn take(&mut self, kind: u8, mut text: Vec<u8>) -> std::result::Result<(), String> {
-        let without_zeros = |text: &mut Vec<u8>| {
-            let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
-            text.truncate(end);
-        };
-        match kind {
-            b'L' => {
-                without_zeros(&mut text);
-                self.path = Some(text);
-            }
-            b'K' => {
-                without_zeros(&mut text);
-                self.link = Some(text);
-            }
-            _ => {
-                for (key, value) in pax(&text)? {
-                    self.record(key, value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, key: &[u8], value: &[u8]) -> std::result::Result<(), String> {
-        let text = || String::from_utf8_lossy(value).into_owned();
-        let number = || text().parse::<u64>().map_err(|_| format!("'{}' is no number", text()));
-        match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number()?),
-            b"uid" => self.uid = Some(number()?),
-            b"gid" => self.gid = Some(number()?),
-            b"mtime" => self.mtime = text().split('.').next().and_then(|t| t.parse().ok()),
-            _ => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
-                } else if key.starts_with(b"GNU.sparse.") {
-                    return Err(
-                        "sparse files as PAX records are not understood (tar --format=gnu writes others)"
-                            .into(),
-                    );
-                }
-                // the rest are names of owners, times and comments
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The records of a PAX header: `LENGTH KEY=VALUE\n`, where a value may be any bytes.
-fn pax(mut text: &[u8]) -> std::result::Result<Vec<(&[u8], &[u8])>, String> {
-    let mut records = Vec::new();
-    while !text.is_empty() {
-        let record = || {
-            let space = text.iter().position(|b| *b == b' ')?;
-            let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
-            let record = text.get(space + 1..length)?.strip_suffix(b"\n")?;
-            let equals = record.iter().position(|b| *b == b'=')?;
-            Some((&record[..equals], &record[equals + 1..], length))
-        };
-        let (key, value, length) = record().ok_or("a PAX record is damaged")?;
-        records.push((key, value));
-        text = &text[length..];
-    }
-    Ok(records)
 }
 
 fn add_parts(
