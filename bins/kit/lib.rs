@@ -18,6 +18,7 @@ pub mod lock;
 
 pub mod child;
 pub mod progress;
+pub mod services;
 
 pub mod codec;
 
@@ -37,3 +38,5 @@ pub mod instance;
 pub mod patroni;
 pub mod pg;
 pub mod via;
+
+pub mod volume;

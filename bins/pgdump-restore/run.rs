@@ -10,6 +10,7 @@ use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::out::{self, Speech};
 use kit::pg::Server;
+use kit::services;
 use kit::settings::Settings;
 use kit::source::Dump;
 
@@ -24,7 +25,7 @@ use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, tables, transaction};
+use crate::{safety, tables, transaction};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -42,6 +43,7 @@ pub(crate) fn run() -> Result<Code> {
     let speech = Speech::new(TOOL, args.quiet);
     if args.action != Action::List {
         catch_signals()?;
+        services::mend(dir, &speech);
     }
     match &args.action {
         Action::Restore(which) if !args.tables.is_empty() || args.part == Part::Data => {
@@ -96,13 +98,13 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
         // it is in nobody's way
         speech.error(&error);
     }
-    let stopped = services::stop(args, speech)?;
+    let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
         .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
         .map_err(|e| explain(&plan, &server, safety.as_deref(), e));
     // a failed restore is the news, whatever the start says
-    let started = stopped.start();
+    let started = stopped.start().map(drop);
     outcome.inspect_err(|_| {
         if let Err(error) = &started {
             speech.error(error);

@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, span, text, usage, utf8};
+use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
 use kit::retention::Policy;
-use kit::stamp::Period;
 use lexopt::prelude::*;
 
 use crate::narrow;
@@ -154,8 +153,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     let (mut policy, mut no_rotate) = (Policy::default(), false);
     let (mut list, mut rotate_only, mut ruled) = (false, false, false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
-        ruled |= matches!(arg, Long(option) if option.starts_with("keep-") && option != "keep-tag");
         match arg {
+            Long(rule) if rule.starts_with("keep-") => {
+                let rule = rule.to_owned();
+                policy.option(&rule, &mut parser)?;
+                ruled |= rule != "keep-tag";
+            }
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
             Short('d') | Long("database") => {
@@ -180,16 +183,6 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 args.latest_link = Some(file_name(text(&mut parser, "--latest-link")?, "--latest-link")?)
             }
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
-            Long("keep-last") => policy.last = number(&mut parser, "--keep-last")?,
-            Long("keep-within") => policy.within = Some(span(&text(&mut parser, "--keep-within")?)?),
-            Long("keep-hourly") => policy.periods.push((Period::Hour, number(&mut parser, "--keep-hourly")?)),
-            Long("keep-daily") => policy.periods.push((Period::Day, number(&mut parser, "--keep-daily")?)),
-            Long("keep-weekly") => policy.periods.push((Period::Week, number(&mut parser, "--keep-weekly")?)),
-            Long("keep-monthly") => {
-                policy.periods.push((Period::Month, number(&mut parser, "--keep-monthly")?))
-            }
-            Long("keep-yearly") => policy.periods.push((Period::Year, number(&mut parser, "--keep-yearly")?)),
-            Long("keep-tag") => policy.tags.push(text(&mut parser, "--keep-tag")?),
             Long("no-rotate") => no_rotate = true,
             Long("rotate-only") => rotate_only = true,
             Long("dry-run") => args.dry_run = true,
@@ -230,10 +223,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if matches!(&args.from, From::Databases(names) if names.len() > 1) && args.latest_link.is_some() {
         return Err(usage("--latest-link is one backup's: dump each database in a run of its own"));
     }
-    // a tag to keep is one rule more, not the only one
-    if !ruled {
-        policy.last = 10;
-    }
+    let policy = policy.or_last(10, ruled);
     if no_rotate && rotate_only {
         return Err(usage("--no-rotate and --rotate-only exclude each other"));
     }

@@ -22,6 +22,7 @@ const LAYERS: &[&str] = &[
     "lock",
     "child",
     "progress",
+    "services",
     "codec",
     "crypt",
     "archive",
