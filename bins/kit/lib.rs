@@ -33,3 +33,5 @@ pub mod beside;
 pub mod guard;
 pub mod pg;
 pub mod via;
+
+pub mod notify;

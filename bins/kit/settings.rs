@@ -127,7 +127,7 @@ fn is_about_server(name: &str) -> bool {
 
 /// Whether a variable is one that the programs know.
 fn is_ours(name: &str) -> bool {
-    is_about_server(name) || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS"].contains(&name)
+    is_about_server(name) || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"].contains(&name)
 }
 
 /// Whether what could not be read stands in a line of `.env` that sets a variable of ours.
