@@ -24,6 +24,13 @@ pub fn parse(name: &str) -> Option<(&str, Stamp)> {
     Some((prefix, Stamp::parse_compact(stamp.strip_prefix('_')?)?))
 }
 
+/// A name is a path; a bare one may also stand in the directory of backups.
+pub fn located(name: &str, dir: &Path) -> PathBuf {
+    let path = Path::new(name);
+    let there = dir.join(name);
+    if !path.exists() && !name.contains('/') && there.exists() { there } else { path.to_owned() }
+}
+
 /// A dump in the directory.
 #[derive(Clone, Debug)]
 pub struct Backup {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kit::child::Child;
+use kit::child::{Child, sibling};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::out::{self, Speech};
@@ -118,7 +118,7 @@ pub(crate) fn restore(
 
 /// `dump-inspect VERB`, on the dump, with the tables that are asked for.
 fn inspect(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Command> {
-    let mut command = Command::new(safety::sibling("dump-inspect"));
+    let mut command = Command::new(sibling("dump-inspect"));
     command.args(words).arg("--quiet");
     let all = ["*.*".to_owned()];
     let tables = if args.tables.is_empty() { &all[..] } else { &args.tables };
@@ -160,7 +160,7 @@ fn ask(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Vec<u8>> {
     let read = stdout.map(|mut out| std::io::Read::read_to_end(&mut out, &mut output)).transpose();
     read.map_err(|e| Error::io("read from", "dump-inspect", &e))?;
     let ended = child.wait()?;
-    if ended.ok() { Ok(output) } else { Err(safety::told(&ended)) }
+    if ended.ok() { Ok(output) } else { Err(ended.told()) }
 }
 
 /// The tables that are meant.
@@ -367,7 +367,7 @@ fn run(
     streamed?;
     let ended = child.wait()?;
     if !ended.ok() {
-        return Err(safety::told(&ended));
+        return Err(ended.told());
     }
     for line in &ended.stderr {
         speech.say(line.strip_prefix("dump-inspect: ").unwrap_or(line));

@@ -35,11 +35,14 @@ pub(crate) use every_tool;
 /// A value that an option takes, by the name of the value in the help.
 fn value(tool: &str, name: &str) -> &'static str {
     match name {
+        "ANSWER" => "1",
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
-        "DB" | "DIR" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "PLACE" => "docker:some",
+        "SQL" => "SELECT 1",
+        "DB" | "DIR" | "FILE" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
@@ -165,7 +168,12 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
-    let listing = if tool == "dump-inspect" { "some.sql" } else { "--list" };
+    let listing = match tool {
+        "dump-inspect" => "some.sql",
+        // it lists nothing
+        "backup-validate" => "--help",
+        _ => "--list",
+    };
     for word in ["--help", "--version", listing] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

@@ -7,6 +7,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod backup_validate;
 mod dump_inspect;
 mod every_tool;
 mod pages;

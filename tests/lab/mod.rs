@@ -331,6 +331,7 @@ pub fn tool(name: &str, dir: &Path) -> Command {
         "pgdump-rotate" => env!("CARGO_BIN_EXE_pgdump-rotate"),
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
         "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
+        "backup-validate" => env!("CARGO_BIN_EXE_backup-validate"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)
