@@ -29,6 +29,10 @@ pub mod source;
 pub mod catalog;
 pub mod retention;
 
+pub mod history;
+pub mod metrics;
+pub mod watch;
+
 pub mod beside;
 pub mod guard;
 pub mod pg;

@@ -27,19 +27,18 @@ const END: Duration = Duration::from_secs(10);
 const START: Duration = Duration::from_secs(5);
 
 /// Whom to tell: `--notify`, which may be given several times, else `NOTIFY_URL`, which may hold
-/// several, parted by blanks.
+/// several, parted by blanks. The word `none` is nobody.
 ///
 /// # Errors
 /// A usage error for what is no URL; it does not repeat it.
 pub fn targets(options: &[String], settings: &Settings) -> Result<Vec<Target>> {
-    let parse = |name: &str, text: &str| {
-        Target::parse(text).map_err(|why| crate::cli::usage(format!("{name}: {why}")))
+    let variable = settings.get("NOTIFY_URL").unwrap_or_default().split_whitespace();
+    let (name, texts): (_, Vec<&str>) = match options {
+        [] => ("NOTIFY_URL", variable.collect()),
+        _ => ("--notify", options.iter().map(String::as_str).collect()),
     };
-    if !options.is_empty() {
-        return options.iter().map(|text| parse("--notify", text)).collect();
-    }
-    let variable = settings.get("NOTIFY_URL").unwrap_or_default();
-    variable.split_whitespace().map(|text| parse("NOTIFY_URL", text)).collect()
+    let parse = |text| Target::parse(text).map_err(|why| crate::cli::usage(format!("{name}: {why}")));
+    texts.into_iter().filter(|text| *text != "none").map(parse).collect()
 }
 
 /// What a run has to tell, collected while it goes on.

@@ -43,6 +43,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",
         "DB" | "DIR" | "FILE" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 27] = [
+const LAYERS: [&str; 30] = [
     "exit",
     "stamp",
     "cli",
@@ -31,6 +31,9 @@ const LAYERS: [&str; 27] = [
     "store",
     "retention",
     "catalog",
+    "history",
+    "watch",
+    "metrics",
     "via",
     "pg",
     "beside",
