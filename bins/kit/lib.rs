@@ -35,6 +35,7 @@ pub mod watch;
 
 pub mod beside;
 pub mod guard;
+pub mod instance;
 pub mod pg;
 pub mod via;
 

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 30] = [
+const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
@@ -36,6 +36,7 @@ const LAYERS: [&str; 30] = [
     "metrics",
     "via",
     "pg",
+    "instance",
     "beside",
     "guard",
     "redis",

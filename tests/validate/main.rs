@@ -1,0 +1,7 @@
+//! `backup-validate`: damage that it must see, and drills on servers of their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod instance;
