@@ -24,6 +24,11 @@ const LEAST_ROWS: u64 = 100;
 /// The same for bytes: a schema alone has some kilobytes.
 const LEAST_BYTES: u64 = 64 << 10;
 
+/// A newest backup that has lost more than so many percent holds back the removal of those before it.
+pub const SUSPICIOUS: u8 = 50;
+/// … and this is why they stay.
+pub const HELD_BACK: &str = "held back: the newest is much smaller";
+
 /// What is not to be; each rule by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {

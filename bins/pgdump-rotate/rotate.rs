@@ -19,9 +19,6 @@ pub(crate) struct Verdicts {
     pub(crate) held: Vec<String>,
 }
 
-/// A newest backup that has lost more than so many percent holds back the removal of those before it.
-const SUSPICIOUS: u8 = 50;
-
 /// The verdict on each backup of one series. `coming`: a backup that is about to be made, for a
 /// dry run.
 pub(crate) fn verdicts(
@@ -44,11 +41,11 @@ pub(crate) fn verdicts(
     let mut verdicts = plan(policy, now, &candidates);
     let mut held = Vec::new();
     for line in watch::lines(&backups, now).iter().filter(|_| !allow_shrink) {
-        let Some(why) = watch::drop_of(&line.backups, SUSPICIOUS) else { continue };
+        let Some(why) = watch::drop_of(&line.backups, watch::SUSPICIOUS) else { continue };
         let of_kin = candidates.iter().zip(&mut verdicts).filter(|(c, _)| c.kin.as_ref() == Some(&line.kin));
         let mut any = false;
         for (_, verdict) in of_kin.filter(|(_, v)| matches!(v, Verdict::Remove(_))) {
-            *verdict = Verdict::Keep("held back: the newest is much smaller".into());
+            *verdict = Verdict::Keep(watch::HELD_BACK.into());
             any = true;
         }
         if any {
