@@ -95,14 +95,16 @@ fn judge_all(
 }
 
 /// One backup: checked, and where that is asked for held against a server and drilled.
-fn judge(args: &Args, path: &Path, drill: Option<&drill::Drill>, speech: &Speech) -> Verdict {
-    let clock = Instant::now();
-    let mut verdict = check::check(path, args, speech);
-    if args.against && verdict.passes() {
-        against::against(path, args, &mut verdict);
-    }
-    if let Some(drill) = drill.filter(|_| verdict.passes()) {
-        drill.restore(path, &mut verdict, speech);
+fn judge(args: &Args, path: &Path, drill: Option<&drill::Drill<'_>>, speech: &Speech) -> Verdict {
+    let (clock, mut verdict) = (Instant::now(), Verdict::default());
+    let checked = check::check(path, args, speech, &mut verdict);
+    if let Some(checked) = checked.filter(|_| verdict.passes()) {
+        if args.against {
+            against::against(&checked, args, &mut verdict);
+        }
+        if let Some(drill) = drill.filter(|_| verdict.passes()) {
+            drill.restore(path, &checked, &mut verdict, speech);
+        }
     }
     verdict.fact("seconds", (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
     verdict

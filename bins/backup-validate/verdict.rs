@@ -19,11 +19,6 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// One that does not pass.
-    pub(crate) fn of(fault: Error) -> Self {
-        Verdict { faults: vec![fault], ..Verdict::default() }
-    }
-
     /// It is not what it should be.
     pub(crate) fn bad(&mut self, why: impl Into<String>) {
         self.fault(Error::no(why));
@@ -54,9 +49,9 @@ impl Verdict {
         self.faults.is_empty()
     }
 
-    /// Whether it was found to be damaged or wrong, rather than that nobody could look.
-    pub(crate) fn is_bad(&self) -> bool {
-        self.faults.iter().any(|f| f.code() == Code::No)
+    /// What speaks against it.
+    pub(crate) fn faults(&self) -> &[Error] {
+        &self.faults
     }
 
     /// The exit code that it asks for.

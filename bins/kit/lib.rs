@@ -26,6 +26,8 @@ pub mod dump;
 pub mod manifest;
 pub mod source;
 
+pub mod proof;
+
 pub mod catalog;
 pub mod retention;
 

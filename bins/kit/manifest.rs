@@ -14,10 +14,16 @@ use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
 mod kin;
+mod record;
+mod seal;
 mod toc;
 
 pub use kin::Kin;
+pub use record::record;
+pub use seal::{Seal, seal};
 pub use toc::{Item, Toc, each_item};
+
+use seal::Sealing;
 
 /// The version of the format that is written, and the newest that is understood.
 pub const FORMAT_VERSION: u32 = 1;
@@ -162,13 +168,12 @@ impl Manifest {
         let frames = serde_json::to_string(&self.frames).map_err(|e| fail(e.into()))?;
         let mut toc = toc.into_reader()?;
         let mut part = Part::create(&path)?;
-        let mut out = BufWriter::new(&mut part);
+        let mut out = Sealing::new(BufWriter::new(&mut part));
         // the head's closing brace makes room for the two long lists
         let head = head.strip_suffix("\n}").unwrap_or(&head);
         write!(out, "{head},\n  \"frames\": {frames},\n  \"toc\": [").map_err(fail)?;
         std::io::copy(&mut toc, &mut out).map_err(fail)?;
-        out.write_all(b"\n  ]\n}\n").and_then(|()| out.flush()).map_err(fail)?;
-        drop(out);
+        out.write_all(b"\n  ]").and_then(|()| out.finish()).map_err(fail)?;
         part.place()
     }
 
@@ -202,7 +207,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    fn sample() -> Manifest {
+    pub(super) fn sample() -> Manifest {
         Manifest {
             format_version: FORMAT_VERSION,
             kind: Kind::Cluster,

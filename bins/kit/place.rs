@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -105,6 +105,24 @@ fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let mut part = Part::create(target)?;
     part.write_all(contents).map_err(fail)?;
     part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    part.sync()?;
+    fs::rename(&part.path, target).map_err(fail)?;
+    part.placed = true;
+    sync_dir(parent(target))
+}
+
+/// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
+/// owner and mode of `old`. The caller holds a lock that keeps others from doing it meanwhile.
+pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
+    let fail = |e| Error::io("write", target.display(), &e);
+    remove_if_there(&with_suffix(target, PART))?;
+    let mut part = Part::create(target)?;
+    let (is, was) = (part.file.metadata().map_err(fail)?, old.metadata().map_err(fail)?);
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        fchown(&part.file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
+    }
+    part.file.set_permissions(was.permissions()).map_err(fail)?;
+    write(&mut part).map_err(fail)?;
     part.sync()?;
     fs::rename(&part.path, target).map_err(fail)?;
     part.placed = true;

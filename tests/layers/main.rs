@@ -28,6 +28,7 @@ const LAYERS: &[&str] = &[
     "dump",
     "manifest",
     "source",
+    "proof",
     "store",
     "retention",
     "catalog",

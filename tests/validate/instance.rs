@@ -65,7 +65,7 @@ fn only_what_lost_its_owner_is_swept() {
     fs::write(&lock, "").unwrap();
     let mine = Path::new("/tmp/pgkeep-swept-notes");
     fs::create_dir_all(mine).unwrap();
-    assert_eq!(Site::sweep("pgkeep-swept", &programs).unwrap(), [path.clone()]);
+    assert_eq!(Site::sweep("pgkeep-swept", &programs).unwrap(), std::slice::from_ref(&path));
     assert!(!path.exists() && alive.path().exists() && mine.exists());
     fs::remove_dir(mine).unwrap();
 }
