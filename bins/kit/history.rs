@@ -41,10 +41,17 @@ pub struct Drill {
     pub partial: Vec<String>,
     /// Whether it was restored and proven.
     pub ok: bool,
-    /// From the first byte read until it was proven: what a restore takes.
+    /// From the start of the server until it was proven: what a restore takes.
     pub duration_ms: u64,
-    /// What was done, or why it failed: one line.
-    pub note: String,
+    /// The share of that in which it was loaded; the rest is the server's start and the proof.
+    #[serde(default)]
+    pub restore_ms: u64,
+    /// The version of the server that it was restored into.
+    #[serde(default)]
+    pub postgres: Option<String>,
+    /// Why it failed.
+    #[serde(default)]
+    pub faults: Vec<String>,
 }
 
 impl Drill {
@@ -61,7 +68,9 @@ impl Drill {
             partial: kin.map_or(Vec::new(), |k| k.partial),
             ok: false,
             duration_ms: 0,
-            note: String::new(),
+            restore_ms: 0,
+            postgres: None,
+            faults: Vec::new(),
         }
     }
 
@@ -118,7 +127,8 @@ mod tests {
     fn a_line_that_was_cut_costs_no_other() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(drills(dir.path()).unwrap(), []);
-        let drill = |note: &str| Drill { note: note.into(), ..Drill::of("b_20251127_143022.sql", None) };
+        let drill =
+            |why: &str| Drill { faults: vec![why.into()], ..Drill::of("b_20251127_143022.sql", None) };
         let (first, second) = (drill("a\n\u{1b}b"), drill("c"));
         first.record(dir.path()).unwrap();
         let path = dir.path().join(NAME);

@@ -5,3 +5,5 @@
 mod lab;
 
 mod instance;
+mod report;
+mod watch;

@@ -204,9 +204,14 @@ pub(crate) fn drills(drills: &[Drill], now: Stamp) -> String {
     let summary = counted(held.len(), "drill");
     let points = held.iter().map(point).collect();
     let chart = Chart { title: "Restore, proven", summary, points, words: |v| span(v as u64) }.figure();
-    let head = ["Drill", "Backup", "Result", "Took", "Note"];
+    let head = ["Drill", "Backup", "Result", "Took", "On"];
     let row = |d: &&Drill| {
         let time = d.time().unwrap_or(now);
+        let on = d.postgres.as_ref().map_or(String::new(), |v| format!("PostgreSQL {}", escaped(v)));
+        let note = match d.ok {
+            true => format!("loaded in {}; the rest is the server's start and the proof", span(d.restore_ms)),
+            false => d.faults.join("; "),
+        };
         let result = if d.ok { (Level::Good, "proven") } else { (Level::Bad, "failed") };
         cells(
             &head,
@@ -215,7 +220,7 @@ pub(crate) fn drills(drills: &[Drill], now: Stamp) -> String {
                 format!("<span class=file>{}</span>", name(&d.backup)),
                 format!("{} {}", mark(result.0), result.1),
                 span(d.duration_ms),
-                escaped(&d.note),
+                format!("{on}<small>{}</small>", escaped(&sentence(&note))),
             ],
         )
     };

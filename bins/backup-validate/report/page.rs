@@ -56,7 +56,10 @@ fn figures(model: &Model<'_>) -> String {
     format!(
         "<dl>\n{}{}{}{}</dl>\n",
         figure("Lost at worst", &lost, "what came after the newest backup"),
-        figure("A restore takes", &rto.map_or("unknown".into(), span), "measured in the last drill"),
+        match rto {
+            Some(rto) => figure("A restore takes", &span(rto), "measured in the last drill"),
+            None => figure("A restore takes", "unknown", "no drill tells"),
+        },
         figure("Proven", &counted(proven, "backup"), &format!("of {}", counted(model.groups.len(), "kind"))),
         figure("Storage", &out::bytes(model.used), "all files in the directory"),
     )

@@ -49,7 +49,7 @@ pub(crate) fn status(model: &Model<'_>) -> Status {
     }
     if let Some(drill) = chiefs.iter().filter_map(|g| g.last_drill()).find(|d| !d.ok) {
         let on = drill.time().map_or(String::new(), |t| format!(" on {}", day(t)));
-        let sentence = format!("The drill{on} failed: {}. {newest}", drill.note.trim_end_matches('.'));
+        let sentence = format!("The drill{on} failed: {}. {newest}", drill.faults.join("; "));
         return of(Level::Bad, "A restore has failed", sentence);
     }
     let drilled = drilled(&chiefs);
