@@ -9,8 +9,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 TOOLS := $(sort $(patsubst bins/%/main.rs,%,$(wildcard bins/*/main.rs)))
 ALL_TESTS := $(sort $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)) $(patsubst tests/%.rs,%,$(wildcard tests/*.rs)))
-# These need Docker, or a server that is long in building.
-TESTS := $(filter-out stack garage,$(ALL_TESTS))
+# These need Docker, a browser, or a server that is long in building.
+TESTS := $(filter-out stack garage page,$(ALL_TESTS))
 
 .PHONY: help build test test-all check bench demo install clean
 
@@ -32,7 +32,7 @@ define run_tests
 	set -x; $(CARGO) $$run --locked --no-fail-fast --lib --bins $(addprefix --test ,$(1))
 endef
 
-test: ## all tests but those that need Docker or Garage
+test: ## all tests but those that need Docker, a browser or Garage
 	$(call run_tests,$(TESTS),test)
 
 test-all: ## all tests
