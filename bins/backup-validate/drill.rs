@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use kit::child::{Child, Ended, sibling};
-use kit::exit::{Error, Result};
+use kit::exit::{Code, Error, Result};
 use kit::history;
 use kit::out::Speech;
 use kit::pg::{Server, major_of};
@@ -144,7 +144,9 @@ impl Drill<'_> {
         let ended = self.run(&ground, checked)?;
         times.restore = clock.elapsed().as_secs_f64();
         if !ended.ok() {
-            return Err(ended.told());
+            let error = ended.told();
+            // its hints are for those who have a database to lose
+            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
         }
         if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
             verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));

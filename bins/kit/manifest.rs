@@ -13,6 +13,7 @@ use crate::exit::{Error, Result};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
+mod keys;
 mod kin;
 mod record;
 mod seal;

@@ -4,6 +4,8 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod damage;
+mod drill;
 mod instance;
 mod report;
 mod watch;

@@ -12,13 +12,15 @@ pub fn sibling(name: &str) -> PathBuf {
 }
 
 impl Ended {
-    /// The error of a sibling, by its own words, hints and code.
+    /// The error of a sibling, by its own words, hints and code: the last that it said.
     pub fn told(&self) -> Error {
-        let mut said = self.stderr.iter().map(|l| l.split_once(": ").map_or(l.as_str(), |(_, words)| words));
-        let error = match (self.status.code().and_then(Code::of), said.next()) {
-            (Some(code), Some(first)) => Error::new(code, first),
-            _ => return self.error(),
+        let words = |line: &String| line.split_once(": ").map_or(line.clone(), |(_, words)| words.to_owned());
+        let said: Vec<String> = self.stderr.iter().map(words).collect();
+        let last = said.iter().rposition(|line| !line.starts_with("hint: "));
+        let (Some(code), Some(last)) = (self.status.code().and_then(Code::of), last) else {
+            return self.error();
         };
-        said.filter_map(|line| line.strip_prefix("hint: ")).fold(error, |e, hint| e.hint(hint))
+        let hints = said[last + 1..].iter().filter_map(|line| line.strip_prefix("hint: "));
+        hints.fold(Error::new(code, said[last].as_str()), |e, hint| e.hint(hint))
     }
 }

@@ -1,13 +1,14 @@
 //! Recording a later proof: `verified` alone is written anew, every other byte stays as it is.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::keys::Place;
 use super::seal::{LENGTH, Seal, Sealing, seal};
 use super::{Verified, path_of};
 use crate::child::pause;
@@ -36,12 +37,11 @@ pub fn record(artifact: &Path, verified: &Verified) -> Result<()> {
     }
     let old = open_regular(&path).map_err(fail)?;
     let length = old.metadata().map_err(fail)?.len();
-    let (held, end) = match seal(&old).map_err(fail)? {
-        Seal::Holds => (true, length - LENGTH),
-        Seal::Broken => (false, length - LENGTH),
-        Seal::None => (false, length),
-    };
-    let place = place_of(&mut BufReader::new(&old)).map_err(fail)?;
+    let held = seal(&old).map_err(fail)? == Seal::Holds;
+    let end = if held { length - LENGTH } else { length };
+    // looking at the seal has read it
+    (&old).rewind().map_err(fail)?;
+    let place = Place::find(BufReader::new(&old), "verified").map_err(fail)?;
     let place = place.ok_or_else(|| fail(io::Error::other("it is no manifest")))?;
     let text = serde_json::to_string_pretty(verified).map_err(|e| fail(e.into()))?.replace('\n', "\n  ");
     place::renew(&path, &old, |part| {
@@ -52,7 +52,7 @@ pub fn record(artifact: &Path, verified: &Verified) -> Result<()> {
             false => write!(out, "\n  \"verified\": {text},")?,
         }
         copy(&old, place.value.end..end, &mut out)?;
-        if held { out.finish() } else { out.end_as_it_was(&old) }
+        if held { out.finish() } else { out.flush() }
     })
 }
 
@@ -64,53 +64,6 @@ fn copy(mut file: &File, range: Range<u64>, out: &mut impl Write) -> io::Result<
         n if n == wanted => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
-}
-
-/// Where the value of `verified` stands, or where it is to be put.
-struct Place {
-    value: Range<u64>,
-    is_there: bool,
-}
-
-/// Goes through the JSON text of an object up to the value of its key `verified`. `None`: it is no
-/// object.
-fn place_of(input: &mut impl BufRead) -> io::Result<Option<Place>> {
-    let (mut at, mut depth, mut opened) = (0, 0_u32, 0);
-    // the string that is open or was the last one, and whether a key may begin
-    let (mut quoted, mut escaped, mut string, mut begun) = (false, false, Vec::new(), None);
-    for byte in input.bytes() {
-        let byte = byte?;
-        at += 1;
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ if depth == 1 && string.len() < 16 => string.push(byte),
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => {
-                quoted = true;
-                string.clear();
-            }
-            b'{' | b'[' => {
-                depth += 1;
-                if depth == 1 {
-                    opened = at;
-                }
-            }
-            b':' if depth == 1 && string == b"verified" => begun = Some(at),
-            b',' | b'}' if depth == 1 && begun.is_some() => {
-                return Ok(begun.map(|start| Place { value: start..at - 1, is_there: true }));
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok((opened > 0).then_some(Place { value: opened..opened, is_there: false }))
 }
 
 #[cfg(test)]

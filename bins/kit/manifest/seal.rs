@@ -5,9 +5,10 @@
 //! bytes before it. It tells of damage and careless editing, not of malice.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Seek, Write};
 use std::os::unix::fs::FileExt;
 
+use super::keys::Place;
 use crate::digest::Sha;
 
 /// What stands before and behind the digest at a manifest's end.
@@ -33,11 +34,17 @@ pub enum Seal {
 /// When it cannot be read.
 pub fn seal(manifest: &File) -> io::Result<Seal> {
     let length = manifest.metadata()?.len();
-    let Some(sealed) = length.checked_sub(LENGTH) else { return Ok(Seal::None) };
-    let mut end = [0; LENGTH as usize];
+    let sealed = length.saturating_sub(LENGTH);
+    let mut end = vec![0; (length - sealed) as usize];
     manifest.read_exact_at(&mut end, sealed)?;
     let digest = end.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(BEHIND));
-    let Some(digest) = digest else { return Ok(Seal::None) };
+    let Some(digest) = digest else {
+        // one that stands elsewhere was moved by whoever wrote the rest anew
+        let mut text = BufReader::new(manifest);
+        text.rewind()?;
+        let moved = Place::find(text, "seal")?.is_some_and(|place| place.is_there);
+        return Ok(if moved { Seal::Broken } else { Seal::None });
+    };
     let (mut sha, mut at, mut buffer) = (Sha::default(), 0, vec![0; 64 << 10]);
     while at < sealed {
         let n = buffer.len().min((sealed - at) as usize);
@@ -64,12 +71,6 @@ impl<W: Write> Sealing<W> {
         self.inner.write_all(BEFORE)?;
         self.inner.write_all(self.sha.hex().as_bytes())?;
         self.inner.write_all(BEHIND)?;
-        self.inner.flush()
-    }
-
-    /// Ends it with a seal that is already there, broken or not.
-    pub(super) fn end_as_it_was(mut self, mut rest: impl Read) -> io::Result<()> {
-        io::copy(&mut rest, &mut self.inner)?;
         self.inner.flush()
     }
 }
