@@ -45,8 +45,8 @@ The folder as a whole (exit 1, and a line for each finding):
       --quota SIZE          all files in DIR take more
 
 Whom to tell:
-      --report FORMAT FILE  write a report: html (one page), junit (for CI) or json;
-                            -: to standard output; repeatable
+      --report FORMAT FILE  write a report: html (one page), junit (for CI) or json,
+                            to FILE or, as '-', to standard output; repeatable
       --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
                             the words of these; none: nobody; repeatable [NOTIFY_URL]
       --metrics FILE        write numbers for Prometheus to FILE
