@@ -100,6 +100,11 @@ impl Drill<'_> {
             ));
         }
         let Some(manifest) = &checked.manifest else { return };
+        // what was not held, for lack of a program or of time, says nothing about what a restore would do
+        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
+        if !failed && (!ok || version.is_none()) {
+            return;
+        }
         let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
         let milliseconds = |s: f64| (s * 1000.0) as u64;
         let held = history::Drill {

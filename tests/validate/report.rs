@@ -41,6 +41,46 @@ fn a_report_tells_what_was_judged_and_what_comes_next() {
 }
 
 #[test]
+fn a_drill_is_in_the_report_and_in_the_numbers() {
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    let words = [
+        "--latest",
+        "--drill",
+        "--report",
+        "html",
+        "r.html",
+        "--report",
+        "json",
+        "r.json",
+        "--metrics",
+        "m.prom",
+    ];
+    server.run("backup-validate", words).exits(0);
+    let read = |name: &str| fs::read_to_string(server.home().join(name)).unwrap();
+    let html = read("r.html");
+    assert!(html.contains("<h1>Recoverable</h1>") && html.contains("restored in a drill"), "{html}");
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    let drill = &json["groups"][0]["drills"][0];
+    assert_eq!((&drill["ok"], &drill["faults"]), (&true.into(), &serde_json::json!([])));
+    let took = drill["duration_ms"].as_u64().unwrap();
+    assert!(took >= drill["restore_ms"].as_u64().unwrap() && took > 0, "{drill}");
+    let metrics = read("m.prom");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find(|l| l.starts_with(&format!("{name}{{"))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("pgkeep_drill_success"), 1.0);
+    assert_eq!(value("pgkeep_drill_duration_seconds"), took as f64 / 1000.0);
+    // it stays when the backup goes
+    server.rotate(&["-d", "shop", "--keep-last", "1"]).exits(0);
+    server.run("backup-validate", ["--report", "json", "r.json"]).exits(0);
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    assert_eq!(json["groups"][0]["drills"][0], *drill);
+}
+
+#[test]
 fn a_damaged_backup_and_an_empty_folder_are_what_a_report_is_for() {
     let server = Server::start();
     fs::create_dir(server.home().join("backups")).unwrap();
