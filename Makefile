@@ -48,10 +48,11 @@ bench: build ## time pgdump-rotate and -restore against their peers (SIZE_MB=100
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \
 		{ echo "install: $(RELEASE)/$$tool is missing: run 'make build' first" >&2; exit 1; }; done
-	install -d $(addprefix "$(DESTDIR)$(PREFIX)"/,bin share/man/man1 share/doc/pgkeep share/pgkeep/scripts)
+	install -d $(addprefix "$(DESTDIR)$(PREFIX)"/,bin share/man/man1 share/doc/pgkeep/examples share/pgkeep/scripts)
 	install -m 755 $(addprefix "$(RELEASE)"/,$(TOOLS)) "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 docs/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1"
-	install -m 644 README.md LICENSE-* docs/*.md "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
+	install -m 644 README.md LICENSE-* docs/*.md docs/*.yml "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
+	install -m 644 docs/examples/* "$(DESTDIR)$(PREFIX)/share/doc/pgkeep/examples"
 	install -m 644 Makefile.dev "$(DESTDIR)$(PREFIX)/share/pgkeep"
 	cp -R scripts/setup scripts/dev* scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
 	chmod -R u+w,go-w,a+rX "$(DESTDIR)$(PREFIX)/share/pgkeep"
