@@ -32,6 +32,10 @@ pub mod proof;
 pub mod catalog;
 pub mod retention;
 
+pub mod history;
+pub mod metrics;
+pub mod watch;
+
 pub mod beside;
 pub mod guard;
 pub mod instance;
@@ -39,4 +43,5 @@ pub mod patroni;
 pub mod pg;
 pub mod via;
 
+pub mod notify;
 pub mod volume;

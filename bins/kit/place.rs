@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -89,12 +89,22 @@ impl Drop for Part {
 /// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
 /// own entirely, such as `SHA256SUMS`; backups never go through here.
 pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o600)
+}
+
+/// The same for a file that others have to read, such as one for Prometheus: mode 0644.
+pub fn publish(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o644)
+}
+
+fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let path = with_suffix(target, PART);
     let fail = |e| Error::io("write", target.display(), &e);
     // a part left by a crash belongs to nobody; the caller holds the directory's lock
     remove_if_there(&path)?;
     let mut part = Part::create(target)?;
     part.write_all(contents).map_err(fail)?;
+    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     part.sync()?;
     fs::rename(&part.path, target).map_err(fail)?;
     part.placed = true;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use kit::child::{Child, sibling};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::{Server, identifier};
 use kit::services;
@@ -72,6 +73,7 @@ pub(crate) fn restore(
     settings: &Settings,
     dir: &Path,
     speech: &Speech,
+    account: &Account<'_>,
 ) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let own = server.facts().system_identifier.as_deref().filter(|_| *which == Which::Latest);
@@ -112,8 +114,10 @@ pub(crate) fn restore(
     })?;
     started?;
     let (tables, rows) = (out::count(tables as u64), out::count(rows));
-    speech.say(&format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump"));
-    tell(args, settings, &[&live.name], &server)?;
+    let proof = format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump");
+    speech.say(&proof);
+    account.note(&proof);
+    tell(args, settings, &[&live.name], &server, account)?;
     Ok(Code::Done)
 }
 

@@ -43,7 +43,11 @@ fn value(tool: &str, name: &str) -> &'static str {
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",
         "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
+        "FORMAT" if tool == "backup-validate" => "html",
+        "PERCENT" => "30%",
+        "SIZE" => "1.5M",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "HOW" => "hash",
@@ -96,7 +100,8 @@ pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
         for name in opt.short.iter().chain([long]) {
             // --help ends the parsing where it stands, and so whatever the option would do
             let mut words = vec![name.as_str()];
-            words.extend(opt.value.as_deref().filter(|_| !opt.optional).map(|name| value(tool, name)));
+            let values = opt.value.as_deref().filter(|_| !opt.optional).unwrap_or_default();
+            words.extend(values.split_whitespace().map(|name| value(tool, name)));
             words.push("--help");
             let ran = run(tool, &words);
             assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)] // a part of several targets, none of which uses all of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod hook;
 mod ran;
 
 use std::ffi::OsStr;
@@ -350,7 +351,11 @@ pub fn tool(name: &str, dir: &Path) -> Command {
 fn clean(mut command: Command, dir: &Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text == "DATABASE_URL" || text.starts_with("PG") || text.starts_with("BACKUP_") {
+        if text == "DATABASE_URL"
+            || text == "NOTIFY_URL"
+            || text.starts_with("PG")
+            || text.starts_with("BACKUP_")
+        {
             command.env_remove(&name);
         }
     }
