@@ -16,9 +16,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::exit::{Code, Error, Result};
 
 mod pipe;
+mod sibling;
 mod signals;
 
 pub use pipe::{Sink, Source};
+pub use sibling::sibling;
 pub use signals::{catch_signals, clean_up, interrupted, pause};
 
 /// How long a child may take to end after SIGTERM before SIGKILL.

@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -125,12 +125,40 @@ impl Drop for Part {
 /// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
 /// own entirely, such as `SHA256SUMS`; backups never go through here.
 pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o600)
+}
+
+/// The same for a file that others have to read, such as one for Prometheus: mode 0644.
+pub fn publish(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o644)
+}
+
+fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let path = with_suffix(target, PART);
     let fail = |e| Error::io("write", target.display(), &e);
     // a part left by a crash belongs to nobody; the caller holds the directory's lock
     remove_if_there(&path)?;
     let mut part = Part::create(target)?;
     part.write_all(contents).map_err(fail)?;
+    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    part.sync()?;
+    fs::rename(&part.path, target).map_err(fail)?;
+    part.placed = true;
+    sync_dir(parent(target))
+}
+
+/// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
+/// owner and mode of `old`. The caller holds a lock that keeps others from doing it meanwhile.
+pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
+    let fail = |e| Error::io("write", target.display(), &e);
+    remove_if_there(&with_suffix(target, PART))?;
+    let mut part = Part::create(target)?;
+    let (is, was) = (part.file.metadata().map_err(fail)?, old.metadata().map_err(fail)?);
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        fchown(&part.file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
+    }
+    part.file.set_permissions(was.permissions()).map_err(fail)?;
+    write(&mut part).map_err(fail)?;
     part.sync()?;
     fs::rename(&part.path, target).map_err(fail)?;
     part.placed = true;
@@ -166,6 +194,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         true => Ok(file),
         false => Err(io::Error::other("it is no file")),
     }
+}
+
+/// Refuses a file that others may have written: what stands in it is done.
+pub fn ours_alone(file: &File, path: &Path) -> Result<()> {
+    let meta = file.metadata().map_err(|e| Error::io("read", path.display(), &e))?;
+    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("'{}' is not ours alone, and tells what is to be done", path.display()))
+        .hint("Look at it; remove it if it is not yours, or run this as its owner."))
 }
 
 /// Removes a file; its absence is fine.
@@ -238,7 +276,8 @@ fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames, and never overwrites.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             // file systems without RENAME_NOREPLACE (NFS among them): a hard link never overwrites

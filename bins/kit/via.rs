@@ -3,12 +3,18 @@
 //! The prefix is the only thing that knows of containers and other hosts. Through it, only names
 //! of users and databases travel as arguments; host, port and password are those of the other
 //! side, and no secret ever stands in an argument list.
+//!
+//! `{leader}` in the prefix stands for the node that leads, as in `docker exec -i {leader}`; who that
+//! is, has to be found out before anything is run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::settings::Settings;
+
+/// What stands in a prefix for the name of the leader.
+const LEADER: &str = "{leader}";
 
 /// How to start a client program.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +24,8 @@ pub struct Via {
     splits_again: bool,
     /// Variables for the programs, from `.env` and `DATABASE_URL`.
     environment: BTreeMap<String, String>,
+    /// They inherit nothing else about a connection.
+    alone: bool,
     user: Option<String>,
     /// The directory whose programs to take, instead of those in `PATH`.
     bindir: Option<PathBuf>,
@@ -26,15 +34,28 @@ pub struct Via {
 impl Via {
     /// `prefix` from the command line, else `PG_VIA`, else programs run here.
     pub fn new(prefix: Option<String>, settings: &Settings) -> Self {
+        let alone = settings.is_alone();
         let prefix = prefix.or_else(|| settings.get("PG_VIA").map(str::to_owned));
         let prefix = prefix.filter(|p| !p.trim().is_empty());
         Via {
             splits_again: prefix.as_deref().is_some_and(is_ssh),
             prefix,
             environment: settings.connection().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            alone,
             user: settings.get("PGUSER").map(str::to_owned),
             bindir: None,
         }
+    }
+
+    /// Whether the prefix waits for the name of the leader.
+    pub fn wants_leader(&self) -> bool {
+        self.prefix.as_ref().is_some_and(|prefix| prefix.contains(LEADER))
+    }
+
+    /// The way to this leader. The shell reads its name as a part of the prefix.
+    #[must_use]
+    pub fn to_leader(&self, name: &str) -> Self {
+        Via { prefix: self.prefix.as_ref().map(|prefix| prefix.replace(LEADER, name)), ..self.clone() }
     }
 
     /// Whether programs run here, so that their versions can be chosen and files be shared.
@@ -114,6 +135,11 @@ impl Run<'_> {
                 command
             }
         };
+        if self.via.alone {
+            for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("PG")) {
+                command.env_remove(name);
+            }
+        }
         command.envs(&self.via.environment);
         // what programs say is looked into, and must not depend on the reader's language
         if let Some(all) = std::env::var_os("LC_ALL") {
@@ -158,6 +184,14 @@ mod tests {
         );
         assert_eq!(words(&via("ssh host"), &["it's"])[4..], ["'psql'", "'it'\\''s'"]);
     }
+
+    #[test]
+    fn a_leader_has_its_place_in_the_prefix() {
+        let via = Via::new(Some("docker exec -i app-{leader}".into()), &Settings::default());
+        assert!(via.wants_leader() && !via.to_leader("n1").wants_leader());
+        assert_eq!(words(&via.to_leader("n1"), &[])[2], "docker exec -i app-n1 \"$@\"");
+    }
+
     #[test]
     fn a_wrapper_is_tried() {
         let mut via = Via::new(Some("./far".into()), &Settings::default());

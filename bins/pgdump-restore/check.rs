@@ -11,6 +11,7 @@ use kit::dump::scan::{Facts, Item, Scan};
 use kit::dump::statement::{Name, Qualified};
 use kit::exit::{Error, Result};
 use kit::progress::Progress;
+use kit::proof;
 use kit::source::Dump;
 
 use crate::feed::fingerprint::Fingerprint;
@@ -71,7 +72,7 @@ pub(crate) fn check(
     };
     let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
     let progress = Progress::start("checking", raw_bytes, quiet);
-    let seen = sql(chosen, |bytes| {
+    let seen = proof::read(chosen, |bytes| {
         progress.advance(bytes.len() as u64);
         scan.feed_with(bytes, &mut |item| tables.add(item), &mut |event| {
             if let Some(print) = &mut print {
@@ -99,30 +100,12 @@ pub(crate) fn check(
     Ok(Checked { facts, tables: tables.list, needs, findings, schema, sha256, bytes, print })
 }
 
-/// The dump as SQL, and what the file was like.
-pub(crate) fn sql(chosen: &Dump, mut sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<read::Seen> {
-    if !chosen.is_archive()? {
-        return read::read(&chosen.file, &chosen.name, chosen.index(), sink);
-    }
-    let seen = read::read(&chosen.file, &chosen.name, None, |_| Ok(()))?;
-    chosen.whole(&mut sink)?;
-    Ok(seen)
-}
-
 /// The file must be the one that its manifest tells of.
 fn against_manifest(chosen: &Dump, seen: &read::Seen, facts: &Facts) -> Result<()> {
-    let Some(manifest) = &chosen.manifest else { return Ok(()) };
-    let differs = |what: &str| {
-        Error::no(format!("'{}' is not the file of its manifest: {what}", chosen.name))
-            .hint("It was damaged or replaced after it had been proven; choose another backup.")
-    };
-    if seen.bytes != manifest.file.bytes || seen.sha256 != manifest.file.sha256 {
-        return Err(differs("its SHA-256 differs"));
-    }
-    if facts.rows != manifest.rows || facts.tables != manifest.tables {
-        return Err(differs("its tables or rows differ"));
-    }
-    Ok(())
+    let differences = chosen.manifest.as_ref().map_or(Vec::new(), |m| proof::differences(m, seen, facts));
+    let Some(first) = differences.first() else { return Ok(()) };
+    Err(Error::no(format!("'{}' is not the file of its manifest: {first}", chosen.name))
+        .hint("It was damaged or replaced after it had been proven; choose another backup."))
 }
 
 /// Rows by table; several runs of one table add up.

@@ -18,9 +18,10 @@ use kit::exit::Result;
 use kit::out::count;
 use kit::pg::{Server, literal_dbname};
 use kit::progress::Progress;
+use kit::proof;
 use kit::source::Dump;
 
-use crate::check::{Checked, Table, sql};
+use crate::check::{Checked, Table};
 use crate::plan::Plan;
 use crate::session::Session;
 use crew::{Crew, Locks};
@@ -56,7 +57,8 @@ pub(crate) fn feed(
         (Some(print), Some(stretches)) => feeder.in_parts(print, stretches),
         _ => {
             let mut lexer = Lexer::default();
-            sql(chosen, |bytes| feeder.feed(&mut lexer, bytes)).and_then(|seen| unchanged(&seen, checked))
+            proof::read(chosen, |bytes| feeder.feed(&mut lexer, bytes))
+                .and_then(|seen| unchanged(&seen, checked))
         }
     };
     let fed = interrupted().and(fed).and_then(|()| feeder.done());

@@ -35,18 +35,25 @@ pub(crate) use every_tool;
 /// A value that an option takes, by the name of the value in the help.
 fn value(tool: &str, name: &str) -> &'static str {
     match name {
+        "ANSWER" => "1",
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
         "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
-        "DB" | "DIR" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "PLACE" => "docker:some",
+        "SQL" => "SELECT 1",
+        "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
+        "FORMAT" if tool == "backup-validate" => "html",
+        "PERCENT" => "30%",
+        "SIZE" => "1.5M",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "SEGMENT" => "000000010000000000000001",
-
         "HOW" => "hash",
+        "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
         _ => panic!("what is a value of {name}? say it here"),
     }
@@ -95,7 +102,8 @@ pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
         for name in opt.short.iter().chain([long]) {
             // --help ends the parsing where it stands, and so whatever the option would do
             let mut words = vec![name.as_str()];
-            words.extend(opt.value.as_deref().filter(|_| !opt.optional).map(|name| value(tool, name)));
+            let values = opt.value.as_deref().filter(|_| !opt.optional).unwrap_or_default();
+            words.extend(values.split_whitespace().map(|name| value(tool, name)));
             words.push("--help");
             let ran = run(tool, &words);
             assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);
@@ -167,9 +175,13 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     // something to list
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
+    fs::create_dir(dir.path().join("backups/snapshots")).unwrap();
+    fs::write(dir.path().join("backups/snapshots/20251127_143022.json"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
     let listing = match tool {
         "dump-inspect" => "some.sql",
+        // it lists nothing
+        "backup-validate" => "--help",
         "wal-archive" => "config -a some",
         _ => "--list",
     };

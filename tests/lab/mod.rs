@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)] // a part of several targets, none of which uses all of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod hook;
 mod ran;
 
 use std::ffi::OsStr;
@@ -91,6 +92,13 @@ impl Server {
     pub fn stop(&mut self) {
         let Some(mut postmaster) = self.postmaster.take() else { return };
         let _ = kill_process(Pid::from_child(&postmaster), Signal::QUIT);
+        postmaster.wait().unwrap();
+    }
+
+    /// Stops the server in order, with a checkpoint; sessions are ended. Nothing happens twice.
+    pub fn stop_in_order(&mut self) {
+        let Some(mut postmaster) = self.postmaster.take() else { return };
+        let _ = kill_process(Pid::from_child(&postmaster), Signal::INT);
         postmaster.wait().unwrap();
     }
 
@@ -349,6 +357,9 @@ pub fn tool(name: &str, dir: &Path) -> Command {
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
         "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
         "wal-archive" => env!("CARGO_BIN_EXE_wal-archive"),
+        "backup-validate" => env!("CARGO_BIN_EXE_backup-validate"),
+        "volsnap" => env!("CARGO_BIN_EXE_volsnap"),
+        "volrestore" => env!("CARGO_BIN_EXE_volrestore"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)
@@ -358,7 +369,11 @@ pub fn tool(name: &str, dir: &Path) -> Command {
 fn clean(mut command: Command, dir: &Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text == "DATABASE_URL" || text.starts_with("PG") || text.starts_with("BACKUP_") {
+        if text == "DATABASE_URL"
+            || text == "NOTIFY_URL"
+            || text.starts_with("PG")
+            || text.starts_with("BACKUP_")
+        {
             command.env_remove(&name);
         }
     }

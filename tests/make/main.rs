@@ -3,6 +3,7 @@
 
 mod hooks;
 mod host;
+mod snapshots;
 
 use std::fs;
 use std::time::Duration;
@@ -21,9 +22,9 @@ fn help_lists_targets_and_variables_with_their_values() {
     let help = Host::new("BACKUP_KEEP = 3\nGUEST\n").ok(&["dev-help"]);
     for target in
         "dev-setup dev-up dev-down dev-restart wait-healthy dev-seed dev-shell-db dev-migrate dev-reset \
-                   dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-wal-on \
-                   dev-wal-status dev-hooks \
-                   dev-hooks-remove"
+                   dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-validate dev-drill dev-report \
+                   dev-snapshot dev-snapshots dev-restore-snapshot dev-undo-snapshot \
+                   dev-wal-on dev-wal-status dev-hooks dev-hooks-remove test-failover"
             .split_whitespace()
     {
         assert!(help.lines().any(|l| l.split_whitespace().next() == Some(target)), "{target}: {help}");
@@ -39,7 +40,7 @@ fn help_lists_targets_and_variables_with_their_values() {
 fn a_stack_that_does_not_exist_is_refused_with_those_that_do() {
     let output = Host::new("GUEST\n").make(&["dev-up", "DEV_STACK=nonsense"]);
     assert!(!output.status.success());
-    assert!(said(&output).contains("local") && said(&output).contains("none"), "{}", said(&output));
+    assert!(["local", "compose", "none"].iter().all(|s| said(&output).contains(s)), "{}", said(&output));
 }
 
 #[test]
@@ -48,6 +49,26 @@ fn with_the_users_own_server_nothing_is_started_or_destroyed() {
     host.ok(&["dev-up"]);
     assert!(!host.path().join(".dev/data").exists());
     assert!(!host.make(&["dev-reset", "SKIP_BACKUP=1"]).status.success());
+}
+
+#[test]
+fn what_was_backed_up_is_checked_drilled_and_told() {
+    let host = Host::new("GUEST\n");
+    let nothing = host.make(&["dev-validate"]);
+    assert!(!nothing.status.success() && said(&nothing).contains("cannot list"), "{}", said(&nothing));
+    host.ok(&["dev-up", "dev-seed"]);
+    host.ok(&["dev-backup"]);
+    // the server is of no use to any of these
+    host.ok(&["dev-down"]);
+    let backup = host.backups().remove(0);
+    let name = backup.file_name().unwrap().to_str().unwrap();
+    assert_eq!(host.ok(&["dev-validate"]).trim_end(), format!("backups/{name}"));
+    let drill = host.make(&["dev-drill"]);
+    assert!(drill.status.success(), "{}", said(&drill));
+    assert!(said(&drill).contains("restored into PostgreSQL ") && said(&drill).contains(" and proven in "));
+    assert_eq!(host.ok(&["dev-report"]).trim_end(), "backups/report.html");
+    let page = fs::read_to_string(host.path().join("backups/report.html")).unwrap();
+    assert!(page.contains("<h1>Recoverable</h1>"), "{page}");
 }
 
 #[test]
