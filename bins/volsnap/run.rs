@@ -21,6 +21,7 @@ use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
+use crate::hot;
 use crate::inspect::{Seen, Source, look, outside, sources, warn_of_state};
 use crate::leader::leader;
 use crate::rotate::{rotate, sweep, verdicts};
@@ -69,18 +70,22 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     outside(&sources, args.allow_outside, speech)?;
-    if !args.services.stop_something() {
+    let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
-    let taking = Taking { dir: &snapshots, stamp, codec, speech };
+    let taking = Taking { dir: &snapshots, stamp, codec, limit: args.limit, speech };
     let mut stopped = Some(services::stop(&args.services, dir, speech)?);
     let mut started = Ok(None);
     let all_read = || {
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
-    let (parts, archives) = read(&taking, &sources, all_read)?;
+    let (parts, archives, wal) = match &running {
+        Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
+    };
     let downtime = started.as_ref().ok().copied().flatten();
     let mut set = Set {
         format_version: FORMAT_VERSION,
@@ -90,11 +95,11 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         downtime_ms: downtime.map(|d| d.as_millis() as u64),
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: args.tag.clone(),
-        mode: Mode::Cold,
+        mode: if running.is_some() { Mode::Hot } else { Mode::Cold },
         leader: None,
         system_identifier: None,
         timeline: None,
-        wal: None,
+        wal,
         volumes: archives,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
     };
@@ -142,7 +147,7 @@ fn read(
             Some(at_end) => at_end(),
             None => Ok(()),
         };
-        let (part, archive) = taking.take(source, seen, read)?;
+        let (part, archive) = taking.take(source, seen, None, read)?;
         parts.push(part);
         archives.push(archive);
     }

@@ -39,6 +39,7 @@ const LAYERS: &[&str] = &[
     "metrics",
     "via",
     "pg",
+    "session",
     "instance",
     "beside",
     "guard",
