@@ -23,7 +23,8 @@ use crate::fill::fill;
 use crate::help::HELP;
 use crate::journal::{self, Journal, nobody_on, there};
 use crate::plan::{judge_links, lines, parent_of, room, targets};
-use crate::{into, plan, undo};
+use crate::recovery::Recovery;
+use crate::{into, plan, recovery, undo};
 
 /// The folder of snapshots below that of backups.
 const SNAPSHOTS: &str = "snapshots";
@@ -54,17 +55,31 @@ pub(crate) fn run() -> Result<Code> {
     journal::resume(dir, &speech)?;
     services::mend(backups, &speech);
     match (&args.action, &args.into) {
-        (Action::Restore(which), Some(into)) => {
-            let chosen = choose(which, dir)?;
-            into::into(&args, &chosen, Path::new(into), &speech)
+        (Action::Restore(_), Some(into)) if args.until.is_some() => {
+            Recovery::find(&args, dir, &speech)?.beside(&args, Path::new(into), &speech)
         }
-        (Action::Restore(which), None) => restore(&args, which, backups, dir, &speech),
+        (Action::Restore(Some(which)), Some(into)) => {
+            let chosen = choose(which, dir)?;
+            recovery::needs_log(&chosen)?;
+            into::into(&args, &chosen, Path::new(into), &speech, |_| Ok(()))
+        }
+        (Action::Restore(which), None) => restore(&args, which.as_ref(), backups, dir, &speech),
         _ => undo::undo(&args, backups, dir, &speech),
     }
 }
 
-fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
-    let chosen = choose(which, dir)?;
+fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+    let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
+    let named;
+    let chosen = match (&recovery, which) {
+        (Some(recovery), _) => recovery.chosen(),
+        (None, Some(which)) => {
+            named = choose(which, dir)?;
+            recovery::needs_log(&named)?;
+            &named
+        }
+        (None, None) => return Err(kit::cli::usage("no snapshot is named")),
+    };
     let targets = targets(&chosen.set, &args.volumes)?;
     if !args.services.stop_something() {
         targets.iter().try_for_each(|t| nobody_on(&t.live))?;
@@ -73,12 +88,12 @@ fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Spee
     if replaces && !args.dry_run {
         may_ask(args)?;
     }
-    let proven = proven(args, &chosen, speech)?;
+    let proven = proven(args, chosen, speech)?;
     let needs: Vec<(&Path, u64)> =
         targets.iter().zip(&proven).map(|(t, p)| (parent_of(&t.live), p.found.room)).collect();
     room(&needs)?;
-    let journal = plan::journal(&chosen, &targets, Stamp::now());
-    for line in lines(args, &chosen, &targets, &journal) {
+    let journal = plan::journal(chosen, &targets, Stamp::now());
+    for line in lines(args, chosen, &targets, &journal) {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -91,6 +106,9 @@ fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Spee
         for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(&journal.moves) {
             place::ensure_dir(place::parent(&m.live))?;
             filled(archive, &proven.file, &m.staged, speech)?;
+            if let Some(recovery) = &recovery {
+                recovery.replay(args, &m.staged, speech)?;
+            }
         }
         Ok(())
     })?;
