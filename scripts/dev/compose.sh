@@ -123,9 +123,16 @@ compose_reach() {
     PATRONI_URLS=http://127.0.0.1:$STACK_REST1,http://127.0.0.1:$STACK_REST2,http://127.0.0.1:$STACK_REST3
     # with a host in the environment, nothing about the server is taken from `.env`
     export PG_VIA PATRONI_URLS PGHOST=/run/postgresql PGUSER=postgres PGDATABASE=postgres
-    if [ -z "$DEV_STOP_CMD$DEV_START_CMD" ]; then
-        : "${DEV_SERVICES:=backend frontend}"
-        export COMPOSE_PROJECT_NAME="$DEV_PROJECT" COMPOSE_FILE="$pgkeep_home/scripts/stack/compose.yml"
+    [ -z "$DEV_STOP_CMD$DEV_START_CMD" ] || return 0
+    : "${DEV_SERVICES:=backend frontend}"
+    export COMPOSE_PROJECT_NAME="$DEV_PROJECT" COMPOSE_FILE="$pgkeep_home/scripts/stack/compose.yml"
+    # Before 1.1 it cannot tell which services there are.
+    if [ "$compose" = podman-compose ]; then
+        up='' names=$(running)
+        for service in $DEV_SERVICES; do
+            ! printf '%s\n' "$names" | grep -qx "$DEV_PROJECT-$service" || up="$up $DEV_PROJECT-$service"
+        done
+        DEV_SERVICES='' DEV_STOP_CMD=${up:+podman stop$up} DEV_START_CMD=${up:+podman start$up}
     fi
 }
 
