@@ -156,6 +156,12 @@ impl Ended {
             return Error::refused(format!("{how}: {said}"))
                 .hint("Is it installed there, and is its folder in PATH?");
         }
+        // 128 and a signal: a container that stops ends what `docker exec` runs in it, without a word
+        if let Some(137 | 143) = self.status.code() {
+            return Error::temporary(
+                format!("{how}, as when its container stops: {said}").trim_end_matches(": "),
+            );
+        }
         let temporary = TEMPORARY.iter().any(|t| said.contains(t)) && !FINAL.iter().any(|t| said.contains(t));
         let code = if temporary { Code::Temporary } else { Code::No };
         Error::new(code, if said.is_empty() { how } else { format!("{how}: {said}") })
@@ -273,6 +279,13 @@ mod tests {
         let wrong =
             "connection to server at \"h\" failed: FATAL:  password authentication failed for user \"u\"";
         assert_eq!(code(wrong), Code::No);
+    }
+
+    #[test]
+    fn a_container_that_stops_is_temporary() {
+        let (ended, _) = converse(&mut sh("exit 137"), "docker", "").unwrap();
+        assert_eq!(ended.error().code(), Code::Temporary);
+        assert!(ended.error().to_string().ends_with("as when its container stops"));
     }
 
     #[test]
