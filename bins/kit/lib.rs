@@ -32,6 +32,7 @@ pub mod retention;
 
 pub mod beside;
 pub mod guard;
+pub mod patroni;
 pub mod pg;
 pub mod via;
 
