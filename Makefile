@@ -54,7 +54,7 @@ install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	install -m 644 docs/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 644 README.md LICENSE-* docs/*.md "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
 	install -m 644 Makefile.dev "$(DESTDIR)$(PREFIX)/share/pgkeep"
-	cp -R scripts/setup scripts/dev* scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
+	cp -R scripts/setup scripts/dev* scripts/stack scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
 	chmod -R u+w,go-w,a+rX "$(DESTDIR)$(PREFIX)/share/pgkeep"
 
 clean: ## remove target/

@@ -34,5 +34,6 @@ pub mod retention;
 pub mod beside;
 pub mod guard;
 pub mod instance;
+pub mod patroni;
 pub mod pg;
 pub mod via;

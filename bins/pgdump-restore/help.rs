@@ -60,6 +60,8 @@ How:
       --start CMD           run CMD at the end, also after failure and signals
       --via CMD             run client programs behind CMD, such as
                             'docker compose exec -T db' [PG_VIA]
+      --patroni URLS        ask Patroni's REST API at one of URLS, parted by commas,
+                            who is {leader} in CMD [PATRONI_URLS]
   -y, -f, --yes             do not ask
       --dry-run             check everything, print the plan, change nothing
       --json                one JSON object a line, for what was restored and --list

@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<Code> {
         }
         _ => {}
     }
-    let settings = Settings::load()?;
+    let settings = Settings::load()?.with("PATRONI_URLS", args.patroni.as_deref());
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
     let speech = Speech::new(TOOL, args.quiet);

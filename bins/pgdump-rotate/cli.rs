@@ -32,6 +32,8 @@ What to dump:
       --stdin               take a plain dump from standard input
       --via CMD             run client programs behind CMD, such as
                             'docker compose exec -T db' [PG_VIA]
+      --patroni URLS        ask Patroni's REST API at one of URLS, parted by commas,
+                            who is {leader} in CMD [PATRONI_URLS]
   -- COMMAND [ARG]...       take the dump that COMMAND writes
 
 Where to and how:
@@ -107,6 +109,7 @@ pub(crate) struct Args {
     pub(crate) format: Format,
     pub(crate) pg_dump_args: Vec<String>,
     pub(crate) via: Option<String>,
+    pub(crate) patroni: Option<String>,
     pub(crate) dir: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) codec: Option<Codec>,
@@ -135,6 +138,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         format: Format::Plain,
         pg_dump_args: Vec::new(),
         via: None,
+        patroni: None,
         dir: None,
         name: None,
         codec: None,
@@ -167,6 +171,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("pg-dump-arg") => args.pg_dump_args.push(text(&mut parser, "--pg-dump-arg")?),
             Long("stdin") => stdin = true,
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
+            Long("patroni") => args.patroni = Some(text(&mut parser, "--patroni")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(file_name(text(&mut parser, "--name")?, "--name")?),
             Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
@@ -205,8 +210,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         if !matches!(args.action, Action::Backup) {
             return Err(usage("--list and --rotate-only make no backup: they take no dump"));
         }
-        if args.via.is_some() || !args.pg_dump_args.is_empty() {
-            return Err(usage("--via and --pg-dump-arg are for the dumps that this program starts itself"));
+        if args.via.is_some() || args.patroni.is_some() || !args.pg_dump_args.is_empty() {
+            return Err(usage(
+                "--via, --patroni and --pg-dump-arg are for the dumps that this program starts itself",
+            ));
         }
     }
     if let From::Command(command) = &args.from {

@@ -1,8 +1,8 @@
-# The way to the database and to the programs. Sourced, after settings.sh and local.sh.
+# The way to the database and to the programs. Sourced, after settings.sh and the stacks.
 #
-# Owns how psql reaches the server of either stack, and where pgdump-rotate and pgdump-restore are.
+# Owns how psql reaches the server of any stack, and where pgdump-rotate and pgdump-restore are.
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # set by settings.sh and local.sh
+# shellcheck disable=SC2154 # set by settings.sh and the stacks
 
 # Where the environment may say which server is meant, and what else may be said about it in `.env`;
 # the programs keep to the same rule (bins/kit/settings.rs).
@@ -10,12 +10,10 @@ naming='DATABASE_URL PGHOST PGHOSTADDR PGSERVICE'
 connection="$naming PGPORT PGUSER PGPASSWORD PGDATABASE PGPASSFILE PGOPTIONS PGSSLMODE PGSSLROOTCERT
     PGSSLCERT PGSSLKEY PGCHANNELBINDING PGCONNECT_TIMEOUT PGREQUIREAUTH PGTARGETSESSIONATTRS"
 
-# Brings the connection settings into the environment. Fails when the local server is not up.
-connect() {
-    if [ "$DEV_STACK" = local ]; then
-        local_settings
-        return
-    fi
+# Brings the connection settings into the environment. Fails when a stack of ours is not up.
+connect() { "${DEV_STACK}_settings"; }
+
+none_settings() {
     # One server's password must never meet another server: `.env` counts only when nothing else does.
     if [ -z "${DATABASE_URL:-}${PGHOST:-}${PGHOSTADDR:-}${PGSERVICE:-}" ]; then
         # shellcheck disable=SC2086 # a list of names
@@ -28,6 +26,12 @@ connect() {
         parts=$(sh "$dev_scripts/url") || exit
         eval "$parts"
     fi
+    case $PG_VIA in
+        *'{leader}'*)
+            die 2 "PG_VIA holds {leader}, which only dev-backup, dev-restore, dev-restore-table and dev-undo fill in" \
+                "For this target name the node."
+            ;;
+    esac
 }
 
 # use_database NAME: makes NAME the database of what is run next. A whole URL would contradict it.
@@ -36,22 +40,40 @@ use_database() {
     export PGDATABASE="$1"
 }
 
+# answers DATABASE: whether the server does; else `missing` is why not.
+answers() {
+    bound=5
+    if missing=$(query "$1" 'SELECT 1' 2>&1 >/dev/null); then return; fi
+    : "${missing:=no answer within $bound s}"
+    return 1
+}
+
+none_missing() {
+    connect
+    answers "${dev_db_chosen:-${PGDATABASE:-}}"
+}
+
 # client PROGRAM [ARG]…: runs a client program where PG_VIA says. The prefix is a command line of
 # the user's own, quotes and all; of our settings only the user's name goes through it, as with the
 # programs (bins/kit/via.rs). With `bound` set it ends after so many seconds.
 client() {
     if [ -n "$PG_VIA" ]; then
-        name=$1
+        word=$1
         shift
         [ -z "${PGUSER:-}" ] || set -- "--username=$PGUSER" "$@"
-        set -- "$name" "$@"
+        set -- "$word" "$@"
         # ssh hands its words to another shell, which would split them again.
         case ${PG_VIA%% *} in
-            ssh | */ssh) for name in "$@"; do set -- "$@" "$(sh_quote "$name")" && shift; done ;;
+            ssh | */ssh) for word in "$@"; do set -- "$@" "$(sh_quote "$word")" && shift; done ;;
         esac
         eval "set -- $PG_VIA \"\$@\""
     fi
-    if [ -z "${bound:-}" ] || ! command -v timeout >/dev/null; then "$@"; else timeout "$bound" "$@"; fi
+    if [ -z "${bound:-}" ]; then "$@"; else bounded "$bound" "$@"; fi
+}
+
+# bounded SECONDS COMMAND…
+bounded() {
+    if command -v timeout >/dev/null; then timeout "$@"; else shift && "$@"; fi
 }
 
 sh_quote() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }

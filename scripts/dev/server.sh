@@ -176,7 +176,7 @@ write_env() {
     . "$dev/env"
 }
 
-start_local() {
+local_up() {
     make_dev
     take_lock
     find_places
@@ -203,7 +203,7 @@ start_local() {
     say "PostgreSQL $pg_major $state: socket $PGHOST, 127.0.0.1:$PGPORT; '. .dev/env' gives the settings"
 }
 
-stop_local() {
+local_down() {
     [ -d "$dev" ] || { say "the local PostgreSQL is not up" && return; }
     take_lock
     find_places
@@ -222,8 +222,8 @@ stop_local() {
 stop_by() { (cd "$data" && as_runner "$pg_bin/pg_ctl" -D . -s -m "$1" -w -t "$WAIT_SECONDS" stop); }
 
 # Stops the server and removes its data; what it was asked to keep (the password) stays.
-destroy_local() {
-    stop_local
+local_destroy() {
+    local_down
     [ -d "$dev" ] || return 0
     rm -rf "$base/data" "$base/data.new" "$base/run" "$base/postgres.log" "$base/postgres.log.1"
     if [ "$base" != "$dev" ]; then rm -rf "$base" "$dev/data" "$dev/postgres.log"; fi
@@ -240,4 +240,33 @@ local_settings() {
     . "$dev/env"
     DATABASE_URL=$(database_url "$DEV_DB")
     export PGDATABASE="$DEV_DB" DATABASE_URL
+}
+
+# Whether it takes connections; else `missing` is what it lacks, and a status of 2 says that it is no
+# use to wait.
+local_missing() {
+    missing=''
+    find_places
+    if [ ! -f "$dev/data/PG_VERSION" ]; then
+        missing="there is no local PostgreSQL here"
+    elif ! server_pid >/dev/null || [ ! -f "$dev/env" ]; then
+        missing="the local PostgreSQL is not running"
+    fi
+    if [ -z "$missing" ]; then
+        local_settings
+        answers postgres
+    elif lock_is_held; then
+        return 1
+    else
+        return 2
+    fi
+}
+
+# Whether there is something to back up, started if need be.
+local_data() {
+    make_dev
+    take_lock
+    find_places
+    [ -f "$data/PG_VERSION" ] || return 1
+    server_pid >/dev/null || local_up
 }

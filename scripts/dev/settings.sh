@@ -12,10 +12,10 @@
 # shellcheck disable=SC2154,SC2034 # names that `eval` assigns, and names for the scripts
 
 pgkeep_home=${dev_scripts%/scripts/dev}
-settings='DEV_STACK DEV_DB DEV_PORT DEV_MIGRATE_CMD DEV_SEED_CMD DEV_SERVICES DEV_STOP_CMD
+settings='DEV_STACK DEV_PROJECT DEV_DB DEV_PORT DEV_REST_PORT DEV_REDIS_PORT DEV_MIGRATE_CMD DEV_SEED_CMD DEV_SERVICES DEV_STOP_CMD
     DEV_START_CMD DEV_ARGS
     WAIT_SECONDS BACKUP_DIR BACKUP_COMPRESS BACKUP_KEEP BACKUP_TAG BACKUP TABLE TABLE_AS YES
-    SKIP_BACKUP MIGRATIONS_DIR HOOK_SECONDS PG_VIA PGKEEP_BIN'
+    SKIP_BACKUP MIGRATIONS_DIR HOOK_SECONDS PG_VIA PATRONI_URLS PGKEEP_BIN POSTGRES_PASSWORD'
 
 say() { printf 'dev: %s\n' "$*" >&2; }
 hint() { printf 'dev: hint: %s\n' "$*" >&2; }
@@ -58,7 +58,7 @@ for name in $settings; do
 done
 # shellcheck disable=SC2086 # a list of names
 dotenv $settings
-: "${DEV_STACK:=local}" "${WAIT_SECONDS:=30}" "${HOOK_SECONDS:=60}"
+: "${DEV_STACK:=local}" "${HOOK_SECONDS:=60}"
 : "${BACKUP_DIR:=backups}" "${BACKUP_COMPRESS:=none}" "${BACKUP_KEEP:=10}"
 
 # Whether DEV_DB was chosen: on somebody's own server psql goes where libpq's settings say, if not.
@@ -66,14 +66,20 @@ dev_db_chosen=$DEV_DB
 : "${DEV_DB:=university}"
 
 case $DEV_STACK in
-    local | none) ;;
-    *) die 2 "DEV_STACK is '$DEV_STACK': it can be local (a private PostgreSQL under .dev) or none (your own)" ;;
+    local | none) : "${WAIT_SECONDS:=30}" ;;
+    compose) : "${WAIT_SECONDS:=120}" ;;
+    *)
+        die 2 "DEV_STACK is '$DEV_STACK': it can be local (a private PostgreSQL under .dev), compose (Patroni in containers) or none (your own)"
+        ;;
 esac
-[ "$DEV_STACK" = none ] || [ -z "$PG_VIA" ] ||
-    die 2 "PG_VIA is set, and the local server is not reached by it" "Your own server: DEV_STACK=none."
+[ "$DEV_STACK" = none ] || [ -z "$PG_VIA$PATRONI_URLS" ] ||
+    die 2 "PG_VIA or PATRONI_URLS is set, and DEV_STACK=$DEV_STACK is not reached by it" "Your own server: DEV_STACK=none."
 case $WAIT_SECONDS in 0* | *[!0-9]*) die 2 "WAIT_SECONDS is '$WAIT_SECONDS': it must be a number of seconds" ;; esac
 case $HOOK_SECONDS in 0* | *[!0-9]*) die 2 "HOOK_SECONDS is '$HOOK_SECONDS': it must be a number of seconds" ;; esac
-case $DEV_PORT in *[!0-9]*) die 2 "DEV_PORT is '$DEV_PORT': it must be a number" ;; esac
+for name in DEV_PORT DEV_REST_PORT DEV_REDIS_PORT; do
+    eval "value=\$$name"
+    case $value in *[!0-9]*) die 2 "$name is '$value': it must be a number" ;; esac
+done
 for name in YES SKIP_BACKUP; do
     eval "value=\$$name"
     case $value in

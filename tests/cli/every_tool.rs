@@ -47,6 +47,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "HOW" => "hash",
+        "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
         _ => panic!("what is a value of {name}? say it here"),
     }

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 29] = [
+const LAYERS: [&str; 30] = [
     "exit",
     "stamp",
     "cli",
@@ -32,6 +32,7 @@ const LAYERS: [&str; 29] = [
     "store",
     "retention",
     "catalog",
+    "patroni",
     "via",
     "pg",
     "instance",
