@@ -16,9 +16,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::exit::{Code, Error, Result};
 
 mod pipe;
+mod sibling;
 mod signals;
 
 pub use pipe::{Sink, Source};
+pub use sibling::sibling;
 pub use signals::{catch_signals, clean_up, interrupted, pause};
 
 /// How long a child may take to end after SIGTERM before SIGKILL.
@@ -168,7 +170,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 22] = [
+const TEMPORARY: [&str; 23] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -180,6 +182,8 @@ const TEMPORARY: [&str; 22] = [
     "too many clients",
     "remaining connection slots",
     "No space left on device",
+    // what could not be written is told to the server's log alone
+    "checkpoint request failed",
     "due to lock timeout",
     // what --lock-wait-timeout of pg_dump ends with
     "due to statement timeout",

@@ -98,7 +98,7 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     if !targets.is_empty() || roles {
         may_restore(server, &entrance, roles, args.way != Way::Transaction)?;
         // what --stop ends is not known before
-        if args.stop.is_none() && args.services.is_empty() {
+        if !args.services.stop_something() {
             // the others stay until the swap
             let first = args.way == Way::InPlace;
             let ending = targets.iter().filter(|_| first).filter_map(|t| t.present.as_ref());
@@ -106,10 +106,9 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
             may_connect(server, &entrance, ending, args.jobs)?;
         }
     }
-    let present = targets.iter().filter_map(|t| t.present.as_ref()).collect();
     let of_here = chosen.manifest.as_ref().and_then(|m| m.source.system_identifier.as_ref());
     let own = of_here.is_some() && of_here == server.facts().system_identifier.as_ref();
-    let question = Question { args, checked, server, entrance: &entrance, present, globals, own };
+    let question = Question { args, checked, server, entrance: &entrance, targets: &targets, globals, own };
     let left_out = question.ask()?;
     // what stands beside others may be dropped
     let beside = beside::list(server, &entrance)?;

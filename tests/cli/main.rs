@@ -7,11 +7,15 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod backup_validate;
 mod dump_inspect;
 mod every_tool;
 mod pages;
 mod pgdump_restore;
 mod pgdump_rotate;
+mod volrestore;
+mod volsnap;
+mod wal_archive;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

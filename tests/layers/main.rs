@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 28] = [
+const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
@@ -22,18 +22,24 @@ const LAYERS: [&str; 28] = [
     "lock",
     "child",
     "progress",
+    "services",
     "codec",
     "crypt",
     "archive",
     "dump",
     "manifest",
     "source",
+    "proof",
     "store",
     "retention",
     "catalog",
     "patroni",
+    "history",
+    "watch",
+    "metrics",
     "via",
     "pg",
+    "instance",
     "beside",
     "guard",
     "redis",

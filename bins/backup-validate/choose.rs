@@ -1,0 +1,124 @@
+//! Which backups are meant: paths, names and times, those of a folder, or lines of standard input.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use kit::archive;
+use kit::catalog::{self, Backup, located};
+use kit::child::{Source, interrupted};
+use kit::cli::usage;
+use kit::exit::{Error, Result};
+use kit::manifest::Kin;
+use kit::out;
+use kit::place;
+use kit::stamp::Stamp;
+
+use crate::cli::Which;
+
+/// Hands the path of each to `each`, as soon as it is known.
+///
+/// # Errors
+/// A folder that cannot be listed; a time of which there is none; what `each` answers.
+pub(crate) fn each(
+    which: &Which,
+    dir: &Path,
+    series: Option<&str>,
+    each: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<()> {
+    match which {
+        Which::Named(names) => names.iter().try_for_each(|name| named(name, dir, each)),
+        Which::Stdin => lines(each),
+        Which::All => all(dir, series)?.iter().try_for_each(|b| each(&b.path)),
+        Which::Latest => latest(all(dir, series)?).iter().try_for_each(|path| each(path)),
+    }
+}
+
+fn named(name: &str, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    let path = located(name, dir);
+    if let Some(stamp) = Stamp::parse_compact(name).filter(|_| !path.exists()) {
+        let mut of: Vec<Backup> = all(dir, None)?;
+        of.retain(|b| of_time(&b.name) == Some(stamp));
+        if of.is_empty() {
+            return Err(Error::no(format!("'{}' holds no backup of {name}", dir.display())));
+        }
+        return of.iter().try_for_each(|b| each(&b.path));
+    }
+    // a folder of several, as older scripts made one for each run
+    if path.is_dir()
+        && !archive::is_directory(&path)
+        && let Ok(of) = all(&path, None)
+    {
+        return of.iter().try_for_each(|b| each(&b.path));
+    }
+    each(&path)
+}
+
+/// A path a line; nothing that came in is no success, because whoever made the list may have failed.
+fn lines(each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    if out::stdin_is_terminal() {
+        return Err(usage("nothing to look at: give FILE, --latest or --all, or paths on standard input"));
+    }
+    let mut input = BufReader::new(Source::stdin()?);
+    let (mut line, mut any) = (String::new(), false);
+    loop {
+        line.clear();
+        let read = input.read_line(&mut line);
+        let n =
+            read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read", "standard input", &e)))?;
+        let path = line.trim_end_matches('\n');
+        if n == 0 {
+            break;
+        }
+        if !path.is_empty() {
+            any = true;
+            each(Path::new(path))?;
+        }
+    }
+    match any {
+        true => Ok(()),
+        false => Err(Error::no("no path came on standard input: nothing was proven")),
+    }
+}
+
+/// All backups in `dir`, newest first.
+fn all(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
+    let mut backups = catalog::scan(dir, series)?;
+    for name in place::names(dir)? {
+        let Some((prefix, _)) = rdb(&name) else { continue };
+        if series.is_none_or(|s| s == prefix) {
+            backups.push(Backup::at(&dir.join(&name))?);
+        }
+    }
+    if backups.is_empty() {
+        return Err(Error::no(format!("'{}' holds no backup", dir.display())));
+    }
+    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+    Ok(backups)
+}
+
+/// Series and stem of the name of a Redis snapshot.
+fn rdb(name: &str) -> Option<(&str, &str)> {
+    let stem = [".rdb", ".rdb.gz", ".rdb.zst"].iter().find_map(|e| name.strip_suffix(e))?;
+    let prefix = stem.split_at_checked(stem.len().checked_sub(16)?).map_or(stem, |(prefix, _)| prefix);
+    Some((prefix, stem))
+}
+
+fn of_time(name: &str) -> Option<Stamp> {
+    let of_rdb = || rdb(name).and_then(|(_, stem)| Stamp::parse_compact(stem.get(stem.len() - 15..)?));
+    catalog::parse(name).map(|(_, stamp)| stamp).or_else(of_rdb)
+}
+
+/// The newest of each series and kin.
+fn latest(backups: Vec<Backup>) -> Vec<PathBuf> {
+    let mut seen: Vec<(Option<String>, Option<Kin>)> = Vec::new();
+    let mut newest = Vec::new();
+    for backup in backups {
+        let series = backup.series.clone().or_else(|| rdb(&backup.name).map(|(s, _)| s.to_owned()));
+        let of = (series, backup.kin());
+        if !seen.contains(&of) {
+            seen.push(of);
+            newest.push(backup.path);
+        }
+    }
+    newest
+}
