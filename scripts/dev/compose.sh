@@ -27,7 +27,7 @@ compose_names() {
     find_compose
 }
 
-# In the order in which pgdump-restore looks for it (bins/pgdump-restore/services.rs), which must find
+# In the order in which pgdump-restore looks for it (bins/kit/services.rs), which must find
 # the same one.
 find_compose() {
     compose=''
@@ -129,9 +129,13 @@ compose_reach() {
     fi
 }
 
-compose_up() {
+compose_image() {
     STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
     export STACK_IMAGE
+}
+
+compose_up() {
+    compose_image
     compose_quietly up -d
     wait_healthy
     compose_settings
