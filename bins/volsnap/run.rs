@@ -21,8 +21,8 @@ use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
-use crate::inspect::{Seen, Source, look, outside, sources, warn_of_state};
-use crate::leader::leader;
+use crate::inspect::{Seen, Source, glance, look, outside, sources, warn_of_state};
+use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
 use crate::take::Taking;
 
@@ -75,12 +75,18 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
     let taking = Taking { dir: &snapshots, stamp, codec, speech };
-    let mut stopped = Some(services::stop(&args.services, dir, speech)?);
+    let mut wanted = args.services.clone();
+    wanted.patroni = wanted.patroni.or(settings.get("PATRONI_URLS").map(str::to_owned));
+    if !wanted.services.is_empty() && sources.len() > 1 {
+        let seen = sources.iter().map(glance).collect::<Result<Vec<_>>>()?;
+        wanted.last = leader::followers(&sources, &seen, args.leader.as_deref());
+    }
+    let mut stopped = Some(services::stop(&wanted, dir, speech)?);
     let mut started = Ok(None);
     let all_read = || {
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
-    let (parts, archives) = read(&taking, &sources, all_read)?;
+    let (parts, archives, seen) = read(&taking, &sources, all_read)?;
     let downtime = started.as_ref().ok().copied().flatten();
     let mut set = Set {
         format_version: FORMAT_VERSION,
@@ -98,7 +104,7 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         volumes: archives,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
     };
-    leader(&mut set, args.leader.as_deref());
+    leader::record(&mut set, leader(&sources, &seen, args.leader.as_deref()));
     let path = snapshots.join(set::name(stamp));
     place_all(&set, parts, &path)?;
     tell(args, &set, &path, speech)?;
@@ -114,7 +120,7 @@ fn read(
     taking: &Taking<'_>,
     sources: &[Source],
     all_read: impl FnOnce(),
-) -> Result<(Vec<Part>, Vec<Archive>)> {
+) -> Result<(Vec<Part>, Vec<Archive>, Vec<Seen>)> {
     let seen: Vec<Seen> = sources.iter().map(look).collect::<Result<_>>()?;
     for (source, seen) in sources.iter().zip(&seen) {
         warn_of_state(source, seen, taking.speech);
@@ -146,7 +152,8 @@ fn read(
         parts.push(part);
         archives.push(archive);
     }
-    Ok((parts, archives))
+    drop(at_end);
+    Ok((parts, archives, seen))
 }
 
 /// Gives all archives their names, and last of all the record.

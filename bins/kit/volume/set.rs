@@ -102,6 +102,9 @@ pub struct Archive {
     pub label: String,
     /// Where the volume was: `dir:/path`, `docker:NAME`, `podman:NAME`.
     pub place: String,
+    /// The services of Compose that use it.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// What it holds.
     pub content: Content,
     /// The data directories in it.
@@ -172,6 +175,15 @@ impl Set {
     /// The archive of a volume.
     pub fn archive(&self, label: &str) -> Option<&Archive> {
         self.volumes.iter().find(|a| a.label == label)
+    }
+
+    /// The services that follow the leader: those of other data directories.
+    pub fn followers(&self) -> Vec<String> {
+        let leads = |a: &&Archive| Some(&a.label) == self.leader.as_ref();
+        let leader: Vec<&String> = self.volumes.iter().filter(leads).flat_map(|a| &a.services).collect();
+        let others = self.volumes.iter().filter(|a| a.content == Content::Postgresql && !leads(a));
+        let all = others.flat_map(|a| &a.services).filter(|s| !leader.contains(s));
+        if self.leader.is_some() { all.cloned().collect() } else { Vec::new() }
     }
 
     /// What it can stand for.
@@ -260,6 +272,7 @@ mod tests {
         let archive = Archive {
             label: "one".into(),
             place: "dir:/srv/one".into(),
+            services: Vec::new(),
             content: Content::Other,
             data: Vec::new(),
             file,
