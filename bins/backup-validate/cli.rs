@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, text, usage, utf8};
+use kit::cli::{bad, folder, number, span, text, usage, utf8};
 use kit::exit::Result;
+use kit::watch::Rules;
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
@@ -17,6 +18,16 @@ pub(crate) enum Mode {
     Version,
     /// Judges backups, one after the other: check, then `--against`, then `--drill`.
     Judge(Which),
+    /// Judges none: looks at the folder as a whole only, see [`Args::rules`] and [`Args::reports`].
+    Look,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Html,
+    Junit,
+    Json,
 }
 
 /// Which backups.
@@ -60,6 +71,12 @@ pub(crate) struct Args {
     pub(crate) database: Option<String>,
     pub(crate) jobs: Option<usize>,
     pub(crate) via: Option<String>,
+    /// What the folder as a whole must not be like.
+    pub(crate) rules: Option<Rules>,
+    /// Reports, and the files they go to.
+    pub(crate) reports: Vec<(Form, String)>,
+    pub(crate) notify: Vec<String>,
+    pub(crate) metrics: Option<String>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
 }
@@ -68,7 +85,7 @@ pub(crate) struct Args {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut args = Args::default();
-    let (mut named, mut whole, mut paired) = (Vec::new(), Vec::new(), Ok(()));
+    let (mut named, mut whole, mut paired, mut watch) = (Vec::new(), Vec::new(), Ok(()), false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
         match arg {
             Short('h') | Long("help") => return Ok(args),
@@ -96,6 +113,20 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 n => args.jobs = Some(n),
             },
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
+            Long("watch") => watch = true,
+            Long("max-age") => {
+                rules(&mut args).max_age = Some(span(&text(&mut parser, "--max-age")?)?);
+            }
+            Long("min-size") => rules(&mut args).min_size = Some(size(&mut parser, "--min-size")?),
+            Long("shrink") => rules(&mut args).shrink = Some(percent(&text(&mut parser, "--shrink")?)?),
+            Long("tables-lost") => rules(&mut args).tables_lost = true,
+            Long("quota") => rules(&mut args).quota = Some(size(&mut parser, "--quota")?),
+            Long("report") => {
+                let form = form(&text(&mut parser, "--report")?)?;
+                args.reports.push((form, text(&mut parser, "--report")?));
+            }
+            Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
+            Long("metrics") => args.metrics = Some(text(&mut parser, "--metrics")?),
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
             other => return Err(bad(&other.unexpected())),
@@ -105,8 +136,22 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if whole.len() + usize::from(!named.is_empty()) > 1 {
         return Err(usage("FILE, --latest and --all exclude each other"));
     }
-    let which = whole.pop().unwrap_or(if named.is_empty() { Which::Stdin } else { Which::Named(named) });
-    args.mode = Mode::Judge(which);
+    if watch {
+        let rules = rules(&mut args);
+        *rules = Rules {
+            max_age: rules.max_age.or(usual().max_age),
+            shrink: rules.shrink.or(usual().shrink),
+            tables_lost: true,
+            ..rules.clone()
+        };
+    }
+    let looks = args.rules.is_some() || !args.reports.is_empty();
+    args.mode = match whole.pop() {
+        Some(which) => Mode::Judge(which),
+        None if !named.is_empty() => Mode::Judge(Which::Named(named)),
+        None if looks && args.drill.is_none() && !args.against && !args.quick => Mode::Look,
+        None => Mode::Judge(Which::Stdin),
+    };
     agree(args)
 }
 
@@ -123,6 +168,48 @@ fn agree(args: Args) -> Result<Args> {
         None
     };
     wrong.map_or(Ok(args), |why| Err(usage(why)))
+}
+
+/// What `--watch` alone looks for: a daily backup that is late, or has lost much.
+pub(crate) fn usual() -> Rules {
+    Rules { max_age: Some(26 * 3600), shrink: Some(30), tables_lost: true, ..Rules::default() }
+}
+
+fn rules(args: &mut Args) -> &mut Rules {
+    args.rules.get_or_insert_with(Rules::default)
+}
+
+/// Bytes, as in `1000`, `64K`, `1.5M`, `50G`, `2T`: powers of 1024.
+fn size(parser: &mut lexopt::Parser, option: &str) -> Result<u64> {
+    let text = text(parser, option)?;
+    let wrong = || usage(format!("{option}: '{text}' is no size such as 64K, 1.5M or 50G"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * f64::from(shift).exp2();
+    if bytes >= 0.0 && bytes < 2f64.powi(63) { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+fn percent(text: &str) -> Result<u8> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    let fits = number.filter(|n| (1..=100).contains(n));
+    fits.ok_or_else(|| usage(format!("--shrink: '{text}' is no percentage from 1% to 100%")))
+}
+
+fn form(text: &str) -> Result<Form> {
+    match text {
+        "html" => Ok(Form::Html),
+        "junit" => Ok(Form::Junit),
+        "json" => Ok(Form::Json),
+        other => Err(usage(format!("--report: '{other}' is neither html, junit nor json"))),
+    }
 }
 
 fn place(text: &str) -> Result<Place> {
@@ -158,6 +245,34 @@ mod tests {
         assert_eq!(mode(&["--latest"]).unwrap(), Mode::Judge(Which::Latest));
         for words in [&["a", "--all"][..], &["--latest", "--all"]] {
             assert_eq!(mode(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn rules_and_reports_look_at_the_folder() {
+        let args = parsed(&["--max-age", "26h", "--quota=1.5K", "--shrink", "30%", "--report", "html", "x"])
+            .unwrap();
+        assert_eq!(args.mode, Mode::Look);
+        let rules = args.rules.unwrap();
+        assert_eq!((rules.max_age, rules.quota, rules.shrink), (Some(93_600), Some(1536), Some(30)));
+        assert_eq!(args.reports, [(Form::Html, "x".into())]);
+        assert_eq!(parsed(&["--watch"]).unwrap().rules, Some(usual()));
+        // what is given by name comes before the usual, wherever it stands
+        for words in [&["--max-age", "1h", "--watch"], &["--watch", "--max-age", "1h"]] {
+            assert_eq!(parsed(words).unwrap().rules.unwrap(), Rules { max_age: Some(3600), ..usual() });
+        }
+        assert_eq!(parsed(&["--latest", "--drill", "--watch"]).unwrap().mode, Mode::Judge(Which::Latest));
+        for words in [
+            &["--max-age", "26"][..],
+            &["--min-size", "x"],
+            &["--quota", "-1G"],
+            &["--quota", "9999999999T"],
+            &["--shrink", "0"],
+            &["--shrink", "101%"],
+            &["--report", "pdf", "x"],
+            &["--report", "html"],
+        ] {
+            assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }
     }
 

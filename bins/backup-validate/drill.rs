@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use kit::child::{Child, Ended, sibling};
 use kit::exit::{Code, Error, Result};
+use kit::history;
 use kit::out::Speech;
 use kit::pg::{Server, major_of};
+use kit::place;
 use serde_json::json;
 
 use crate::check::{Checked, enter};
@@ -17,7 +19,6 @@ use crate::verdict::Verdict;
 
 mod docker;
 mod ground;
-mod history;
 mod prove;
 mod queries;
 
@@ -92,16 +93,32 @@ impl Drill<'_> {
             "prove_seconds": seconds(times.prove),
             "queries": self.queries.len(),
         });
-        verdict.fact("drill", drill.clone());
+        verdict.fact("drill", drill);
         if ok {
             verdict.note(format!(
                 "restored into PostgreSQL {} and proven in {:.1} s",
-                version.unwrap_or_default(),
+                version.as_deref().unwrap_or_default(),
                 times.total()
             ));
         }
         let Some(manifest) = &checked.manifest else { return };
-        let entered = history::add(&checked.real, drill, verdict.faults())
+        // what was not held, for lack of a program or of time, says nothing about what a restore would do
+        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
+        if !failed && (!ok || version.is_none()) {
+            return;
+        }
+        let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
+        let milliseconds = |s: f64| (s * 1000.0) as u64;
+        let held = history::Drill {
+            ok,
+            duration_ms: milliseconds(times.total()),
+            restore_ms: milliseconds(times.restore),
+            postgres: version,
+            faults: verdict.faults().iter().map(ToString::to_string).collect(),
+            ..history::Drill::of(&name, Some(manifest))
+        };
+        let entered = held
+            .record(place::parent(&checked.real))
             .and_then(|()| if ok { enter(&checked.real, manifest, "drill", true) } else { Ok(()) });
         if let Err(error) = entered {
             verdict.warn(error.to_string());
@@ -171,7 +188,16 @@ impl Drill<'_> {
             }
         }
         command.current_dir(ground.folder()).envs(ground.environment());
-        command.args(["--yes", "--no-safety", "--drop", "--prove=hash", "--create-roles", LIFTED]);
+        command.args([
+            "--notify",
+            "none",
+            "--yes",
+            "--no-safety",
+            "--drop",
+            "--prove=hash",
+            "--create-roles",
+            LIFTED,
+        ]);
         command.arg("--jobs").arg(self.jobs().to_string());
         if let Some(via) = ground.via() {
             command.arg("--via").arg(via);

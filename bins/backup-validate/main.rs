@@ -12,6 +12,8 @@ mod choose;
 mod cli;
 mod drill;
 mod help;
+mod look;
+mod report;
 mod run;
 mod verdict;
 

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use kit::child::{catch_signals, interrupted};
 use kit::exit::{Code, Error, Result};
+use kit::metrics::Metrics;
+use kit::notify::{self, Account, telling};
 use kit::out::{self, Speech};
 use kit::settings::Settings;
+use serde_json::Value;
 
 use crate::cli::{self, Args, Mode, TOOL, Which};
 use crate::help::HELP;
 use crate::verdict::Verdict;
-use crate::{against, check, choose, drill};
+use crate::{against, check, choose, drill, look, report};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -26,14 +29,47 @@ pub(crate) fn run() -> Result<Code> {
     let settings = Settings::load()?;
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let (dir, speech) = (Path::new(&dir), Speech::new(TOOL, args.quiet));
-    match &args.mode {
-        Mode::Judge(which) => judge_all(&args, which, dir, &speech),
-        Mode::Help | Mode::Version => Ok(Code::Done),
-    }
+    let targets = notify::targets(&args.notify, &settings)?;
+    let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir));
+    telling(&targets, TOOL, &speech, |account| {
+        metrics.of(&speech, || judge_and_look(&args, dir, &speech, account))
+    })
 }
 
-/// Judges each backup and lets those that pass through.
-fn judge_all(args: &Args, which: &Which, dir: &Path, speech: &Speech) -> Result<Code> {
+/// First the backups, one by one, then the folder as a whole, and what is written of both.
+fn judge_and_look(args: &Args, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+    let mut judged = Vec::new();
+    let alone = args.mode == Mode::Look;
+    let outcome = match &args.mode {
+        Mode::Judge(which) => judge_all(args, which, dir, speech, account, &mut judged),
+        _ => Ok(Code::Done),
+    };
+    if args.rules.is_none() && args.reports.is_empty() {
+        return outcome;
+    }
+    // a report is wanted most of all when something is wrong
+    interrupted()?;
+    let look = look::look(args, dir)?;
+    if args.rules.is_some() {
+        look::tell(&look, args, alone, speech)?;
+        look.findings.iter().for_each(|f| account.note(&format!("{}: {}", f.what.word(), f.why)));
+    }
+    for (form, file) in &args.reports {
+        report::write(*form, file, dir, &look, &judged)?;
+    }
+    let wrong = args.rules.is_some() && !look.findings.is_empty();
+    outcome.map(|code| if code == Code::Done && wrong { Code::No } else { code })
+}
+
+/// Judges each backup and lets those that pass through. `judged`: what is known of each, as `--json` has it.
+fn judge_all(
+    args: &Args,
+    which: &Which,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+    judged: &mut Vec<Value>,
+) -> Result<Code> {
     let mut codes = Vec::new();
     let drill = drill::prepare(args, speech)?;
     choose::each(which, dir, args.name.as_deref(), &mut |path| {
@@ -46,6 +82,10 @@ fn judge_all(args: &Args, which: &Which, dir: &Path, speech: &Speech) -> Result<
         }
         verdict.say(&name, speech);
         codes.push(verdict.code());
+        verdict.account(&name, account);
+        if !args.reports.is_empty() {
+            judged.push(verdict.object(&name));
+        }
         if verdict.record(&name, args.json)? { Ok(()) } else { Err(Error::read_enough()) }
     })?;
     let failed: Vec<Code> = codes.iter().copied().filter(|c| *c != Code::Done).collect();

@@ -1,6 +1,7 @@
 //! What is known of one backup in the end, and how it is told.
 
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use serde_json::{Map, Value};
 
@@ -68,19 +69,30 @@ impl Verdict {
 
     /// The line for people: `ok PATH: …`; hints follow in lines of their own.
     pub(crate) fn say(&self, path: &str, speech: &Speech) {
-        let faults = self.faults.iter().map(ToString::to_string);
-        let rest = if self.passes() { &self.notes[..] } else { &[] };
-        let reasons: Vec<String> =
-            faults.chain(self.warnings.iter().cloned()).chain(rest.iter().cloned()).collect();
-        let line = format!("{} {path}: {}", self.word(), reasons.join("; "));
         if self.word() == "ok" {
-            speech.say(&line)
+            speech.say(&self.line(path))
         } else {
-            speech.warn(&line)
+            speech.warn(&self.line(path))
         }
         for hint in self.faults.iter().flat_map(|f| f.lines().skip(1)) {
             speech.warn(&hint);
         }
+    }
+
+    fn line(&self, path: &str) -> String {
+        let faults = self.faults.iter().map(ToString::to_string);
+        let rest = if self.passes() { &self.notes[..] } else { &[] };
+        let reasons: Vec<String> =
+            faults.chain(self.warnings.iter().cloned()).chain(rest.iter().cloned()).collect();
+        format!("{} {path}: {}", self.word(), reasons.join("; "))
+    }
+
+    /// The same for whoever is told of the run.
+    pub(crate) fn account(&self, path: &str, account: &Account<'_>) {
+        if self.passes() {
+            account.made(path);
+        }
+        account.note(&self.line(path));
     }
 
     /// The record on standard output: the path of a backup that passes, or an object for each.
@@ -92,7 +104,8 @@ impl Verdict {
         if self.passes() { out::record(path) } else { Ok(true) }
     }
 
-    fn object(&self, path: &str) -> Value {
+    /// All that is known of it, as `--json` tells it.
+    pub(crate) fn object(&self, path: &str) -> Value {
         let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
         let hints: Vec<String> =
             self.faults.iter().flat_map(|f| f.lines().skip(1).collect::<Vec<_>>()).collect();

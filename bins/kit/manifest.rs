@@ -78,6 +78,9 @@ pub struct Manifest {
     pub large_objects: u64,
     /// The latest proof.
     pub verified: Option<Verified>,
+    /// What the run that made it had to keep.
+    #[serde(default)]
+    pub rotation: Rotation,
     /// Where independent pieces begin: `[offset, raw offset]`.
     #[serde(default, skip_serializing)]
     pub frames: Vec<Frame>,
@@ -120,6 +123,15 @@ pub struct Artifact {
     pub codec: Codec,
     /// Layout within.
     pub format: Format,
+}
+
+/// The rules of retention that the run which made a backup went by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The rules, as options in their long form, such as `--keep-last 10`; empty where nothing was removed.
+    pub rules: Vec<String>,
+    /// It may be much smaller than those before it: somebody said so.
+    pub shrink_allowed: bool,
 }
 
 /// A proof: when, how, and what came of it.
@@ -217,6 +229,7 @@ mod tests {
             rows: 2,
             large_objects: 0,
             verified: Some(Verified { at: "2026-01-26T12:00:01Z".into(), how: "read-back".into(), ok: true }),
+            rotation: Rotation::default(),
             frames: vec![Frame(0, 0), Frame(10, 20)],
         }
     }

@@ -8,8 +8,11 @@ use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
+use kit::metrics::Metrics;
+use kit::notify::{self, Account, telling};
 use kit::out::{self, Speech};
 use kit::pg::Server;
+use kit::services;
 use kit::settings::Settings;
 use kit::source::Dump;
 
@@ -24,7 +27,7 @@ use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, tables, transaction};
+use crate::{safety, tables, transaction};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -40,19 +43,28 @@ pub(crate) fn run() -> Result<Code> {
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
     let speech = Speech::new(TOOL, args.quiet);
-    if args.action != Action::List {
-        catch_signals()?;
+    if args.action == Action::List {
+        return list(&args, dir);
     }
+    catch_signals()?;
+    services::mend(dir, &speech);
+    let targets = if args.dry_run { Vec::new() } else { notify::targets(&args.notify, &settings)? };
+    let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None);
+    telling(&targets, TOOL, &speech, |account| {
+        metrics.of(&speech, || act(&args, &settings, dir, &speech, account))
+    })
+}
+
+fn act(args: &Args, settings: &Settings, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     match &args.action {
         Action::Restore(which) if !args.tables.is_empty() || args.part == Part::Data => {
-            may_ask(&args, which)?;
-            tables::restore(&args, which, &settings, dir, &speech)
+            may_ask(args, which)?;
+            tables::restore(args, which, settings, dir, speech, account)
         }
-        Action::Restore(which) => restore(&args, which, &settings, dir, &speech),
-        Action::Undo(time) => undo::undo(&args, &settings, *time, &speech),
-        Action::DropBefore(time) => undo::drop_before(&args, &settings, *time, &speech),
-        Action::KeepBefore => undo::keep_before(&args, &settings, args.keep_before.unwrap_or(0), &speech),
-        _ => list(&args, dir),
+        Action::Restore(which) => restore(args, which, settings, dir, speech, account),
+        Action::Undo(time) => undo::undo(args, settings, *time, speech, account),
+        Action::DropBefore(time) => undo::drop_before(args, settings, *time, speech),
+        _ => undo::keep_before(args, settings, args.keep_before.unwrap_or(0), speech),
     }
 }
 
@@ -61,7 +73,14 @@ fn list(args: &Args, dir: &Path) -> Result<Code> {
     Ok(Code::Done)
 }
 
-fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
+fn restore(
+    args: &Args,
+    which: &Which,
+    settings: &Settings,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     may_ask(args, which)?;
     let find = || Server::find(args.via.clone(), settings, None);
     // of the backups of several servers in one place, the latest is that of this one
@@ -96,13 +115,13 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
         // it is in nobody's way
         speech.error(&error);
     }
-    let stopped = services::stop(args, speech)?;
+    let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
         .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
         .map_err(|e| explain(&plan, &server, safety.as_deref(), e));
     // a failed restore is the news, whatever the start says
-    let started = stopped.start();
+    let started = stopped.start().map(drop);
     outcome.inspect_err(|_| {
         if let Err(error) = &started {
             speech.error(error);
@@ -110,7 +129,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     })?;
     started?;
     let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
-    tell(args, settings, &names, &server)?;
+    account.note(&format!("restored and proven, from {}: {}", chosen.name, names.join(", ")));
+    tell(args, settings, &names, &server, account)?;
     tidy(args, &plan, &server, speech)?;
     Ok(Code::Done)
 }

@@ -24,6 +24,8 @@ pub(crate) fn back_up(
     let mut command = Command::new(sibling(program));
     command.arg("--dir").arg(dir.join("safety"));
     command.args(["--name", "pre_restore", "--tag", "pre-restore", "--quiet"]);
+    // it is a part of the restore, which tells for both
+    command.args(["--notify", "none"]);
     command.args(["--keep-last".to_owned(), keep.to_string()]);
     // a session that sits on a table must not keep a restore waiting for ever
     command.args(["--pg-dump-arg", &format!("--lock-wait-timeout={PATIENCE}")]);

@@ -2,6 +2,7 @@
 
 use kit::beside::Beside;
 use kit::exit::Result;
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -38,9 +39,9 @@ impl Plan {
         if args.safety.is_some() && self.replaces() {
             lines.push("backup  of what is replaced, before".into());
         }
-        lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
-        if !args.services.is_empty() {
-            lines.push(format!("stop    services, as far as they run: {}", args.services.join(" ")));
+        lines.extend(args.services.stop.iter().map(|c| format!("stop    {c}")));
+        if !args.services.services.is_empty() {
+            lines.push(format!("stop    services, as far as they run: {}", args.services.services.join(" ")));
         }
         lines.extend(self.targets.iter().map(|t| self.line(t)));
         for live in self.targets.iter().filter_map(|t| t.present.as_ref()).filter(|l| !l.slots.is_empty()) {
@@ -60,7 +61,7 @@ impl Plan {
         if !self.untouched.is_empty() {
             lines.push(format!("leave   {}", self.untouched.join(", ")));
         }
-        lines.extend(args.start.iter().map(|c| format!("start   {c}")));
+        lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));
         lines
     }
 
@@ -114,8 +115,15 @@ impl Plan {
 }
 
 /// Prints the connection string of each of `databases`.
-pub(crate) fn tell(args: &Args, settings: &Settings, databases: &[&str], server: &Server) -> Result<()> {
+pub(crate) fn tell(
+    args: &Args,
+    settings: &Settings,
+    databases: &[&str],
+    server: &Server,
+    account: &Account<'_>,
+) -> Result<()> {
     for database in databases {
+        account.made(*database);
         let uri = connection_string(settings, server.via().is_here(), &server.facts().user, database);
         if args.json {
             let at = Stamp::now().to_string();

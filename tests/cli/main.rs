@@ -13,6 +13,9 @@ mod every_tool;
 mod pages;
 mod pgdump_restore;
 mod pgdump_rotate;
+mod volrestore;
+mod volsnap;
+mod wal_archive;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -69,7 +69,9 @@ fn collect(opts: &mut Opts, words: impl Iterator<Item = (bool, String)>) {
         if !is_flag {
             let opt = opts.entry(last.clone()).or_default();
             opt.optional = word.starts_with('[');
-            opt.value = Some(word.trim_matches(['[', ']']).to_owned());
+            let name = word.trim_matches(['[', ']']).to_owned();
+            // some take two
+            opt.value = Some(opt.value.as_ref().map_or(name.clone(), |first| format!("{first} {name}")));
         } else if word.starts_with("--") {
             let opt = Opt { short: std::mem::take(&mut short), ..Opt::default() };
             assert!(opts.insert(word.clone(), opt).is_none(), "{word} stands there twice");
@@ -88,7 +90,10 @@ pub(crate) fn of_source(tool: &str) -> BTreeSet<String> {
         found.map(|(name, _)| format!("{dashes}{name}")).collect()
     };
     let (long, short) = (names("Long(\"", "\")", "--"), names("Short('", "')", "-"));
-    long.into_iter().chain(short).collect()
+    // the rules of retention are read in one place for all
+    let rules = source.contains("policy.option(").then_some(kit::retention::RULES);
+    let rules = rules.into_iter().flatten().map(|rule| format!("--{rule}"));
+    long.into_iter().chain(short).chain(rules).collect()
 }
 
 /// Long and short names of options.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 30] = [
+const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 30] = [
     "lock",
     "child",
     "progress",
+    "services",
     "codec",
     "crypt",
     "archive",
@@ -33,6 +34,9 @@ const LAYERS: [&str; 30] = [
     "retention",
     "catalog",
     "patroni",
+    "history",
+    "watch",
+    "metrics",
     "via",
     "pg",
     "instance",

@@ -9,3 +9,5 @@ mod damage;
 mod drill;
 mod filter;
 mod instance;
+mod report;
+mod watch;
