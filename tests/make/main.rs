@@ -1,6 +1,7 @@
 //! `Makefile.dev` as a guest in somebody's Makefile, in somebody's folder, on a real local server.
 #![cfg(test)]
 
+mod examples;
 mod hooks;
 mod host;
 
