@@ -41,9 +41,10 @@ test-all: ## all tests
 check: ## all that CI runs
 	@scripts/check
 
-bench: build ## time pgdump-rotate and -restore against their peers (SIZE_MB=1000 RUNS=5)
+bench: build ## time the programs against their peers (SIZE_MB=1000 RUNS=5)
 	@scripts/bench
 	@scripts/bench-restore
+	@scripts/bench-validate
 
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \
@@ -54,7 +55,7 @@ install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	install -m 644 README.md LICENSE-* docs/*.md docs/*.yml "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
 	install -m 644 docs/examples/* "$(DESTDIR)$(PREFIX)/share/doc/pgkeep/examples"
 	install -m 644 Makefile.dev "$(DESTDIR)$(PREFIX)/share/pgkeep"
-	cp -R scripts/setup scripts/dev* scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
+	cp -R scripts/setup scripts/dev* scripts/stack scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
 	chmod -R u+w,go-w,a+rX "$(DESTDIR)$(PREFIX)/share/pgkeep"
 
 clean: ## remove target/

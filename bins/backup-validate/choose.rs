@@ -44,11 +44,11 @@ fn named(name: &str, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> R
         return of.iter().try_for_each(|b| each(&b.path));
     }
     // a folder of several, as older scripts made one for each run
-    if path.is_dir() && !archive::is_directory(&path) {
-        let of = all(&path, None)?;
-        if !of.is_empty() {
-            return of.iter().try_for_each(|b| each(&b.path));
-        }
+    if path.is_dir()
+        && !archive::is_directory(&path)
+        && let Ok(of) = all(&path, None)
+    {
+        return of.iter().try_for_each(|b| each(&b.path));
     }
     each(&path)
 }

@@ -73,10 +73,13 @@ fn judge_all(
     let mut codes = Vec::new();
     let drill = drill::prepare(args, speech)?;
     choose::each(which, dir, args.name.as_deref(), &mut |path| {
-        let verdict = judge(args, path, drill.as_ref(), speech);
+        let mut verdict = judge(args, path, drill.as_ref(), speech);
         // a signal is meant for the whole run, and says nothing about the backup
         interrupted()?;
         let name = path.display().to_string();
+        if !args.json && name.chars().any(char::is_control) {
+            verdict.bad("its name does not fit into a line: it cannot be let through");
+        }
         verdict.say(&name, speech);
         codes.push(verdict.code());
         verdict.account(&name, account);

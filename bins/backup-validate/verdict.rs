@@ -1,6 +1,6 @@
 //! What is known of one backup in the end, and how it is told.
 
-use kit::exit::{Code, Error, Result, plain};
+use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use serde_json::{Map, Value};
@@ -101,14 +101,7 @@ impl Verdict {
         if json {
             return out::record(&self.object(path).to_string());
         }
-        if !self.passes() {
-            return Ok(true);
-        }
-        // one path is one line; such a name could not be told from two
-        if plain(path) != path {
-            return Ok(true);
-        }
-        out::record(path)
+        if self.passes() { out::record(path) } else { Ok(true) }
     }
 
     /// All that is known of it, as `--json` tells it.

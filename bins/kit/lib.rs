@@ -18,6 +18,7 @@ pub mod lock;
 
 pub mod child;
 pub mod progress;
+pub mod services;
 
 pub mod codec;
 
@@ -38,7 +39,9 @@ pub mod watch;
 pub mod beside;
 pub mod guard;
 pub mod instance;
+pub mod patroni;
 pub mod pg;
 pub mod via;
 
 pub mod notify;
+pub mod volume;

@@ -1,7 +1,10 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
-use crate::child::converse;
-use crate::exit::{Error, Result};
+use std::time::{Duration, Instant};
+
+use crate::child::{converse, pause};
+use crate::exit::{Code, Error, Result};
+use crate::patroni::Patroni;
 use crate::settings::Settings;
 use crate::via::Via;
 
@@ -16,6 +19,10 @@ pub const UNHINDERED: &str =
 /// How long a name may be, in bytes: NAMEDATALEN of PostgreSQL's `pg_config_manual.h`, without the
 /// terminating zero. The server cuts longer ones.
 pub const LONGEST_NAME: usize = 63;
+
+/// How long a change of leaders may take: Patroni's `ttl` is 30 s unless set, and somebody has to be
+/// promoted afterwards.
+const CHANGE: Duration = Duration::from_secs(60);
 
 /// Separators of psql's unaligned output that stand in no name of anyone's.
 const FIELD: char = '\u{1f}';
@@ -52,13 +59,42 @@ const FACTS: &str = "SELECT current_setting('server_version_num'), current_setti
 
 impl Server {
     /// Connects to `database` (else `PGDATABASE`, `postgres`, `template1`), asks the server who it
-    /// is, and settles on client programs of its version.
+    /// is, and settles on client programs of its version. Where `PATRONI_URLS` says whom to ask, it is
+    /// the server that leads.
     ///
     /// # Errors
-    /// [`crate::exit::Code::Temporary`] when it is not there, [`crate::exit::Code::Refused`] when the programs are missing
-    /// or older than the server, [`crate::exit::Code::No`] when it does not let us in.
+    /// [`Code::Temporary`] when it is not there, [`Code::Refused`] when the programs are missing
+    /// or older than the server, [`Code::No`] when it does not let us in; those of [`way`].
     pub fn find(prefix: Option<String>, settings: &Settings, database: Option<&str>) -> Result<Self> {
-        let mut via = Via::new(prefix, settings);
+        match way(prefix, settings)? {
+            (via, None) => Self::reach(via, settings, database),
+            (via, Some(patroni)) => Self::lead(&patroni, &via, settings, database),
+        }
+    }
+
+    /// Reaches the leader. Between the answer and the connection another may have come to lead: what
+    /// failed then, or led to a standby, is tried again, and what is no matter of time is not.
+    fn lead(patroni: &Patroni, via: &Via, settings: &Settings, database: Option<&str>) -> Result<Self> {
+        let until = Instant::now() + CHANGE;
+        let mut failed: Option<(String, Error)> = None;
+        loop {
+            let leader = patroni.leader(until)?;
+            if let Some((before, error)) = failed
+                && (Instant::now() >= until || leader == before && error.code() != Code::Temporary)
+            {
+                return Err(error.within(format!("'{before}', which led")));
+            }
+            let error = match Self::reach(via.to_leader(&leader), settings, database) {
+                Ok(server) if !server.facts.in_recovery => return Ok(server),
+                Ok(_) => Error::temporary("it is a standby"),
+                Err(error) => error,
+            };
+            failed = Some((leader, error));
+            pause(Duration::from_millis(500))?;
+        }
+    }
+
+    fn reach(mut via: Via, settings: &Settings, database: Option<&str>) -> Result<Self> {
         let homes = if via.is_here() { homes() } else { Vec::new() };
         if via.is_here() {
             // any psql can ask; the newest is understood by most servers
@@ -199,6 +235,24 @@ impl Facts {
             database: cell(4),
             system_identifier: Some(cell(5)).filter(|s| !s.is_empty()),
         })
+    }
+}
+
+/// The way to the server, and whom to ask about its end. Looks at nothing but the settings, so that what
+/// is wrong with them can be found before anything is done.
+///
+/// # Errors
+/// [`Code::Usage`] for a leader without a place in the prefix, which would lead to another server, for
+/// such a place without `PATRONI_URLS`, and for what is no URL.
+pub fn way(prefix: Option<String>, settings: &Settings) -> Result<(Via, Option<Patroni>)> {
+    let via = Via::new(prefix, settings);
+    let patroni = settings.get("PATRONI_URLS").map(Patroni::new).transpose()?;
+    match (via.wants_leader(), &patroni) {
+        (true, None) => Err(Error::usage("--via (PG_VIA) holds {leader}, and nobody is asked who that is")
+            .hint("Name Patroni's REST API with --patroni (PATRONI_URLS).")),
+        (false, Some(_)) => Err(Error::usage("Patroni is asked who leads, and its answer has no place")
+            .hint("Put {leader} into --via (PG_VIA), or leave out --patroni (PATRONI_URLS).")),
+        _ => Ok((via, patroni)),
     }
 }
 

@@ -160,6 +160,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Refuses a file that others may have written: what stands in it is done.
+pub fn ours_alone(file: &File, path: &Path) -> Result<()> {
+    let meta = file.metadata().map_err(|e| Error::io("read", path.display(), &e))?;
+    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("'{}' is not ours alone, and tells what is to be done", path.display()))
+        .hint("Look at it; remove it if it is not yours, or run this as its owner."))
+}
+
 /// Removes a file; its absence is fine.
 pub fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -221,7 +231,8 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames, and never overwrites.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             // file systems without RENAME_NOREPLACE (NFS among them): a hard link never overwrites

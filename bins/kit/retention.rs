@@ -4,11 +4,25 @@
 //! removed. The newest of each kin always stays. A backup dated in the future (a clock that jumped, a hostile name) is kept
 //! and counted by nobody, so that it can never crowd out the real ones.
 
+use crate::cli::{number, span, text, usage};
+use crate::exit::Result;
 use crate::manifest::Kin;
 use crate::stamp::{Period, Stamp};
 
 /// A clock may run this far ahead of another machine's before a backup counts as future-dated.
 const SKEW: i64 = 300;
+
+/// The options that are rules, without their dashes.
+pub const RULES: [&str; 8] = [
+    "keep-last",
+    "keep-within",
+    "keep-hourly",
+    "keep-daily",
+    "keep-weekly",
+    "keep-monthly",
+    "keep-yearly",
+    "keep-tag",
+];
 
 /// What to keep; rules add up. An empty policy keeps the newest backup alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,11 +63,43 @@ impl Policy {
         }
         policy
     }
+
+    /// Takes the value of `option`, one of [`RULES`], from `parser`.
+    ///
+    /// # Errors
+    /// Of usage: no rule of that name, a value that is no number or no span.
+    pub fn option(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<()> {
+        let periods = [
+            ("keep-hourly", Period::Hour),
+            ("keep-daily", Period::Day),
+            ("keep-weekly", Period::Week),
+            ("keep-monthly", Period::Month),
+            ("keep-yearly", Period::Year),
+        ];
+        let spelled = format!("--{option}");
+        match option {
+            "keep-last" => self.last = number(parser, &spelled)?,
+            "keep-within" => self.within = Some(span(&text(parser, &spelled)?)?),
+            "keep-tag" => self.tags.push(text(parser, &spelled)?),
+            _ => match periods.iter().find(|(name, _)| *name == option) {
+                Some((_, period)) => self.periods.push((*period, number(parser, &spelled)?)),
+                None => return Err(usage(format!("invalid option '{spelled}'"))),
+            },
+        }
+        Ok(())
+    }
+
+    /// The rules as they were given; where none says how many, the newest `default` of them. A tag to
+    /// keep is one rule more, not the only one.
+    #[must_use]
+    pub fn or_last(self, default: u32, ruled: bool) -> Self {
+        if ruled { self } else { Policy { last: default, ..self } }
+    }
 }
 
 /// A backup as retention sees it.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct Candidate<K = Kin> {
     /// Its name, which also breaks ties of time.
     pub name: String,
     /// When it was made.
@@ -61,7 +107,7 @@ pub struct Candidate {
     /// Its reason.
     pub tag: Option<String>,
     /// What it is a backup of.
-    pub kin: Option<Kin>,
+    pub kin: Option<K>,
     /// Why it is not counted; `None` when it is proven.
     pub fault: Option<String>,
 }
@@ -81,8 +127,8 @@ pub fn is_future(time: Stamp, now: Stamp) -> bool {
 }
 
 /// The verdict on each candidate, in their order.
-pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdict> {
-    let future = |c: &Candidate| is_future(c.time, now);
+pub fn plan<K: Clone + PartialEq>(policy: &Policy, now: Stamp, candidates: &[Candidate<K>]) -> Vec<Verdict> {
+    let future = |c: &Candidate<K>| is_future(c.time, now);
     let mut order: Vec<usize> = (0..candidates.len())
         .filter(|i| candidates[*i].fault.is_none() && !future(&candidates[*i]))
         .collect();
@@ -98,7 +144,7 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
         order = others;
     }
 
-    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
+    let verdict = |(candidate, reasons): (&Candidate<K>, Vec<String>)| match &candidate.fault {
         Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
         None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
         None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
@@ -108,7 +154,7 @@ pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdic
 }
 
 /// Collects the reasons to keep backups of one kin, whose places are in `order`, newest first.
-fn judge(policy: &Policy, candidates: &[Candidate], order: &[usize], reasons: &mut [Vec<String>]) {
+fn judge<K>(policy: &Policy, candidates: &[Candidate<K>], order: &[usize], reasons: &mut [Vec<String>]) {
     if let Some(newest) = order.first() {
         reasons[*newest].push("newest".into());
         for i in order.iter().take(policy.last as usize) {

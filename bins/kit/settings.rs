@@ -124,6 +124,13 @@ impl Settings {
         self.alone
     }
 
+    /// With what the command line says, if it does, in place of the variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, option: Option<&str>) -> Self {
+        self.values.extend(option.map(|value| (name.to_owned(), value.to_owned())));
+        self
+    }
+
     /// The value of a variable, if it is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
@@ -141,7 +148,8 @@ fn is_about_server(name: &str) -> bool {
 
 /// Whether a variable is one that the programs know.
 fn is_ours(name: &str) -> bool {
-    is_about_server(name) || ["PG_VIA", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"].contains(&name)
+    let ours = ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"];
+    is_about_server(name) || ours.contains(&name)
 }
 
 /// Whether what could not be read stands in a line of `.env` that sets a variable of ours.

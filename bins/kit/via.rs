@@ -3,12 +3,18 @@
 //! The prefix is the only thing that knows of containers and other hosts. Through it, only names
 //! of users and databases travel as arguments; host, port and password are those of the other
 //! side, and no secret ever stands in an argument list.
+//!
+//! `{leader}` in the prefix stands for the node that leads, as in `docker exec -i {leader}`; who that
+//! is, has to be found out before anything is run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::settings::Settings;
+
+/// What stands in a prefix for the name of the leader.
+const LEADER: &str = "{leader}";
 
 /// How to start a client program.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +45,17 @@ impl Via {
             user: settings.get("PGUSER").map(str::to_owned),
             bindir: None,
         }
+    }
+
+    /// Whether the prefix waits for the name of the leader.
+    pub fn wants_leader(&self) -> bool {
+        self.prefix.as_ref().is_some_and(|prefix| prefix.contains(LEADER))
+    }
+
+    /// The way to this leader. The shell reads its name as a part of the prefix.
+    #[must_use]
+    pub fn to_leader(&self, name: &str) -> Self {
+        Via { prefix: self.prefix.as_ref().map(|prefix| prefix.replace(LEADER, name)), ..self.clone() }
     }
 
     /// Whether programs run here, so that their versions can be chosen and files be shared.
@@ -167,6 +184,14 @@ mod tests {
         );
         assert_eq!(words(&via("ssh host"), &["it's"])[4..], ["'psql'", "'it'\\''s'"]);
     }
+
+    #[test]
+    fn a_leader_has_its_place_in_the_prefix() {
+        let via = Via::new(Some("docker exec -i app-{leader}".into()), &Settings::default());
+        assert!(via.wants_leader() && !via.to_leader("n1").wants_leader());
+        assert_eq!(words(&via.to_leader("n1"), &[])[2], "docker exec -i app-n1 \"$@\"");
+    }
+
     #[test]
     fn a_wrapper_is_tried() {
         let mut via = Via::new(Some("./far".into()), &Settings::default());

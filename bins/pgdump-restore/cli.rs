@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::exit::Result;
 use kit::pg::LONGEST_NAME;
+use kit::services::Wanted;
 use kit::stamp::Stamp;
 use lexopt::prelude::*;
 
@@ -109,10 +110,9 @@ pub(crate) struct Args {
     /// How many safety backups stay; `None`: none is made.
     pub(crate) safety: Option<u32>,
     pub(crate) keep_before: Option<u32>,
-    pub(crate) services: Vec<String>,
-    pub(crate) stop: Option<String>,
-    pub(crate) start: Option<String>,
+    pub(crate) services: Wanted,
     pub(crate) via: Option<String>,
+    pub(crate) patroni: Option<String>,
     pub(crate) notify: Vec<String>,
     pub(crate) metrics: Option<String>,
     pub(crate) yes: bool,
@@ -162,13 +162,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("no-safety") => no_safety = true,
             Long("safety-keep") => args.safety = Some(number::<u32>(&mut parser, "--safety-keep")?.max(1)),
             Long("keep-before") => args.keep_before = Some(number(&mut parser, "--keep-before")?),
-            Long("services") => {
-                let names = text(&mut parser, "--services")?;
-                args.services.extend(names.split([' ', ',']).filter(|n| !n.is_empty()).map(str::to_owned));
-            }
-            Long("stop") => args.stop = Some(text(&mut parser, "--stop")?),
-            Long("start") => args.start = Some(text(&mut parser, "--start")?),
+            Long("services") => args.services.add(&text(&mut parser, "--services")?),
+            Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
+            Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
+            Long("patroni") => args.patroni = Some(text(&mut parser, "--patroni")?),
             Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
             Long("metrics") => args.metrics = Some(text(&mut parser, "--metrics")?),
             Short('y') | Short('f') | Long("yes") => args.yes = true,
@@ -229,7 +227,7 @@ fn agree(mut args: Args) -> Result<Args> {
         )
     } else if single && args.jobs > 1 {
         Some("--single-transaction has one session: --jobs has several")
-    } else if args.services.is_empty() || (args.stop.is_none() && args.start.is_none()) {
+    } else if !args.services.contradict() {
         None
     } else {
         Some("--services stops and starts by itself: --stop and --start are for what is no service")

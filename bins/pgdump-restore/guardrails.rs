@@ -237,7 +237,7 @@ impl Question<'_> {
 
     fn sessions(&self) -> Result<Option<Holds>> {
         // what is stopped before does not write any more; the server's own processes have no user
-        if self.present.is_empty() || self.args.stop.is_some() || !self.args.services.is_empty() {
+        if self.present.is_empty() || self.args.services.stop_something() {
             return Ok(None);
         }
         let names: Vec<String> = self.present.iter().map(|l| literal(&l.name)).collect();

@@ -60,6 +60,8 @@ How:
       --start CMD           run CMD at the end, also after failure and signals
       --via CMD             run client programs behind CMD, such as
                             'docker compose exec -T db' [PG_VIA]
+      --patroni URLS        ask Patroni's REST API at one of URLS, parted by commas,
+                            who is {leader} in CMD [PATRONI_URLS]
       --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
                             the words of these; none: nobody; repeatable [NOTIFY_URL]
       --metrics FILE        write numbers for Prometheus to FILE

@@ -19,7 +19,6 @@ mod plan;
 mod prove;
 mod run;
 mod safety;
-mod services;
 mod session;
 mod survey;
 mod swap;

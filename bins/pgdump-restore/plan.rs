@@ -98,7 +98,7 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     if !targets.is_empty() || roles {
         may_restore(server, &entrance, roles, args.way != Way::Transaction)?;
         // what --stop ends is not known before
-        if args.stop.is_none() && args.services.is_empty() {
+        if !args.services.stop_something() {
             // the others stay until the swap
             let first = args.way == Way::InPlace;
             let ending = targets.iter().filter(|_| first).filter_map(|t| t.present.as_ref());

@@ -12,6 +12,7 @@ use kit::metrics::Metrics;
 use kit::notify::{self, Account, telling};
 use kit::out::{self, Speech};
 use kit::pg::Server;
+use kit::services;
 use kit::settings::Settings;
 use kit::source::Dump;
 
@@ -26,7 +27,7 @@ use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
 use crate::swap::{drop_beside, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
-use crate::{safety, services, tables, transaction};
+use crate::{safety, tables, transaction};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -38,7 +39,7 @@ pub(crate) fn run() -> Result<Code> {
         }
         _ => {}
     }
-    let settings = Settings::load()?;
+    let settings = Settings::load()?.with("PATRONI_URLS", args.patroni.as_deref());
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
     let speech = Speech::new(TOOL, args.quiet);
@@ -46,6 +47,7 @@ pub(crate) fn run() -> Result<Code> {
         return list(&args, dir);
     }
     catch_signals()?;
+    services::mend(dir, &speech);
     let targets = if args.dry_run { Vec::new() } else { notify::targets(&args.notify, &settings)? };
     let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None);
     telling(&targets, TOOL, &speech, |account| {
@@ -113,13 +115,13 @@ fn restore(
         // it is in nobody's way
         speech.error(&error);
     }
-    let stopped = services::stop(args, speech)?;
+    let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
         .and_then(|()| guard.holds())
         .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
         .map_err(|e| explain(&plan, &server, safety.as_deref(), e));
     // a failed restore is the news, whatever the start says
-    let started = stopped.start();
+    let started = stopped.start().map(drop);
     outcome.inspect_err(|_| {
         if let Err(error) = &started {
             speech.error(error);

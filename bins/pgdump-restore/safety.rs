@@ -29,8 +29,10 @@ pub(crate) fn back_up(
     command.args(["--keep-last".to_owned(), keep.to_string()]);
     // a session that sits on a table must not keep a restore waiting for ever
     command.args(["--pg-dump-arg", &format!("--lock-wait-timeout={PATIENCE}")]);
-    if let Some(via) = &args.via {
-        command.arg("--via").arg(via);
+    for (option, value) in [("--via", &args.via), ("--patroni", &args.patroni)] {
+        if let Some(value) = value {
+            command.arg(option).arg(value);
+        }
     }
     let (ended, output) = converse(command.args(options), program, "")?;
     if !ended.ok() {

@@ -14,6 +14,7 @@ use kit::guard::{For, guard};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::{Server, identifier};
+use kit::services;
 use kit::settings::Settings;
 use kit::source::Dump;
 use serde_json::Value;
@@ -21,11 +22,11 @@ use serde_json::Value;
 use crate::choose::choose;
 use crate::cli::{Args, TOOL, Table, Which};
 use crate::run::confirm;
+use crate::safety;
 use crate::session::Session;
 use crate::survey::{Live, entrance, live};
 use crate::tables::stream::{Load, stream};
 use crate::tell::tell;
-use crate::{safety, services};
 
 /// A table of the dump.
 #[derive(Clone, Debug)]
@@ -98,14 +99,14 @@ pub(crate) fn restore(
         }
     }
     let _lock = guard(&server, &entrance(&server)?, For::Restore, TOOL)?;
-    let stopped = services::stop(args, speech)?;
+    let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = load(args, &chosen, &server, &live.name, &present, &missing, speech).map_err(|e| {
         let lacks = !missing.is_empty() && e.to_string().contains("does not exist");
         let e = e.hint("Nothing was changed: it is one transaction.");
         let how = "'dump-inspect extract --with-dependencies' takes out what a table needs, too.";
         if lacks { e.hint(how) } else { e }
     });
-    let started = stopped.start();
+    let started = stopped.start().map(drop);
     let (tables, rows) = outcome.inspect_err(|_| {
         if let Err(error) = &started {
             speech.error(error);

@@ -39,9 +39,9 @@ impl Plan {
         if args.safety.is_some() && self.replaces() {
             lines.push("backup  of what is replaced, before".into());
         }
-        lines.extend(args.stop.iter().map(|c| format!("stop    {c}")));
-        if !args.services.is_empty() {
-            lines.push(format!("stop    services, as far as they run: {}", args.services.join(" ")));
+        lines.extend(args.services.stop.iter().map(|c| format!("stop    {c}")));
+        if !args.services.services.is_empty() {
+            lines.push(format!("stop    services, as far as they run: {}", args.services.services.join(" ")));
         }
         lines.extend(self.targets.iter().map(|t| self.line(t)));
         for live in self.targets.iter().filter_map(|t| t.present.as_ref()).filter(|l| !l.slots.is_empty()) {
@@ -61,7 +61,7 @@ impl Plan {
         if !self.untouched.is_empty() {
             lines.push(format!("leave   {}", self.untouched.join(", ")));
         }
-        lines.extend(args.start.iter().map(|c| format!("start   {c}")));
+        lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));
         lines
     }
 

@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, span, text, usage, utf8};
+use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
 use kit::retention::Policy;
-use kit::stamp::Period;
 use lexopt::prelude::*;
 
 use crate::narrow;
@@ -32,6 +31,8 @@ What to dump:
       --stdin               take a plain dump from standard input
       --via CMD             run client programs behind CMD, such as
                             'docker compose exec -T db' [PG_VIA]
+      --patroni URLS        ask Patroni's REST API at one of URLS, parted by commas,
+                            who is {leader} in CMD [PATRONI_URLS]
   -- COMMAND [ARG]...       take the dump that COMMAND writes
 
 Where to and how:
@@ -114,6 +115,7 @@ pub(crate) struct Args {
     pub(crate) format: Format,
     pub(crate) pg_dump_args: Vec<String>,
     pub(crate) via: Option<String>,
+    pub(crate) patroni: Option<String>,
     pub(crate) dir: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) codec: Option<Codec>,
@@ -146,6 +148,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         format: Format::Plain,
         pg_dump_args: Vec::new(),
         via: None,
+        patroni: None,
         dir: None,
         name: None,
         codec: None,
@@ -164,8 +167,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     let (mut policy, mut no_rotate) = (Policy::default(), false);
     let (mut list, mut rotate_only, mut ruled) = (false, false, false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
-        ruled |= matches!(arg, Long(option) if option.starts_with("keep-") && option != "keep-tag");
         match arg {
+            Long(rule) if rule.starts_with("keep-") => {
+                let rule = rule.to_owned();
+                policy.option(&rule, &mut parser)?;
+                ruled |= rule != "keep-tag";
+            }
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
             Short('d') | Long("database") => {
@@ -181,6 +188,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("pg-dump-arg") => args.pg_dump_args.push(text(&mut parser, "--pg-dump-arg")?),
             Long("stdin") => stdin = true,
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
+            Long("patroni") => args.patroni = Some(text(&mut parser, "--patroni")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(file_name(text(&mut parser, "--name")?, "--name")?),
             Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
@@ -189,16 +197,6 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 args.latest_link = Some(file_name(text(&mut parser, "--latest-link")?, "--latest-link")?)
             }
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
-            Long("keep-last") => policy.last = number(&mut parser, "--keep-last")?,
-            Long("keep-within") => policy.within = Some(span(&text(&mut parser, "--keep-within")?)?),
-            Long("keep-hourly") => policy.periods.push((Period::Hour, number(&mut parser, "--keep-hourly")?)),
-            Long("keep-daily") => policy.periods.push((Period::Day, number(&mut parser, "--keep-daily")?)),
-            Long("keep-weekly") => policy.periods.push((Period::Week, number(&mut parser, "--keep-weekly")?)),
-            Long("keep-monthly") => {
-                policy.periods.push((Period::Month, number(&mut parser, "--keep-monthly")?))
-            }
-            Long("keep-yearly") => policy.periods.push((Period::Year, number(&mut parser, "--keep-yearly")?)),
-            Long("keep-tag") => policy.tags.push(text(&mut parser, "--keep-tag")?),
             Long("allow-shrink") => args.allow_shrink = true,
             Long("no-rotate") => no_rotate = true,
             Long("rotate-only") => rotate_only = true,
@@ -222,8 +220,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         if !matches!(args.action, Action::Backup) {
             return Err(usage("--list and --rotate-only make no backup: they take no dump"));
         }
-        if args.via.is_some() || !args.pg_dump_args.is_empty() {
-            return Err(usage("--via and --pg-dump-arg are for the dumps that this program starts itself"));
+        if args.via.is_some() || args.patroni.is_some() || !args.pg_dump_args.is_empty() {
+            return Err(usage(
+                "--via, --patroni and --pg-dump-arg are for the dumps that this program starts itself",
+            ));
         }
     }
     if let From::Command(command) = &args.from {
@@ -240,10 +240,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if matches!(&args.from, From::Databases(names) if names.len() > 1) && args.latest_link.is_some() {
         return Err(usage("--latest-link is one backup's: dump each database in a run of its own"));
     }
-    // a tag to keep is one rule more, not the only one
-    if !ruled {
-        policy.last = 10;
-    }
+    let policy = policy.or_last(10, ruled);
     if no_rotate && rotate_only {
         return Err(usage("--no-rotate and --rotate-only exclude each other"));
     }

@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<Code> {
         Action::Version => return print(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))),
         _ => {}
     }
-    let settings = Settings::load()?;
+    let settings = Settings::load()?.with("PATRONI_URLS", args.patroni.as_deref());
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
     let speech = Speech::new(TOOL, args.quiet);
@@ -68,6 +68,9 @@ fn back_up(
         (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
         (None, None) => kit::codec::Codec::default(),
     };
+    if !matches!(args.from, From::Command(_) | From::Stdin) {
+        kit::pg::way(args.via.clone(), settings)?;
+    }
     let _lock = prepare(args, dir, speech)?;
     let server = match &args.from {
         From::Cluster => Some(Server::find(args.via.clone(), settings, None)?),

@@ -26,6 +26,12 @@ none_settings() {
         parts=$(sh "$dev_scripts/url") || exit
         eval "$parts"
     fi
+    case $PG_VIA in
+        *'{leader}'*)
+            die 2 "PG_VIA holds {leader}, which only dev-backup, dev-restore, dev-restore-table and dev-undo fill in" \
+                "For this target name the node."
+            ;;
+    esac
 }
 
 # use_database NAME: makes NAME the database of what is run next. A whole URL would contradict it.

@@ -121,7 +121,8 @@ compose_reach() {
     unset $connection
     PG_VIA="$engine exec -i $DEV_PROJECT-{leader}"
     PATRONI_URLS=http://127.0.0.1:$STACK_REST1,http://127.0.0.1:$STACK_REST2,http://127.0.0.1:$STACK_REST3
-    export PATRONI_URLS PGUSER=postgres PGDATABASE=postgres
+    # with a host in the environment, nothing about the server is taken from `.env`
+    export PG_VIA PATRONI_URLS PGHOST=/run/postgresql PGUSER=postgres PGDATABASE=postgres
     if [ -z "$DEV_STOP_CMD$DEV_START_CMD" ]; then
         : "${DEV_SERVICES:=backend frontend}"
         export COMPOSE_PROJECT_NAME="$DEV_PROJECT" COMPOSE_FILE="$pgkeep_home/scripts/stack/compose.yml"

@@ -14,8 +14,8 @@
 pgkeep_home=${dev_scripts%/scripts/dev}
 settings='DEV_STACK DEV_PROJECT DEV_DB DEV_PORT DEV_REST_PORT DEV_REDIS_PORT DEV_MIGRATE_CMD DEV_SEED_CMD DEV_SERVICES DEV_STOP_CMD
     DEV_START_CMD DEV_ARGS
-    WAIT_SECONDS BACKUP_DIR BACKUP_COMPRESS BACKUP_KEEP BACKUP_TAG BACKUP TABLE TABLE_AS YES
-    SKIP_BACKUP MIGRATIONS_DIR HOOK_SECONDS PG_VIA PATRONI_URLS PGKEEP_BIN POSTGRES_PASSWORD'
+    WAIT_SECONDS BACKUP_DIR BACKUP_COMPRESS BACKUP_KEEP BACKUP_TAG BACKUP SNAPSHOT SNAPSHOT_COMPRESS
+    TABLE TABLE_AS YES SKIP_BACKUP MIGRATIONS_DIR HOOK_SECONDS PG_VIA PATRONI_URLS PGKEEP_BIN POSTGRES_PASSWORD'
 
 say() { printf 'dev: %s\n' "$*" >&2; }
 hint() { printf 'dev: hint: %s\n' "$*" >&2; }
@@ -59,7 +59,7 @@ done
 # shellcheck disable=SC2086 # a list of names
 dotenv $settings
 : "${DEV_STACK:=local}" "${HOOK_SECONDS:=60}"
-: "${BACKUP_DIR:=backups}" "${BACKUP_COMPRESS:=none}" "${BACKUP_KEEP:=10}"
+: "${BACKUP_DIR:=backups}" "${BACKUP_COMPRESS:=none}" "${BACKUP_KEEP:=10}" "${SNAPSHOT_COMPRESS:=gzip}"
 
 # Whether DEV_DB was chosen: on somebody's own server psql goes where libpq's settings say, if not.
 dev_db_chosen=$DEV_DB

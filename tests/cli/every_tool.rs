@@ -42,7 +42,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "LIST" => "some thing",
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",
-        "DB" | "DIR" | "FILE" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
         "FORMAT" if tool == "backup-validate" => "html",
@@ -51,6 +51,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
         "HOW" => "hash",
+        "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
         _ => panic!("what is a value of {name}? say it here"),
     }
@@ -172,6 +173,8 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     // something to list
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/backup_20251127_143022.sql"), "").unwrap();
+    fs::create_dir(dir.path().join("backups/snapshots")).unwrap();
+    fs::write(dir.path().join("backups/snapshots/20251127_143022.json"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
     let listing = match tool {
         "dump-inspect" => "some.sql",

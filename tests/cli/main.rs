@@ -13,6 +13,8 @@ mod every_tool;
 mod pages;
 mod pgdump_restore;
 mod pgdump_rotate;
+mod volrestore;
+mod volsnap;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -90,7 +90,10 @@ pub(crate) fn of_source(tool: &str) -> BTreeSet<String> {
         found.map(|(name, _)| format!("{dashes}{name}")).collect()
     };
     let (long, short) = (names("Long(\"", "\")", "--"), names("Short('", "')", "-"));
-    long.into_iter().chain(short).collect()
+    // the rules of retention are read in one place for all
+    let rules = source.contains("policy.option(").then_some(kit::retention::RULES);
+    let rules = rules.into_iter().flatten().map(|rule| format!("--{rule}"));
+    long.into_iter().chain(short).chain(rules).collect()
 }
 
 /// Long and short names of options.

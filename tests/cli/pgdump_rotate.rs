@@ -145,6 +145,23 @@ fn a_dry_run_makes_nothing_not_even_the_directory() {
 }
 
 #[test]
+fn a_leader_is_asked_for_and_has_its_place_or_nothing_is_done() {
+    let (via, urls) = ("docker exec -i {leader}", "http://127.0.0.1:1");
+    for words in [
+        &["--via", via][..],
+        &["--patroni", urls],
+        &["--patroni", urls, "--via", "docker exec -i db"],
+        &["--patroni", "127.0.0.1:1", "--via", via],
+        &["--patroni", urls, "--stdin"],
+    ] {
+        is_usage_error(TOOL, words);
+    }
+    run(TOOL, &["--patroni", urls, "--via", via])
+        .exits(5)
+        .says("cannot ask Patroni who leads: 127.0.0.1:1: Connection refused");
+}
+
+#[test]
 fn a_command_that_is_not_there_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut tool = lab::tool(TOOL, dir.path());

@@ -80,6 +80,13 @@ impl Server {
         postmaster.wait().unwrap();
     }
 
+    /// Stops the server in order, with a checkpoint; sessions are ended. Nothing happens twice.
+    pub fn stop_in_order(&mut self) {
+        let Some(mut postmaster) = self.postmaster.take() else { return };
+        let _ = kill_process(Pid::from_child(&postmaster), Signal::INT);
+        postmaster.wait().unwrap();
+    }
+
     /// The folder in which its programs run, empty at first; not the server's own.
     pub fn home(&self) -> PathBuf {
         self.place.path().join("home")
@@ -333,6 +340,8 @@ pub fn tool(name: &str, dir: &Path) -> Command {
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
         "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
         "backup-validate" => env!("CARGO_BIN_EXE_backup-validate"),
+        "volsnap" => env!("CARGO_BIN_EXE_volsnap"),
+        "volrestore" => env!("CARGO_BIN_EXE_volrestore"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)

@@ -1,110 +1,21 @@
-//! What needs Docker: services that stop for a restore and start again.
+//! What needs Docker: the stack, from nothing to its removal, and services of other projects.
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
+mod services;
+mod stage;
+
+#[allow(dead_code)] // of what it has for the local server we use a part
+#[path = "../make/host.rs"]
+mod host;
 #[path = "../lab/mod.rs"]
 mod lab;
 
-use std::fs;
-use std::process::Command;
-
-use lab::{Ran, Server, run};
-
-/// A busybox that was linked statically is a whole system.
-const IMAGE: &str = "pgkeep-test-busybox";
-
-/// A project of Docker Compose in a server's home, which goes with this.
-struct Project<'a> {
-    server: &'a Server,
-    compose: Vec<&'static str>,
-}
-
-impl<'a> Project<'a> {
-    /// Starts services `backend` and `idle`; `frontend` is made and does not run.
-    fn start(server: &'a Server) -> Self {
-        run(&mut sh("docker info")).exits(0);
-        if run(&mut sh(&format!("docker image inspect {IMAGE}"))).code != 0 {
-            run(&mut sh(&format!(
-                "dir=$(mktemp -d) && mkdir $dir/bin && cp \"$(command -v busybox)\" $dir/bin/ && \
-                tar -C $dir -c . | docker import - {IMAGE}; status=$?; rm -r $dir; exit $status"
-            )))
-            .exits(0);
-        }
-        // killed at once: the first process of a container ignores other signals
-        let service = |name: &str| {
-            format!(
-                "  {name}:\n    image: {IMAGE}\n    command: [busybox, sleep, '600']\n    stop_signal: SIGKILL\n"
-            )
-        };
-        let file = format!(
-            "version: '3'\nservices:\n{}{}{}",
-            service("backend"),
-            service("frontend"),
-            service("idle")
-        );
-        fs::write(server.home().join("docker-compose.yml"), file).unwrap();
-        let plugin = run(&mut sh("docker compose version")).code == 0;
-        let compose = if plugin { vec!["docker", "compose"] } else { vec!["docker-compose"] };
-        let project = Project { server, compose };
-        project.compose(&["up", "-d"]).exits(0);
-        project.compose(&["stop", "frontend"]).exits(0);
-        project
-    }
-
-    fn compose(&self, args: &[&str]) -> Ran {
-        let mut command = Command::new(self.compose[0]);
-        run(command.args(&self.compose[1..]).args(args).current_dir(self.server.home()))
-    }
-
-    /// When each service was started, as far as it runs.
-    fn running(&self, service: &str) -> Option<String> {
-        let id = self.compose(&["ps", "-q", service]).exits(0).line().to_owned();
-        let ask = "docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' ";
-        let state = run(&mut sh(&format!("{ask}{id}"))).exits(0).line().to_owned();
-        state.strip_prefix("true ").map(str::to_owned)
-    }
-}
-
-impl Drop for Project<'_> {
-    fn drop(&mut self) {
-        self.compose(&["down", "-t", "0"]);
-    }
-}
+use std::process::{Command, Stdio};
 
 fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", script]);
+    command.args(["-c", script]).stdin(Stdio::null());
     command
-}
-
-#[test]
-fn exactly_the_services_that_ran_are_started_again() {
-    let server = Server::start();
-    server.make("shop");
-    let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
-    let project = Project::start(&server);
-    let states = || ["backend", "frontend", "idle"].map(|s| project.running(s));
-    let before = states();
-    assert!(before[0].is_some() && before[1].is_none() && before[2].is_some(), "{before:?}");
-
-    server.sql("shop", "TRUNCATE grades");
-    let args = [backup.as_str(), "--yes", "--services", "backend frontend"];
-    server.restore(&args).exits(0).says("start again at the end: backend");
-    assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
-    let after = states();
-    assert!(after[0].is_some() && after[0] != before[0] && after[1].is_none(), "{after:?}");
-    assert_eq!(after[2], before[2]);
-
-    // after a failure, too
-    let text = run(server.client("pg_dump").args(["-w", "-d", "shop"])).exits(0).out;
-    let broken = text.replace("\n499\t", "\nx\t");
-    fs::write(server.home().join("broken.sql"), broken).unwrap();
-    let args = ["broken.sql", "-d", "shop", "--swap", "--yes", "--services=backend,frontend"];
-    server.restore(&args).exits(1).says("Every database is as it was.");
-    let last = states();
-    assert!(last[0].is_some() && last[0] != after[0] && last[1].is_none(), "{last:?}");
-
-    let unknown = [backup.as_str(), "--yes", "--services", "backend nonsense"];
-    server.restore(&unknown).exits(4).says("'nonsense' is no service here");
-    assert_eq!(states(), last);
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::lab::{Server, feed, names, run, tool};
 
 /// A dump of some 300 KiB, the same in every run, with what tempts a reader to see an end in its midst.
-fn dump() -> String {
+pub(crate) fn dump() -> String {
     let mut sql = String::from(
         "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.18\n-- Dumped by pg_dump version 15.18\n\n\
         SET statement_timeout = 0;\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n\

@@ -4,8 +4,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod against;
 mod damage;
 mod drill;
+mod filter;
 mod instance;
 mod report;
 mod watch;

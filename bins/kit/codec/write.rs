@@ -184,7 +184,7 @@ impl<R: Read, L: FnMut(&[u8], &mut Vec<u64>)> Pieces<R, L> {
         let n = (&mut self.source)
             .take(LOOK)
             .read_to_end(&mut self.buffer)
-            .map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read", "the dump", &e)))?;
+            .map_err(|e| interrupted().err().unwrap_or_else(|| unreadable(e)))?;
         self.read += n as u64;
         let mut wanted = Vec::new();
         (self.look)(&self.buffer[old..], &mut wanted);
@@ -197,4 +197,9 @@ impl<R: Read, L: FnMut(&[u8], &mut Vec<u64>)> Pieces<R, L> {
         }
         Ok(n > 0)
     }
+}
+
+/// A source that knows its own errors hands them through `io::Error`.
+fn unreadable(e: std::io::Error) -> Error {
+    e.downcast::<Error>().unwrap_or_else(|e| Error::io("read", "the dump", &e))
 }

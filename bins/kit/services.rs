@@ -1,0 +1,270 @@
+//! What is stopped for a while is started again: after failure, after a panic, after signals, and, by
+//! the next run of any of our programs, after a kill.
+//!
+//! Exactly what runs is stopped, so that a service that was down stays down. What will start it again
+//! stands in a file of the backups' directory from before the stop until after the start; the file is
+//! locked by the process that will do it, so that a file without a lock is a promise that was broken.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+use crate::child::converse;
+use crate::exit::{Error, Result};
+use crate::out::Speech;
+use crate::place;
+
+/// How Docker Compose is called on one machine or another.
+const COMPOSE: [&[&str]; 4] =
+    [&["docker", "compose"], &["docker-compose"], &["podman", "compose"], &["podman-compose"]];
+
+/// Files of this name hold what is stopped; the number of the process follows.
+const RECORD: &str = ".pgkeep.stopped.";
+
+/// What is to stop: by commands, or by the names of services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A command for the shell.
+    pub stop: Option<String>,
+    /// The command that undoes it.
+    pub start: Option<String>,
+    /// Services of Docker Compose, instead of commands.
+    pub services: Vec<String>,
+    /// The compose file; `None`: that of the working directory.
+    pub compose: Option<String>,
+    /// A file that is there while nothing may start, whoever asks: absolute.
+    pub hold: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// Adds services, whose names are parted by blanks or commas.
+    pub fn add(&mut self, names: &str) {
+        self.services.extend(names.split([' ', ',']).filter(|n| !n.is_empty()).map(str::to_owned));
+    }
+
+    /// Whether anything is to stop.
+    pub fn stop_something(&self) -> bool {
+        self.stop.is_some() || !self.services.is_empty()
+    }
+
+    /// Whether both commands and services are named: services stop and start by themselves.
+    pub fn contradict(&self) -> bool {
+        !self.services.is_empty() && (self.stop.is_some() || self.start.is_some())
+    }
+}
+
+/// Services that are down until this is dropped.
+pub struct Stopped<'a> {
+    start: Option<String>,
+    record: Option<(File, PathBuf)>,
+    since: Instant,
+    speech: &'a Speech,
+}
+
+/// What stands in a file while services are down.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// The command that starts them.
+    start: String,
+    /// Where it is to run.
+    directory: PathBuf,
+    /// A file that is there while it must not run.
+    hold: Option<PathBuf>,
+}
+
+/// Stops the services; from now on they will be started, even if the stop failed halfway. `dir` is
+/// where the next run looks for a promise that a kill broke; it may be missing.
+pub fn stop<'a>(wanted: &Wanted, dir: &Path, speech: &'a Speech) -> Result<Stopped<'a>> {
+    crate::child::interrupted()?;
+    let (stop, start) = match wanted.services.as_slice() {
+        [] => (wanted.stop.clone(), wanted.start.clone()),
+        services => of_compose(services, wanted.compose.as_deref(), speech)?,
+    };
+    let record =
+        start.as_ref().filter(|_| dir.is_dir()).map(|start| promise(dir, start, wanted)).transpose()?;
+    let stopped = Stopped { start, record, since: Instant::now(), speech };
+    if let Some(command) = stop {
+        run_unless_interrupted(&command).map_err(|e| e.within("cannot stop what uses the database"))?;
+    }
+    Ok(stopped)
+}
+
+/// The commands that stop and start those of `services` that run now.
+fn of_compose(
+    services: &[String],
+    file: Option<&str>,
+    speech: &Speech,
+) -> Result<(Option<String>, Option<String>)> {
+    let found = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
+        Error::refused("cannot find Docker Compose")
+            .hint("Name what stops and starts it with --stop and --start.")
+    })?;
+    let mut compose = found.to_vec();
+    compose.extend(file.iter().flat_map(|f| ["-f", f]));
+    let known = answer(&compose, &["config", "--services"])?;
+    if let Some(unknown) = services.iter().find(|s| !known.contains(s)) {
+        return Err(Error::refused(format!("'{unknown}' is no service here"))
+            .hint(format!("There are: {}.", known.join(", "))));
+    }
+    let running = answer(&compose, &["ps", "--services", "--filter", "status=running"])?;
+    let running: Vec<&str> = services.iter().filter(|s| running.contains(s)).map(String::as_str).collect();
+    if running.is_empty() {
+        speech.say("none of the services runs");
+        return Ok((None, None));
+    }
+    // the names of services need no quotes: letters, digits, '.', '_', '-'
+    let compose: Vec<String> = compose.iter().map(|w| quoted(w)).collect();
+    let command = |verb: &str| format!("{} {verb} {}", compose.join(" "), running.join(" "));
+    speech.say(&format!("services that stop, and start again at the end: {}", running.join(" ")));
+    Ok((Some(command("stop")), Some(command("start"))))
+}
+
+/// A word for the shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// The lines that a command of compose prints.
+fn answer(compose: &[&str], words: &[&str]) -> Result<Vec<String>> {
+    let mut command = Command::new(compose[0]);
+    let name = compose.join(" ");
+    let (ended, output) = converse(command.args(&compose[1..]).args(words), &name, "")?;
+    if !ended.ok() {
+        return Err(ended.error());
+    }
+    Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
+}
+
+/// Writes down, durably, what will start what is about to stop.
+fn promise(dir: &Path, start: &str, wanted: &Wanted) -> Result<(File, PathBuf)> {
+    let path = dir.join(format!("{RECORD}{}", std::process::id()));
+    let fail = |e| Error::io("write", path.display(), &e);
+    let directory = std::env::current_dir().map_err(fail)?;
+    let record = Record { start: start.to_owned(), directory, hold: wanted.hold.clone() };
+    let text = serde_json::to_vec(&record).map_err(|e| fail(e.into()))?;
+    // one that is there, of a process that had our number, is a promise yet to be kept
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| fail(e.into()))?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(fail)?;
+    place::sync_dir(dir)?;
+    Ok((file, path))
+}
+
+/// Keeps the promises of runs that were killed: starts what they stopped. Says so; one that cannot be
+/// kept is told and stays for the next run.
+pub fn mend(dir: &Path, speech: &Speech) {
+    let names = if dir.is_dir() { place::names(dir).unwrap_or_default() } else { Vec::new() };
+    for name in names.iter().filter(|n| n.starts_with(RECORD)) {
+        if let Err(error) = keep(&dir.join(name), speech) {
+            speech.error(&error.within("cannot start what a run that was killed had stopped"));
+        }
+    }
+}
+
+fn keep(path: &Path, speech: &Speech) -> Result<()> {
+    let fail = |e| Error::io("read", path.display(), &e);
+    let file = match place::open_regular(path) {
+        // another run was quicker
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(fail)?,
+    };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // its process lives and will do it
+        return Ok(());
+    }
+    place::ours_alone(&file, path)?;
+    // killed while it wrote: nothing was stopped yet
+    let record: Option<Record> = serde_json::from_reader(&file).ok();
+    if let Some(record) = record {
+        if record.hold.as_ref().is_some_and(|path| path.exists()) {
+            return Err(Error::temporary("what it was doing must be ended first")
+                .hint("Run the restore again, or its --undo: either ends what was begun."));
+        }
+        speech.warn(&format!("starting what a run that was killed had stopped: {}", record.start));
+        let mut command = shell(&record.start)?;
+        command.current_dir(&record.directory);
+        let status = command.status().map_err(|e| Error::io("run", &record.start, &e))?;
+        judged(&record.start, status)?;
+    }
+    place::remove_if_there(path)
+}
+
+impl Stopped<'_> {
+    /// Starts the services and tells whether that worked, and how long they were down; `None`: none
+    /// was stopped.
+    pub fn start(mut self) -> Result<Option<Duration>> {
+        let Some(command) = self.start.take() else { return Ok(None) };
+        run(&command).map_err(|e| e.within("cannot start what was stopped"))?;
+        self.kept();
+        Ok(Some(self.since.elapsed()))
+    }
+
+    /// The promise is kept. What cannot be removed does no harm but to start again what runs.
+    fn kept(&mut self) {
+        if let Some((_file, path)) = self.record.take()
+            && let Err(error) = place::remove_if_there(&path)
+        {
+            self.speech.error(&error);
+        }
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if let Some(command) = self.start.take() {
+            match run(&command) {
+                Ok(()) => self.kept(),
+                // the promise stays for the next run
+                Err(error) => self.speech.error(&error.within("cannot start what was stopped")),
+            }
+        }
+    }
+}
+
+/// Runs a shell command to its end, whatever signals have come. Its output is speech.
+fn run(command: &str) -> Result<()> {
+    let status = spawn(command)?.wait().map_err(|e| Error::io("wait for", command, &e))?;
+    judged(command, status)
+}
+
+/// The same, but a signal ends the command.
+fn run_unless_interrupted(command: &str) -> Result<()> {
+    let mut child = spawn(command)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|e| Error::io("wait for", command, &e))? {
+            return judged(command, status);
+        }
+        if let Err(interrupted) = crate::child::pause(Duration::from_millis(20)) {
+            let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
+            let _ = child.wait();
+            return Err(interrupted);
+        }
+    }
+}
+
+fn spawn(command: &str) -> Result<Child> {
+    shell(command)?.spawn().map_err(|e| Error::io("run", command, &e))
+}
+
+fn shell(command: &str) -> Result<Command> {
+    let fail = |e| Error::io("run", command, &e);
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(fail)?;
+    // in a group of its own: ctrl-C at the terminal must not end what starts the services
+    let mut sh = Command::new("sh");
+    sh.args(["-c", command]).stdin(Stdio::null()).stdout(stderr).process_group(0);
+    Ok(sh)
+}
+
+fn judged(command: &str, status: ExitStatus) -> Result<()> {
+    if status.success() { Ok(()) } else { Err(Error::no(format!("'{command}' failed ({status})"))) }
+}

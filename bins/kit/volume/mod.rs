@@ -1,0 +1,157 @@
+//! Volumes: what a snapshot is taken of and put back to.
+//!
+//! A volume is a directory of this machine, or a named volume of Docker or Podman. [`set`] is the
+//! record of a snapshot, [`control`] what PostgreSQL says of a data directory in it, [`tar`] how an
+//! archive is read and [`entry`] what may stand in one.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+pub mod control;
+pub mod entry;
+pub mod listing;
+pub mod live;
+pub mod set;
+pub mod snapshot;
+pub mod tar;
+pub mod verify;
+
+/// Where a volume is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// A directory, absolute.
+    Dir(PathBuf),
+    /// A named volume of Docker.
+    Docker(String),
+    /// A named volume of Podman.
+    Podman(String),
+}
+
+/// A volume: where it is, and the short name that its archive bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What archives and messages call it: letters, digits, `.`, `_` and `-`.
+    pub label: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Volume {
+    /// Reads `[LABEL=]docker:NAME`, `[LABEL=]podman:NAME` or `[LABEL=]dir:PATH`. A relative path is
+    /// one of `here`. Without a label it is the volume's name, or the last part of the path.
+    ///
+    /// # Errors
+    /// One sentence that tells what is wrong with the text.
+    pub fn parse(text: &str, here: &Path) -> Result<Self, String> {
+        let kinds = ["docker:", "podman:", "dir:"];
+        let begins = |t: &str| kinds.iter().any(|k| t.starts_with(k));
+        let (label, rest) = match text.split_once('=') {
+            Some((label, rest)) if !begins(text) => (Some(label), rest),
+            _ => (None, text),
+        };
+        let place = Place::parse(rest, here)?;
+        let label = label.map_or_else(|| place.name(), str::to_owned);
+        if !is_label(&label) {
+            return Err(format!(
+                "'{label}' is no label (letters, digits, '.', '_', '-'); give one as LABEL={place}"
+            ));
+        }
+        Ok(Volume { label, place })
+    }
+}
+
+impl Place {
+    /// Reads `docker:NAME`, `podman:NAME` or `dir:PATH`.
+    ///
+    /// # Errors
+    /// One sentence that tells what is wrong with the text.
+    pub fn parse(text: &str, here: &Path) -> Result<Self, String> {
+        let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+        let named = |make: fn(String) -> Place| match is_label(name) {
+            true => Ok(make(name.to_owned())),
+            false => Err(format!("'{name}' is no name of a volume")),
+        };
+        match kind {
+            "docker" => named(Place::Docker),
+            "podman" => named(Place::Podman),
+            "dir" if !name.is_empty() && !name.chars().any(char::is_control) => {
+                Ok(Place::Dir(tidy(&here.join(name))))
+            }
+            _ => Err(format!("'{text}' is none of docker:NAME, podman:NAME, dir:PATH")),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Place::Dir(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Place::Docker(name) | Place::Podman(name) => name.clone(),
+        }
+    }
+}
+
+/// A path without `.` and `..`; links are not looked at.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            other => tidy.push(other),
+        }
+    }
+    tidy
+}
+
+/// Whether a name can stand in a file's name and in an argument: Docker's rule for volumes.
+pub fn is_label(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    text.len() <= 128 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Dir(path) => write!(f, "dir:{}", path.display()),
+            Place::Docker(name) => write!(f, "docker:{name}"),
+            Place::Podman(name) => write!(f, "podman:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_volumes() {
+        let here = Path::new("/home/me");
+        for (text, label, place) in [
+            ("docker:patroni1-data", "patroni1-data", "docker:patroni1-data"),
+            ("one=docker:a", "one", "docker:a"),
+            ("podman:x", "x", "podman:x"),
+            ("dir:/srv/pg/./data/", "data", "dir:/srv/pg/data"),
+            ("dir:.dev/../data", "data", "dir:/home/me/data"),
+            ("x=dir:/a=b", "x", "dir:/a=b"),
+            ("dir:/a=b/c", "c", "dir:/a=b/c"),
+        ] {
+            let volume = Volume::parse(text, here).unwrap();
+            assert_eq!((volume.label.as_str(), volume.place.to_string().as_str()), (label, place), "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "docker:",
+            "docker:a/b",
+            "docker:-a",
+            "dir:",
+            "dir:/",
+            "a b=dir:/x",
+            "dir:/a\nb",
+            "../x=dir:/y",
+        ] {
+            assert!(Volume::parse(text, here).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line of `volrestore`. Pure: touches no file, asks no clock.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use kit::cli::{bad, folder, number, text, usage, utf8};
+use kit::exit::Result;
+use kit::services::Wanted;
+use kit::volume::Volume;
+use lexopt::prelude::*;
+
+/// The program's name, as messages begin with it.
+pub(crate) const TOOL: &str = "volrestore";
+
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Action {
+    #[default]
+    Help,
+    Version,
+    List,
+    Restore(Which),
+    Undo,
+}
+
+/// Which snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// A time, or the path of a record.
+    Named(String),
+    Latest,
+    Pick,
+}
+
+/// The command line, checked as far as it can be without looking at the world.
+#[derive(Debug, Default)]
+pub(crate) struct Args {
+    pub(crate) action: Action,
+    /// `LABEL=VOLUME`: where to, instead of where from.
+    pub(crate) volumes: Vec<String>,
+    pub(crate) dir: Option<String>,
+    pub(crate) into: Option<String>,
+    pub(crate) keep_before: usize,
+    pub(crate) allow_links: bool,
+    pub(crate) services: Wanted,
+    pub(crate) lock_timeout: u64,
+    pub(crate) dry_run: bool,
+    pub(crate) yes: bool,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+/// Reads the command line, without the program's name.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut args = Args { keep_before: 1, ..Args::default() };
+    let (mut which, mut undo, mut list) = (Vec::new(), false, false);
+    while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
+            Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
+            Value(word) => {
+                let word = utf8(word, "SNAPSHOT")?;
+                if word.contains('=') {
+                    Volume::parse(&word, Path::new("/")).map_err(usage)?;
+                    args.volumes.push(word);
+                } else {
+                    which.push(Which::Named(word))
+                }
+            }
+            Long("latest") => which.push(Which::Latest),
+            Long("pick") => which.push(Which::Pick),
+            Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
+            Long("into") => args.into = Some(text(&mut parser, "--into")?),
+            Long("keep-before") => args.keep_before = number(&mut parser, "--keep-before")?,
+            Long("undo") => undo = true,
+            Long("allow-links") => args.allow_links = true,
+            Long("services") => args.services.add(&text(&mut parser, "--services")?),
+            Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
+            Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
+            Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
+            Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
+            Long("dry-run") => args.dry_run = true,
+            Short('y') | Long("yes") => args.yes = true,
+            Long("list") => list = true,
+            Long("json") => args.json = true,
+            Short('q') | Long("quiet") => args.quiet = true,
+            other => return Err(bad(&other.unexpected())),
+        }
+    }
+    args.action = match (which.len(), undo, list) {
+        (1, false, false) => Action::Restore(which.remove(0)),
+        (0, true, false) => Action::Undo,
+        (0, false, true) => Action::List,
+        (0, false, false) => return Err(usage("no snapshot is named")),
+        _ => return Err(usage("one snapshot, --undo or --list: one of them at a time")),
+    };
+    if args.services.contradict() {
+        return Err(usage(
+            "--services stops and starts by itself: --stop and --start are for what is no service",
+        ));
+    }
+    if args.services.compose.is_some() && args.services.services.is_empty() {
+        return Err(usage("--compose is the file of --services"));
+    }
+    if args.into.is_some() && (undo || !args.volumes.is_empty() || args.services.stop_something()) {
+        return Err(usage("--into touches no volume and stops nothing"));
+    }
+    if !matches!(args.action, Action::Restore(_)) && !args.volumes.is_empty() {
+        return Err(usage("LABEL=VOLUME says where a snapshot is restored to"));
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Args> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn a_snapshot_and_where_to() {
+        let args = parsed(&["20261127_143022", "data=dir:/x", "--keep-before", "0"]).unwrap();
+        assert_eq!(args.action, Action::Restore(Which::Named("20261127_143022".into())));
+        assert_eq!((args.volumes, args.keep_before), (vec!["data=dir:/x".to_owned()], 0));
+        assert_eq!(parsed(&["--latest"]).unwrap().action, Action::Restore(Which::Latest));
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for words in [
+            &[][..],
+            &["a", "b"],
+            &["a", "--latest"],
+            &["--undo", "--list"],
+            &["--undo", "a=dir:/x"],
+            &["a", "--into", "d", "a=dir:/x"],
+            &["a", "--into", "d", "--stop", "x"],
+            &["a", "--services", "x", "--stop", "y"],
+            &["a", "--keep-before", "-1"],
+            &["a", "--nonsense"],
+        ] {
+            assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
+        }
+    }
+}

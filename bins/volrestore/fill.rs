@@ -1,0 +1,267 @@
+//! An archive into a new directory: written as it is inflated, nothing outside of it touched.
+//!
+//! Every path is walked from the directory's own handle, one name at a time, and no link is ever
+//! followed; files are made, never opened. So even an archive that passed the check by some fault of
+//! ours cannot write elsewhere.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, UNIX_EPOCH};
+
+use kit::exit::{Error, Result};
+use kit::volume::entry::relative;
+use kit::volume::set::Archive;
+use kit::volume::tar::{Entry, Kind, Reader, Sink};
+use kit::volume::verify::pour;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+
+/// After so many bytes of a file the disk may begin to write: at the end less is to wait for.
+const EARLY: u64 = 32 << 20;
+
+/// Fills `target`, which must not exist, from a proven archive, durably. `progress` is told of raw
+/// bytes. Owners are kept where we may: gives back the numbers of owners that could not be.
+pub(crate) fn fill(
+    file: &File,
+    name: &str,
+    archive: &Archive,
+    target: &Path,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<BTreeSet<u32>> {
+    let fail = |e: io::Error| Error::io("write", target.display(), &e);
+    std::fs::create_dir(target).map_err(fail)?;
+    std::fs::set_permissions(target, Permissions::from_mode(0o700)).map_err(fail)?;
+    let root = open_dir(rustix::fs::CWD, target.as_os_str()).map_err(fail)?;
+    let lost = std::thread::scope(|scope| {
+        let (early, written) = sync_channel(4);
+        scope.spawn(move || sync_early(&written));
+        let mut fill = Fill::new(&root, target, early)?;
+        let mut reader = Reader::default();
+        pour(file, name, archive, |bytes| {
+            progress(bytes.len() as u64);
+            reader.feed(bytes, &mut fill)
+        })?;
+        reader.finish()?;
+        fill.finish()
+    })?;
+    // all files at once: one by one, each would wait for the file system's journal
+    rustix::fs::syncfs(&root).map_err(|e| Error::io("sync", target.display(), &e.into()))?;
+    kit::place::sync_dir(kit::place::parent(target))?;
+    Ok(lost)
+}
+
+/// Has the disk write what is there already, while more comes. What fails here fails again at the end.
+fn sync_early(files: &Receiver<File>) {
+    for file in files {
+        let _ = file.sync_data();
+    }
+}
+
+struct Fill<'a> {
+    root: &'a OwnedFd,
+    target: &'a Path,
+    /// The latest parent directory, open.
+    parent: (PathBuf, OwnedFd),
+    /// The file that is being written, with its path.
+    file: Option<(File, PathBuf)>,
+    entry: Option<Entry>,
+    since_early: u64,
+    early: SyncSender<File>,
+    /// Directories that get their mode at the end, because it would keep us out.
+    closed: Vec<(PathBuf, u32)>,
+    may_give: bool,
+    me: u32,
+    lost: BTreeSet<u32>,
+}
+
+impl<'a> Fill<'a> {
+    fn new(root: &'a OwnedFd, target: &'a Path, early: SyncSender<File>) -> Result<Self> {
+        let parent = root.try_clone().map_err(|e| Error::io("open", target.display(), &e))?;
+        let me = rustix::process::geteuid();
+        Ok(Fill {
+            root,
+            target,
+            parent: (PathBuf::new(), parent),
+            file: None,
+            entry: None,
+            since_early: 0,
+            early,
+            closed: Vec::new(),
+            may_give: me.is_root(),
+            me: me.as_raw(),
+            lost: BTreeSet::new(),
+        })
+    }
+
+    fn finish(self) -> Result<BTreeSet<u32>> {
+        // the innermost first
+        for (path, mode) in self.closed.iter().rev() {
+            let at = self.target.join(path);
+            std::fs::set_permissions(&at, Permissions::from_mode(*mode))
+                .map_err(|e| Error::io("change", at.display(), &e))?;
+        }
+        Ok(self.lost)
+    }
+
+    fn make(&mut self, entry: &Entry) -> io::Result<()> {
+        let path = relative(&entry.path).map_err(io::Error::other)?;
+        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+            let root = self.root.try_clone()?;
+            return self.dress_dir(&root, &path, entry);
+        };
+        self.enter(parent)?;
+        let dir = &self.parent.1;
+        match entry.kind {
+            Kind::Dir => {
+                make_dir(dir, name)?;
+                let made = open_dir(dir, name)?;
+                self.dress_dir(&made, &path, entry)?;
+            }
+            Kind::Symlink => {
+                rustix::fs::symlinkat(entry.link.as_slice(), dir, name)?;
+                self.give(entry, |uid, gid| {
+                    rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+                })?;
+            }
+            Kind::HardLink => {
+                let old = relative(&entry.link).map_err(io::Error::other)?;
+                let (Some(old_name), Some(old_parent)) = (old.file_name(), old.parent()) else {
+                    return Err(io::Error::other("a hard link to the volume itself"));
+                };
+                let new_dir = dir.try_clone()?;
+                let old_dir = walk(self.root, old_parent)?;
+                rustix::fs::linkat(&old_dir, old_name, &new_dir, name, AtFlags::empty())?;
+            }
+            Kind::File => {
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))?);
+                self.file = Some((file, path));
+                self.since_early = 0;
+            }
+            Kind::Other(_) => return Err(io::Error::other("a device or a pipe")),
+        }
+        Ok(())
+    }
+
+    /// Makes `parent` the directory that is open; those that no entry made are made.
+    fn enter(&mut self, parent: &Path) -> io::Result<()> {
+        if self.parent.0 != parent {
+            self.parent = (parent.to_owned(), walk(self.root, parent)?);
+        }
+        Ok(())
+    }
+
+    fn dress_dir(&mut self, dir: &OwnedFd, path: &Path, entry: &Entry) -> io::Result<()> {
+        self.give(entry, |uid, gid| rustix::fs::fchown(dir, uid, gid))?;
+        set_xattrs(dir, entry)?;
+        let mode = entry.mode;
+        if mode & 0o700 == 0o700 {
+            rustix::fs::fchmod(dir, Mode::from_raw_mode(mode))?;
+        } else {
+            self.closed.push((path.to_owned(), mode));
+        }
+        Ok(())
+    }
+
+    /// Gives what was made its owner, as far as we may.
+    fn give(
+        &self,
+        entry: &Entry,
+        chown: impl FnOnce(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    ) -> io::Result<()> {
+        if self.may_give {
+            chown(Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
+        }
+        Ok(())
+    }
+
+    fn dress_file(&mut self) -> io::Result<()> {
+        let (Some((file, _)), Some(entry)) = (self.file.take(), self.entry.take()) else { return Ok(()) };
+        if entry.parts.is_some() {
+            file.set_len(entry.size)?;
+        }
+        self.give(&entry, |uid, gid| rustix::fs::fchown(&file, uid, gid))?;
+        set_xattrs(&file, &entry)?;
+        // behind the owner: a change of it takes set-id bits away
+        file.set_permissions(Permissions::from_mode(entry.mode))?;
+        let time = Duration::from_secs(entry.mtime.unsigned_abs());
+        let time = if entry.mtime < 0 { UNIX_EPOCH.checked_sub(time) } else { UNIX_EPOCH.checked_add(time) };
+        time.map_or(Ok(()), |time| file.set_modified(time))
+    }
+
+    fn fail(&self, entry: &Entry, e: &io::Error) -> Error {
+        let path = self.target.join(OsStr::from_bytes(&entry.path));
+        Error::io("write", path.display(), e)
+    }
+}
+
+impl Sink for Fill<'_> {
+    fn begin(&mut self, entry: &Entry) -> Result<()> {
+        if !self.may_give && entry.uid != self.me {
+            self.lost.insert(entry.uid);
+        }
+        self.make(entry).map_err(|e| self.fail(entry, &e))?;
+        self.entry = Some(entry.clone());
+        Ok(())
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some((file, path)) = &self.file else { return Ok(()) };
+        let fail = |e| Error::io("write", self.target.join(path).display(), &e);
+        file.write_all_at(bytes, offset).map_err(fail)?;
+        self.since_early += bytes.len() as u64;
+        if self.since_early >= EARLY {
+            self.since_early = 0;
+            // a disk that is busy is not hurried
+            let _ = self.early.try_send(file.try_clone().map_err(fail)?);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some((_, path)) = &self.file else { return Ok(()) };
+        let path = self.target.join(path);
+        self.dress_file().map_err(|e| Error::io("write", path.display(), &e))
+    }
+}
+
+fn open_dir(dir: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// Makes a directory; one that is there is fine.
+fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Opens the directory `path` below `root`, name by name, making what is missing.
+fn walk(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let mut dir = root.try_clone()?;
+    for name in path.iter().map(OsString::from) {
+        make_dir(&dir, &name)?;
+        dir = open_dir(&dir, &name)?;
+    }
+    Ok(dir)
+}
+
+/// Sets extended attributes; those that only a privileged user may set are passed over.
+fn set_xattrs(file: impl AsFd, entry: &Entry) -> io::Result<()> {
+    for (name, value) in &entry.xattrs {
+        match rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::PERM | rustix::io::Errno::NOTSUP) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}

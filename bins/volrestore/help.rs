@@ -1,0 +1,53 @@
+//! What `volrestore --help` prints.
+
+/// The text, which a golden file keeps.
+pub(crate) const HELP: &str = "\
+usage: volrestore [OPTION]... STAMP|RECORD [LABEL=VOLUME]...
+       volrestore [OPTION]... --latest|--pick [LABEL=VOLUME]...
+       volrestore --into DIR STAMP|RECORD|--latest|--pick
+       volrestore --undo
+       volrestore --list
+
+Put a snapshot of volumes back: prove every archive, fill in beside what is there,
+stop, change names, start. What was there stays beside. Prints the labels of the
+volumes restored.
+
+STAMP is the time in the names of a snapshot, such as 20261127_143022. LABEL=VOLUME
+restores the volume of that label elsewhere than where it was taken from.
+
+Which snapshot:
+      --latest              the newest that is proven
+      --pick                ask, showing the last ten
+  -o, --dir DIR             snapshots are in DIR/snapshots; default backups
+                            [BACKUP_DIR]
+
+What is done:
+      --into DIR            restore to DIR/LABEL, which must be new; touch nothing else
+      --keep-before N       how many earlier states stay beside, default 1; 0: none
+      --undo                go back to what was before the latest restore
+      --allow-links         also when links lead out of a volume that are no
+                            tablespaces of PostgreSQL
+      --dry-run             prove everything, say what would be done, and do nothing
+  -y, --yes                 do not ask for DESTROY
+
+Services (stopped when all is filled in, started again whatever happens):
+      --services LIST       services of Docker Compose, parted by blanks, to stop if
+                            they run, and to start again at the end
+      --compose FILE        the compose file, default that of this directory
+      --stop CMD            run CMD before names change
+      --start CMD           run CMD at the end, also after failure and signals
+
+      --list                list the snapshots, newest first
+      --json                one JSON object a line for --list
+      --lock-timeout SECS   wait for another run to end, default 0
+  -q, --quiet               say only what went wrong
+  -h, --help                print this
+  -V, --version             print the version
+
+Exit codes:
+  0  done
+  1  failed for good: an archive is damaged or missing, nothing is there to undo
+  2  the command line is wrong
+  4  refused: a guardrail holds; the hint says what would lift it; nothing was changed
+  5  temporary: lock held, disk full, interrupted
+";

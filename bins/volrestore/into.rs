@@ -1,0 +1,44 @@
+//! A snapshot restored into a new directory, touching nothing else.
+
+use std::path::Path;
+
+use kit::exit::{Code, Error, Result};
+use kit::out::{self, Speech};
+use kit::place;
+
+use crate::choose::Chosen;
+use crate::cli::Args;
+use crate::journal::there;
+use crate::plan::room;
+use crate::run::{filled, proven};
+
+/// Fills `dir/LABEL` for each volume; each appears when it is whole.
+pub(crate) fn into(args: &Args, chosen: &Chosen, dir: &Path, speech: &Speech) -> Result<Code> {
+    let targets: Vec<_> = chosen.set.volumes.iter().map(|a| dir.join(&a.label)).collect();
+    if let Some(present) = targets.iter().find(|t| there(t)) {
+        return Err(Error::refused(format!("cannot restore to '{}': it is there", present.display()))
+            .hint("Name a new directory."));
+    }
+    let archives = proven(args, chosen, speech)?;
+    let needs: Vec<(&Path, u64)> =
+        targets.iter().zip(&archives).map(|(t, p)| (t.as_path(), p.found.room)).collect();
+    room(&needs)?;
+    if args.dry_run {
+        return Ok(Code::Done);
+    }
+    place::ensure_dir(dir)?;
+    for ((target, archive), proven) in targets.iter().zip(&chosen.set.volumes).zip(&archives) {
+        let part = place::with_suffix(target, place::PART);
+        if there(&part) {
+            return Err(Error::refused(format!("cannot restore to '{}': it is there", part.display()))
+                .hint("Remove what a run that was killed has left."));
+        }
+        filled(archive, &proven.file, &part, speech).inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(&part);
+        })?;
+        place::rename_new(&part, target).map_err(|e| Error::io("place", target.display(), &e))?;
+        place::sync_dir(dir)?;
+        out::record(&target.display().to_string())?;
+    }
+    Ok(Code::Done)
+}

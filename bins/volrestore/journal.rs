@@ -1,0 +1,277 @@
+//! What a restore is about to do, written down before it does it, so that the next run can end it.
+//!
+//! Three names tell how far it came, and each step is one rename: `.restore.json` while volumes are
+//! filled in beside the present ones (left behind, they are removed), `.swap.json` while directories
+//! change names (left behind, that is ended), `.before_TIME.json` once it is done: by it the restore
+//! can be undone. How far the changing of names came is seen by what stands on the disk.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use kit::exit::{Error, Result};
+use kit::out::Speech;
+use kit::place;
+use kit::stamp::Stamp;
+use kit::volume::live;
+use serde::{Deserialize, Serialize};
+
+const FILLING: &str = ".restore.json";
+const SWAPPING: &str = ".swap.json";
+const DONE: &str = ".before_";
+
+/// A restore of some volumes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    /// When it began, as in file names.
+    pub(crate) stamp: String,
+    /// The snapshot, by its time; or what else it goes back to.
+    pub(crate) snapshot: String,
+    /// Whether what takes the places is made for it; what was there before is nobody's to remove.
+    pub(crate) fills: bool,
+    /// The directories that change names.
+    pub(crate) moves: Vec<Move>,
+}
+
+/// A directory and what takes its place; all three are beside one another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Move {
+    /// The volume's label.
+    pub(crate) label: String,
+    /// The directory's name.
+    pub(crate) live: PathBuf,
+    /// What will have that name.
+    pub(crate) staged: PathBuf,
+    /// The name of what had it before.
+    pub(crate) before: PathBuf,
+}
+
+impl Move {
+    /// `live` and two names beside it.
+    pub(crate) fn beside(label: &str, live: &Path, stamp: Stamp) -> Self {
+        let beside = |what: &str| place::with_suffix(live, &format!(".{what}_{}", stamp.compact()));
+        Move {
+            label: label.to_owned(),
+            live: live.to_owned(),
+            staged: beside("restore"),
+            before: beside("before"),
+        }
+    }
+
+    /// Gives both directories their names, as far as that was not done before.
+    fn settle(&self) -> Result<()> {
+        if !there(&self.staged) {
+            return Ok(());
+        }
+        if there(&self.live) {
+            rename(&self.live, &self.before)?;
+        }
+        rename(&self.staged, &self.live)?;
+        place::sync_dir(place::parent(&self.live))
+    }
+
+    /// The opposite.
+    fn take_back(&self) -> Result<()> {
+        if !there(&self.before) {
+            return Ok(());
+        }
+        if there(&self.live) {
+            rename(&self.live, &self.staged)?;
+        }
+        rename(&self.before, &self.live)?;
+        place::sync_dir(place::parent(&self.live))
+    }
+}
+
+impl Journal {
+    /// Writes it down: from now on volumes are filled in.
+    pub(crate) fn begin(&self, dir: &Path) -> Result<()> {
+        let text =
+            serde_json::to_vec(self).map_err(|e| Error::no(format!("cannot write '{FILLING}': {e}")))?;
+        place::replace(&dir.join(FILLING), &text)
+    }
+
+    /// Removes what was filled in, and the journal.
+    pub(crate) fn abandon(&self, dir: &Path) -> Result<()> {
+        for m in self.moves.iter().filter(|_| self.fills) {
+            remove_tree(&m.staged)?;
+        }
+        place::remove_if_there(&dir.join(FILLING))
+    }
+
+    /// Has directories change names, all or none.
+    pub(crate) fn swap(&self, dir: &Path) -> Result<()> {
+        rename(&dir.join(FILLING), &dir.join(SWAPPING))?;
+        place::sync_dir(dir)?;
+        if let Err(error) = self.settle(dir) {
+            self.moves.iter().rev().try_for_each(Move::take_back)?;
+            rename(&dir.join(SWAPPING), &dir.join(FILLING))?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn settle(&self, dir: &Path) -> Result<()> {
+        self.moves.iter().try_for_each(Move::settle)?;
+        rename(&dir.join(SWAPPING), &dir.join(format!("{DONE}{}.json", self.stamp)))?;
+        place::sync_dir(dir)
+    }
+}
+
+/// The file that is there while names change: nothing may start then.
+pub(crate) fn swapping(dir: &Path) -> PathBuf {
+    dir.join(SWAPPING)
+}
+
+/// Ends what a run that was killed has begun. The caller holds the directory's lock.
+pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<()> {
+    if let Some(journal) = read(&dir.join(SWAPPING))? {
+        for m in &journal.moves {
+            nobody_on(&m.live)?;
+        }
+        speech.warn(&format!(
+            "ending the restore of {} that was cut off while names changed",
+            journal.snapshot
+        ));
+        journal.settle(dir)?;
+    }
+    if let Some(journal) = read(&dir.join(FILLING))? {
+        speech
+            .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
+        journal.abandon(dir)?;
+    }
+    Ok(())
+}
+
+/// Restores that can be undone, the latest first: those of which something from before is there.
+pub(crate) fn done(dir: &Path) -> Result<Vec<(PathBuf, Journal)>> {
+    let mut found = Vec::new();
+    for name in place::names(dir)?.iter().rev().filter(|n| n.starts_with(DONE) && n.ends_with(".json")) {
+        let path = dir.join(name);
+        if let Some(journal) = read(&path)? {
+            if journal.moves.iter().any(|m| there(&m.before)) {
+                found.push((path, journal));
+            } else {
+                place::remove_if_there(&path)?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps what was before the latest `keep` restores and removes the rest.
+pub(crate) fn tidy(dir: &Path, keep: usize, speech: &Speech) -> Result<()> {
+    for (path, journal) in done(dir)?.into_iter().skip(keep) {
+        for m in &journal.moves {
+            if there(&m.before) {
+                speech.say(&format!("removing {}", m.before.display()));
+                remove_tree(&m.before)?;
+            }
+        }
+        place::remove_if_there(&path)?;
+    }
+    Ok(())
+}
+
+/// Refuses a directory on which somebody runs.
+pub(crate) fn nobody_on(dir: &Path) -> Result<()> {
+    if !there(dir) {
+        return Ok(());
+    }
+    let data = live::data_directories(dir)?;
+    match std::iter::once(dir).chain(data.iter().map(PathBuf::as_path)).find_map(live::user_of) {
+        Some((pid, name)) => Err(Error::refused(format!(
+            "cannot replace '{}': {name} (process {pid}) runs on it",
+            dir.display()
+        ))
+        .hint("Name what stops it with --services, or with --stop and --start.")),
+        None => Ok(()),
+    }
+}
+
+/// Whether something of that name is there, be it a broken link.
+pub(crate) fn there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn read(path: &Path) -> Result<Option<Journal>> {
+    let file = match place::open_regular(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|e| Error::io("read", path.display(), &e))?,
+    };
+    place::ours_alone(&file, path)?;
+    let journal = serde_json::from_reader(BufReader::new(file));
+    journal.map(Some).map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))
+}
+
+/// A rename that never overwrites.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    place::rename_new(from, to).map_err(|e| Error::io("rename", from.display(), &e))
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with a volume and what takes its place, and the journal of that.
+    fn stage() -> (tempfile::TempDir, Journal) {
+        let dir = tempfile::tempdir().unwrap();
+        let live = dir.path().join("data");
+        let m = Move::beside("data", &live, Stamp::from_unix(0));
+        for (path, text) in [(&m.live, "old"), (&m.staged, "new")] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("is"), text).unwrap();
+        }
+        let journal =
+            Journal { stamp: "19700101_000000".into(), snapshot: "x".into(), fills: true, moves: vec![m] };
+        journal.begin(dir.path()).unwrap();
+        (dir, journal)
+    }
+
+    fn is(path: &Path) -> String {
+        fs::read_to_string(path.join("is")).unwrap_or_default()
+    }
+
+    #[test]
+    fn wherever_it_is_cut_off_the_next_run_ends_it() {
+        let speech = Speech::new("test", true);
+        for steps in 0..4 {
+            let (dir, journal) = stage();
+            let m = &journal.moves[0];
+            let (filling, swapping) = (dir.path().join(FILLING), dir.path().join(SWAPPING));
+            let all: [&dyn Fn(); 3] = [
+                &|| fs::rename(&filling, &swapping).unwrap(),
+                &|| fs::rename(&m.live, &m.before).unwrap(),
+                &|| fs::rename(&m.staged, &m.live).unwrap(),
+            ];
+            all.iter().take(steps).for_each(|step| step());
+            resume(dir.path(), &speech).unwrap();
+            let (now, before) = if steps == 0 { ("old", "") } else { ("new", "old") };
+            assert_eq!((is(&m.live).as_str(), is(&m.before).as_str()), (now, before), "{steps}");
+            assert!(!there(&m.staged) && !there(&filling) && !there(&swapping), "{steps}");
+            assert_eq!(done(dir.path()).unwrap().len(), usize::from(steps > 0));
+            resume(dir.path(), &speech).unwrap();
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_change_are_taken_back() {
+        let (dir, mut journal) = stage();
+        let other = Move::beside("other", &dir.path().join("other"), Stamp::from_unix(0));
+        for path in [&other.live, &other.staged, &other.before] {
+            fs::create_dir(path).unwrap();
+        }
+        journal.moves.push(other);
+        assert!(journal.swap(dir.path()).is_err());
+        let m = &journal.moves[0];
+        assert_eq!((is(&m.live).as_str(), is(&m.staged).as_str()), ("old", "new"));
+        assert!(there(&dir.path().join(FILLING)) && !there(&dir.path().join(SWAPPING)));
+    }
+}

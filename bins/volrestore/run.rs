@@ -1,0 +1,193 @@
+//! What a restore does, in order: choose, prove, plan, ask, fill in beside, stop, change names, start.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use kit::child::{catch_signals, clean_up};
+use kit::exit::{Code, Error, Result};
+use kit::lock::Lock;
+use kit::out::{self, Speech};
+use kit::place;
+use kit::progress::Progress;
+use kit::services::{self, Wanted};
+use kit::settings::Settings;
+use kit::stamp::Stamp;
+use kit::volume::listing;
+use kit::volume::set::Archive;
+use kit::volume::verify::{Proven, verify};
+
+use crate::choose::{Chosen, choose};
+use crate::cli::{self, Action, Args, TOOL, Which};
+use crate::fill::fill;
+use crate::help::HELP;
+use crate::journal::{self, Journal, nobody_on, there};
+use crate::plan::{judge_links, lines, parent_of, room, targets};
+use crate::{into, plan, undo};
+
+/// The folder of snapshots below that of backups.
+const SNAPSHOTS: &str = "snapshots";
+
+/// The whole program.
+pub(crate) fn run() -> Result<Code> {
+    let args = cli::parse(std::env::args_os().skip(1))?;
+    match args.action {
+        Action::Help => return out::record(HELP.trim_end()).map(|_| Code::Done),
+        Action::Version => {
+            return out::record(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))).map(|_| Code::Done);
+        }
+        _ => {}
+    }
+    let settings = Settings::load()?;
+    let backups =
+        args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
+    let backups = Path::new(&backups);
+    let dir = &backups.join(SNAPSHOTS);
+    let speech = Speech::new(TOOL, args.quiet);
+    if args.action == Action::List {
+        listing::list(dir, args.json)?;
+        return Ok(Code::Done);
+    }
+    catch_signals()?;
+    place::ensure_dir(dir)?;
+    let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
+    journal::resume(dir, &speech)?;
+    services::mend(backups, &speech);
+    match (&args.action, &args.into) {
+        (Action::Restore(which), Some(into)) => {
+            let chosen = choose(which, dir)?;
+            into::into(&args, &chosen, Path::new(into), &speech)
+        }
+        (Action::Restore(which), None) => restore(&args, which, backups, dir, &speech),
+        _ => undo::undo(&args, backups, dir, &speech),
+    }
+}
+
+fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+    let chosen = choose(which, dir)?;
+    let targets = targets(&chosen.set, &args.volumes)?;
+    if !args.services.stop_something() {
+        targets.iter().try_for_each(|t| nobody_on(&t.live))?;
+    }
+    let replaces = targets.iter().any(|t| there(&t.live));
+    if replaces && !args.dry_run {
+        may_ask(args)?;
+    }
+    let proven = proven(args, &chosen, speech)?;
+    let needs: Vec<(&Path, u64)> =
+        targets.iter().zip(&proven).map(|(t, p)| (parent_of(&t.live), p.found.room)).collect();
+    room(&needs)?;
+    let journal = plan::journal(&chosen, &targets, Stamp::now());
+    for line in lines(args, &chosen, &targets, &journal) {
+        if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
+    }
+    if args.dry_run {
+        return Ok(Code::Done);
+    }
+    if replaces {
+        confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
+    }
+    let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
+        for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(&journal.moves) {
+            place::ensure_dir(place::parent(&m.live))?;
+            filled(archive, &proven.file, &m.staged, speech)?;
+        }
+        Ok(())
+    })?;
+    for m in &journal.moves {
+        out::record(&m.label)?;
+    }
+    // what does not start may be why somebody wants to go back
+    started?;
+    for m in journal.moves.iter().filter(|m| there(&m.before) && args.keep_before > 0) {
+        speech.say(&format!("what was there is kept as {}; --undo goes back to it", m.before.display()));
+    }
+    journal::tidy(dir, args.keep_before, speech)?;
+    Ok(Code::Done)
+}
+
+/// All archives of the snapshot, proven.
+pub(crate) fn proven(args: &Args, chosen: &Chosen, speech: &Speech) -> Result<Vec<Proven>> {
+    let mut all = Vec::new();
+    for archive in &chosen.set.volumes {
+        speech.phase(&format!("checking {}", archive.file.name));
+        let progress = Progress::start(
+            &format!("checking {}", archive.label),
+            Some(archive.raw_bytes),
+            speech.is_quiet(),
+        );
+        let proven = verify(chosen.dir(), archive, |n| progress.advance(n))?;
+        judge_links(archive, &proven.found, args.allow_links)?;
+        all.push(proven);
+    }
+    Ok(all)
+}
+
+/// Fills a new directory from an archive.
+pub(crate) fn filled(archive: &Archive, file: &File, target: &Path, speech: &Speech) -> Result<()> {
+    speech.phase(&format!("filling {}", target.display()));
+    let progress =
+        Progress::start(&format!("filling {}", archive.label), Some(archive.raw_bytes), speech.is_quiet());
+    let lost = fill(file, &archive.file.name, archive, target, |n| progress.advance(n))?;
+    if !lost.is_empty() {
+        let users: Vec<String> = lost.iter().map(u32::to_string).collect();
+        speech.warn(&format!(
+            "warning: files of user {} are yours now: only root may give them away",
+            users.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Prepares what takes the place of the volumes, stops, has them change names, and starts again.
+/// Whether that start worked is told apart: the restore is done whatever it says.
+pub(crate) fn swap_stopped(
+    args: &Args,
+    backups: &Path,
+    dir: &Path,
+    journal: &Journal,
+    speech: &Speech,
+    prepare: impl FnOnce(&Journal) -> Result<()>,
+) -> Result<Result<()>> {
+    let absolute = dir.canonicalize().map_err(|e| Error::io("read", dir.display(), &e))?;
+    let hold = Some(journal::swapping(&absolute));
+    journal.begin(dir)?;
+    let wanted = Wanted { hold, ..args.services.clone() };
+    let swapped = prepare(journal).and_then(|()| {
+        let stopped = services::stop(&wanted, backups, speech)?;
+        journal.moves.iter().try_for_each(|m| nobody_on(&m.live))?;
+        // a moment; whoever interrupts now is heard when it is over
+        clean_up(|| journal.swap(dir))?;
+        Ok(stopped.start().map(drop))
+    });
+    swapped.inspect_err(|_| {
+        clean_up(|| {
+            if let Err(error) = journal.abandon(dir) {
+                speech.error(&error);
+            }
+        });
+    })
+}
+
+/// Without a terminal nobody can say DESTROY; that is found out before anything else is done.
+fn may_ask(args: &Args) -> Result<()> {
+    if !args.yes && !out::stdin_is_terminal() {
+        return Err(Error::refused("nobody can be asked: standard input is no terminal")
+            .hint("Give --yes to replace the volumes without a question."));
+    }
+    Ok(())
+}
+
+/// Asks for the word, in capitals, unless that was answered before.
+pub(crate) fn confirm(args: &Args, warning: &str) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    may_ask(args)?;
+    let answer = out::ask(&format!("{warning}Type 'DESTROY' to confirm: "))?;
+    kit::child::interrupted()?;
+    match answer.as_deref() {
+        Some("DESTROY") => Ok(()),
+        _ => Err(Error::refused("not confirmed; nothing was changed")),
+    }
+}

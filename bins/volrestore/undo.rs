@@ -1,0 +1,50 @@
+//! Going back to what was before the latest restore: names change again, nothing is copied.
+
+use std::path::Path;
+
+use kit::exit::{Code, Error, Result};
+use kit::out::{self, Speech};
+use kit::place;
+use kit::stamp::Stamp;
+
+use crate::cli::Args;
+use crate::journal::{self, Journal, Move, there};
+use crate::run::{confirm, swap_stopped};
+
+/// Undoes the latest restore. What it brought stays beside, so that this can be undone too.
+pub(crate) fn undo(args: &Args, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+    let Some((record, latest)) = journal::done(dir)?.into_iter().next() else {
+        return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
+    };
+    let mut stamp = Stamp::now();
+    let again = |m: &Move, stamp: Stamp| Move {
+        staged: m.before.clone(),
+        before: Move::beside(&m.label, &m.live, stamp).before,
+        ..m.clone()
+    };
+    while latest.moves.iter().any(|m| there(&again(m, stamp).before)) {
+        stamp = stamp.plus(1);
+    }
+    // of a volume that was not there before, nothing can come back
+    let moves: Vec<Move> =
+        latest.moves.iter().filter(|m| there(&m.before)).map(|m| again(m, stamp)).collect();
+    let journal = Journal {
+        stamp: stamp.compact(),
+        snapshot: format!("what was before {}", latest.snapshot),
+        fills: false,
+        moves,
+    };
+    for m in &journal.moves {
+        speech.say(&format!("{} becomes {}", m.staged.display(), m.live.display()));
+    }
+    if args.dry_run {
+        return Ok(Code::Done);
+    }
+    confirm(args, "WARNING: This will take back the latest restore!\n")?;
+    let started = swap_stopped(args, backups, dir, &journal, speech, |_| Ok(()))?;
+    place::remove_if_there(&record)?;
+    for m in &journal.moves {
+        out::record(&m.label)?;
+    }
+    started.map(|()| Code::Done)
+}

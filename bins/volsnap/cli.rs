@@ -1,0 +1,146 @@
+//! The command line of `volsnap`. Pure: touches no file, asks no clock.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use kit::cli::{bad, folder, number, text, usage, utf8};
+use kit::codec::Codec;
+use kit::exit::Result;
+use kit::retention::Policy;
+use kit::services::Wanted;
+use kit::volume::Volume;
+use lexopt::prelude::*;
+
+/// The program's name, as messages begin with it.
+pub(crate) const TOOL: &str = "volsnap";
+
+/// How many snapshots stay where nothing else is said.
+const KEEP: u32 = 10;
+
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Action {
+    #[default]
+    Snapshot,
+    List,
+    Help,
+    Version,
+}
+
+/// The command line, checked as far as it can be without looking at the world.
+#[derive(Debug, Default)]
+pub(crate) struct Args {
+    pub(crate) action: Action,
+    /// `[LABEL=]VOLUME`; a relative path depends on where we are.
+    pub(crate) volumes: Vec<String>,
+    pub(crate) services: Wanted,
+    pub(crate) dir: Option<String>,
+    pub(crate) codec: Option<Codec>,
+    pub(crate) tag: Option<String>,
+    pub(crate) leader: Option<String>,
+    pub(crate) allow_outside: bool,
+    pub(crate) lock_timeout: u64,
+    /// `None`: `--no-rotate`.
+    pub(crate) policy: Option<Policy>,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+/// Reads the command line, without the program's name.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut args = Args::default();
+    let (mut policy, mut ruled, mut no_rotate) = (Policy::default(), false, false);
+    while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
+            Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
+            Value(word) => args.volumes.push(volume(utf8(word, "VOLUME")?)?),
+            Long("services") => args.services.add(&text(&mut parser, "--services")?),
+            Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
+            Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
+            Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
+            Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
+            Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
+            Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
+            Long("leader") => args.leader = Some(text(&mut parser, "--leader")?),
+            Long("allow-outside") => args.allow_outside = true,
+            Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
+            Long(rule) if rule.starts_with("keep-") => {
+                let rule = rule.to_owned();
+                policy.option(&rule, &mut parser)?;
+                ruled |= rule != "keep-tag";
+            }
+            Long("no-rotate") => no_rotate = true,
+            Long("dry-run") => args.dry_run = true,
+            Long("list") => args.action = Action::List,
+            Long("json") => args.json = true,
+            Short('q') | Long("quiet") => args.quiet = true,
+            other => return Err(bad(&other.unexpected())),
+        }
+    }
+    match (&args.action, args.volumes.is_empty()) {
+        (Action::List, false) => return Err(usage("--list takes no volume")),
+        (Action::Snapshot, true) => return Err(usage("no volume is named")),
+        _ => {}
+    }
+    if args.services.contradict() {
+        return Err(usage(
+            "--services stops and starts by itself: --stop and --start are for what is no service",
+        ));
+    }
+    if args.services.compose.is_some() && args.services.services.is_empty() {
+        return Err(usage("--compose is the file of --services"));
+    }
+    args.policy = (!no_rotate).then_some(policy.or_last(KEEP, ruled));
+    Ok(args)
+}
+
+/// A volume, by its spelling; whether it is there is seen later.
+fn volume(word: String) -> Result<String> {
+    Volume::parse(&word, Path::new("/")).map(|_| word).map_err(usage)
+}
+
+/// A codec by name, from the command line or the environment.
+pub(crate) fn codec(text: &str, option: &str) -> Result<Codec> {
+    text.parse().map_err(|e: String| usage(format!("{option}: {e}")))
+}
+
+fn nonempty(text: String, option: &str) -> Result<String> {
+    if text.is_empty() { Err(usage(format!("{option}: it is empty"))) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Args> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn volumes_and_rules() {
+        let args = parsed(&["a=dir:/x", "dir:y", "--services", "web app", "--keep-daily", "7"]).unwrap();
+        assert_eq!(args.volumes, ["a=dir:/x", "dir:y"]);
+        assert_eq!(args.services.services, ["web", "app"]);
+        assert_eq!(args.policy.unwrap().last, 0);
+        assert_eq!(parsed(&["dir:x", "--keep-tag", "t"]).unwrap().policy.unwrap().last, KEEP);
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for words in [
+            &[][..],
+            &["--list", "dir:x"],
+            &["dir:x", "--services", "a", "--stop", "b"],
+            &["dir:x", "--compose", "f"],
+            &["dir:x", "--compress", "lz4"],
+            &["dir:x", "--keep-for-ever", "1"],
+            &["dir:x", "--tag", ""],
+            &["dir:x", "--nonsense"],
+        ] {
+            assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The header of a tar entry: ustar, GNU's for sparse files, PAX records for what does not fit.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+/// What a ustar header holds of a name, in bytes.
+const NAME: usize = 100;
+/// The largest owner's number in its seven octal digits.
+const OWNER: u64 = 0o7_777_777;
+
+/// What is written of one entry.
+pub(crate) struct Head<'a> {
+    /// Its path, relative; ends with a slash for a directory.
+    pub(crate) path: &'a [u8],
+    /// `0` a file, `1` a hard link, `2` a symbolic link, `5` a directory.
+    pub(crate) kind: u8,
+    /// Where a link leads.
+    pub(crate) link: &'a [u8],
+    /// Extended attributes, name and value.
+    pub(crate) xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    /// Offset and length of the parts of a sparse file.
+    pub(crate) sparse: Option<&'a [(u64, u64)]>,
+    /// Owner, mode, time and size.
+    pub(crate) meta: &'a Metadata,
+}
+
+impl<'a> Head<'a> {
+    /// An entry without a link, attributes or holes.
+    pub(crate) fn new(path: &'a [u8], kind: u8, meta: &'a Metadata) -> Self {
+        Head { path, kind, link: b"", xattrs: &[], sparse: None, meta }
+    }
+}
+
+/// The header as bytes, with all that belongs before and behind it: whole blocks.
+pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
+    let meta = entry.meta;
+    let mut records = Vec::new();
+    let (uid, gid) = (u64::from(meta.uid()), u64::from(meta.gid()));
+    if entry.path.len() > NAME {
+        record(&mut records, b"path", entry.path);
+    }
+    if entry.link.len() > NAME {
+        record(&mut records, b"linkpath", entry.link);
+    }
+    for (key, id) in [(&b"uid"[..], uid), (b"gid", gid)] {
+        if id > OWNER {
+            record(&mut records, key, id.to_string().as_bytes());
+        }
+    }
+    for (name, value) in entry.xattrs {
+        record(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+    }
+    let mut bytes = Vec::with_capacity(512);
+    if !records.is_empty() {
+        let mut header = tar::Header::new_ustar();
+        fill(&mut header, b"././@PaxHeader", b'x', records.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(&records);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    let parts = entry.sparse.unwrap_or_default();
+    let stored = match entry.kind {
+        b'0' if entry.sparse.is_some() => parts.iter().map(|p| p.1).sum(),
+        b'0' => meta.len(),
+        _ => 0,
+    };
+    let kind = if entry.sparse.is_some() { b'S' } else { entry.kind };
+    let mut header = if kind == b'S' { tar::Header::new_gnu() } else { tar::Header::new_ustar() };
+    fill(&mut header, entry.path, kind, stored);
+    let old = header.as_old_mut();
+    let n = entry.link.len().min(NAME);
+    old.linkname[..n].copy_from_slice(&entry.link[..n]);
+    header.set_mode(meta.mode() & 0o7777);
+    header.set_uid(uid.min(OWNER));
+    header.set_gid(gid.min(OWNER));
+    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+    let (first, rest) = parts.split_at(parts.len().min(4));
+    if let Some(gnu) = header.as_gnu_mut().filter(|_| kind == b'S') {
+        gnu.set_real_size(meta.len());
+        gnu.set_is_extended(!rest.is_empty());
+        put(first, &mut gnu.sparse);
+    }
+    header.set_cksum();
+    bytes.extend_from_slice(header.as_bytes());
+    let mut more = rest.chunks(21).peekable();
+    while let Some(chunk) = more.next() {
+        let mut extended = tar::GnuExtSparseHeader::new();
+        put(chunk, &mut extended.sparse);
+        extended.set_is_extended(more.peek().is_some());
+        bytes.extend_from_slice(extended.as_bytes());
+    }
+    bytes
+}
+
+fn fill(header: &mut tar::Header, path: &[u8], kind: u8, size: u64) {
+    let n = path.len().min(NAME);
+    header.as_old_mut().name[..n].copy_from_slice(&path[..n]);
+    header.as_old_mut().linkflag = [kind];
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+}
+
+fn put(parts: &[(u64, u64)], into: &mut [tar::GnuSparseHeader]) {
+    for ((offset, length), part) in parts.iter().zip(into) {
+        part.set_offset(*offset);
+        part.set_length(*length);
+    }
+}
+
+/// Adds a PAX record: its length counts itself.
+fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + rest.to_string().len();
+    if length.to_string().len() + rest > length {
+        length = length.to_string().len() + rest;
+    }
+    records.extend_from_slice(format!("{length} ").as_bytes());
+    records.extend_from_slice(key);
+    records.push(b'=');
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_record_counts_its_own_digits() {
+        for n in 0..1200 {
+            let mut records = Vec::new();
+            record(&mut records, b"path", &vec![b'a'; n]);
+            let length: usize = String::from_utf8_lossy(&records).split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(length, records.len(), "{n}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a run does, in order: look, stop, read all volumes, start, prove, place, rotate.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kit::catalog;
+use kit::child::catch_signals;
+use kit::codec::Codec;
+use kit::exit::{Code, Error, Result};
+use kit::lock::Lock;
+use kit::manifest::Verified;
+use kit::out::{self, Speech};
+use kit::place::{self, Part};
+use kit::retention::Verdict;
+use kit::services;
+use kit::settings::Settings;
+use kit::stamp::Stamp;
+use kit::volume::listing;
+use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
+use kit::volume::snapshot::{Snapshot, free_stamp};
+
+use crate::cli::{self, Action, Args, TOOL};
+use crate::help::HELP;
+use crate::inspect::{Seen, Source, look, outside, sources, warn_of_state};
+use crate::leader::leader;
+use crate::rotate::{rotate, sweep, verdicts};
+use crate::take::Taking;
+
+/// The folder of snapshots below that of backups.
+const SNAPSHOTS: &str = "snapshots";
+
+/// The whole program.
+pub(crate) fn run() -> Result<Code> {
+    let args = cli::parse(std::env::args_os().skip(1))?;
+    match args.action {
+        Action::Help => return out::record(HELP.trim_end()).map(|_| Code::Done),
+        Action::Version => {
+            return out::record(&format!("{TOOL} {}", env!("CARGO_PKG_VERSION"))).map(|_| Code::Done);
+        }
+        _ => {}
+    }
+    let settings = Settings::load()?;
+    let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
+    let dir = Path::new(&dir);
+    let speech = Speech::new(TOOL, args.quiet);
+    if args.action == Action::List {
+        listing::list(&dir.join(SNAPSHOTS), args.json)?;
+        return Ok(Code::Done);
+    }
+    catch_signals()?;
+    if args.dry_run { dry_run(&args, &dir.join(SNAPSHOTS)) } else { snapshot(&args, &settings, dir, &speech) }
+}
+
+fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
+    let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
+        (Some(codec), _) => codec,
+        (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
+        (None, None) => Codec::default(),
+    };
+    let snapshots = dir.join(SNAPSHOTS);
+    place::ensure_dir(&snapshots)?;
+    let _lock = Lock::take(&snapshots, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
+    services::mend(dir, speech);
+    sweep(&snapshots, speech)?;
+    // what would fail when all is read is found out before anything stops
+    catalog::sums(&snapshots)?;
+    let sources = sources(&args.volumes, &snapshots)?;
+    if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
+        return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
+    }
+    outside(&sources, args.allow_outside, speech)?;
+    if !args.services.stop_something() {
+        sources.iter().try_for_each(|s| look(s).map(drop))?;
+    }
+    let (began, clock) = (Stamp::now(), Instant::now());
+    let stamp = free_stamp(&snapshots, began)?;
+    let taking = Taking { dir: &snapshots, stamp, codec, speech };
+    let mut stopped = Some(services::stop(&args.services, dir, speech)?);
+    let mut started = Ok(None);
+    let all_read = || {
+        started = stopped.take().map_or(Ok(None), services::Stopped::start);
+    };
+    let (parts, archives) = read(&taking, &sources, all_read)?;
+    let downtime = started.as_ref().ok().copied().flatten();
+    let mut set = Set {
+        format_version: FORMAT_VERSION,
+        kind: KIND.into(),
+        created: began.to_string(),
+        duration_ms: clock.elapsed().as_millis() as u64,
+        downtime_ms: downtime.map(|d| d.as_millis() as u64),
+        tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
+        tag: args.tag.clone(),
+        mode: Mode::Cold,
+        leader: None,
+        system_identifier: None,
+        timeline: None,
+        wal: None,
+        volumes: archives,
+        verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
+    };
+    leader(&mut set, args.leader.as_deref());
+    let path = snapshots.join(set::name(stamp));
+    place_all(&set, parts, &path)?;
+    tell(args, &set, &path, speech)?;
+    if let Some(policy) = &args.policy {
+        rotate(&snapshots, policy, &path, speech)?;
+    }
+    started.map(|_| Code::Done)
+}
+
+/// Reads all volumes, none of which anybody runs on, from before the first byte to after the last;
+/// then calls `all_read`.
+fn read(
+    taking: &Taking<'_>,
+    sources: &[Source],
+    all_read: impl FnOnce(),
+) -> Result<(Vec<Part>, Vec<Archive>)> {
+    let seen: Vec<Seen> = sources.iter().map(look).collect::<Result<_>>()?;
+    for (source, seen) in sources.iter().zip(&seen) {
+        warn_of_state(source, seen, taking.speech);
+    }
+    let unchanged = || {
+        for (source, before) in sources.iter().zip(&seen) {
+            if look(source).map_err(|e| e.within("it was started meanwhile"))? != *before {
+                return Err(Error::temporary(format!(
+                    "cannot read {}: a server ran on it meanwhile",
+                    source.volume.place
+                )));
+            }
+        }
+        Ok(())
+    };
+    let mut at_end = Some(|| {
+        unchanged()?;
+        all_read();
+        Ok(())
+    });
+    let (mut parts, mut archives) = (Vec::new(), Vec::new());
+    for (i, (source, seen)) in sources.iter().zip(&seen).enumerate() {
+        let last = i + 1 == sources.len();
+        let read = || match at_end.take_if(|_| last) {
+            Some(at_end) => at_end(),
+            None => Ok(()),
+        };
+        let (part, archive) = taking.take(source, seen, read)?;
+        parts.push(part);
+        archives.push(archive);
+    }
+    Ok((parts, archives))
+}
+
+/// Gives all archives their names, and last of all the record.
+fn place_all(set: &Set, parts: Vec<Part>, path: &Path) -> Result<()> {
+    let dir = place::parent(path);
+    let record = set.begin(path)?;
+    let placed = || -> Result<()> {
+        for (part, archive) in parts.into_iter().zip(&set.volumes) {
+            part.place()?;
+            catalog::update_sums(dir, &[], Some((&archive.file.name, &archive.file.sha256)))?;
+        }
+        record.place()
+    };
+    placed().inspect_err(|_| {
+        // best effort: what stays has no record, so it is no snapshot
+        let names: Vec<&str> = set.volumes.iter().map(|a| a.file.name.as_str()).collect();
+        let _ = catalog::update_sums(dir, &names, None);
+        for name in names {
+            let _ = place::remove_if_there(&dir.join(name));
+        }
+    })
+}
+
+fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech) -> Result<()> {
+    let raw: u64 = set.volumes.iter().map(|a| a.raw_bytes).sum();
+    let bytes: u64 = set.volumes.iter().map(|a| a.file.bytes).sum();
+    let down =
+        set.downtime_ms.map_or(String::new(), |ms| format!(", services down for {:.1} s", ms as f64 / 1e3));
+    speech.say(&format!(
+        "{} of {} volumes in {} after {:.1} s{down}",
+        out::bytes(raw),
+        set.volumes.len(),
+        out::bytes(bytes),
+        set.duration_ms as f64 / 1e3
+    ));
+    let line = match args.json {
+        true => listing::json(&Snapshot::at(path)),
+        false => path.display().to_string(),
+    };
+    out::record(&line).map(drop)
+}
+
+fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
+    let sources = sources(&args.volumes, dir)?;
+    let now = Stamp::now();
+    let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
+    let mut rows = Vec::new();
+    for source in &sources {
+        let seen = look(source).map_or_else(|e| e.to_string(), |seen| describe(&seen));
+        let name = set::archive_name(stamp, &source.volume.label, args.codec.unwrap_or_default().kind);
+        rows.push(vec!["make".to_owned(), name, format!("{}: {seen}", source.volume.place)]);
+    }
+    for (snapshot, verdict) in args.policy.as_ref().map_or(Ok(Vec::new()), |p| verdicts(dir, p, now))? {
+        let (what, why) = match verdict {
+            Verdict::Keep(why) => ("keep", why),
+            Verdict::Remove(why) => ("remove", why),
+        };
+        rows.push(vec![what.to_owned(), snapshot.stem(), why]);
+    }
+    out::table(&["WHAT", "NAME", "WHY"], &rows)?;
+    Ok(Code::Done)
+}
+
+/// What a volume holds, for people.
+fn describe(seen: &Seen) -> String {
+    let data: Vec<String> = seen
+        .data
+        .iter()
+        .map(|d| {
+            format!(
+                "cluster {}, timeline {}, {}",
+                d.control.system_identifier, d.control.timeline, d.control.state
+            )
+        })
+        .collect();
+    match (data.is_empty(), seen.content) {
+        (false, _) => data.join("; "),
+        (true, set::Content::WalArchive) => "an archive of WAL".into(),
+        (true, _) => "files".into(),
+    }
+}

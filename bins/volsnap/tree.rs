@@ -1,0 +1,214 @@
+//! A directory as a tar stream, made as it is read: one pass, no copy, nothing held but names.
+//!
+//! Owners by number, modes, hard links, symbolic links, extended attributes and holes are kept. Names
+//! are relative and in the order of the disk. Sockets, pipes and devices are left out, and so is the
+//! file by which a running PostgreSQL is known.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs::{File, Metadata, ReadDir};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use kit::exit::{Error, Result};
+use kit::volume::live::PID_FILE;
+
+use crate::header::{Head, head};
+use crate::holes::parts;
+
+const BLOCK: u64 = 512;
+
+/// Reads a directory as a tar archive.
+pub(crate) struct Tree {
+    root: PathBuf,
+    /// Directories that are being read: the innermost last, with its path below the root.
+    open: Vec<(ReadDir, PathBuf)>,
+    /// Headers and padding that are to be read next.
+    ready: VecDeque<u8>,
+    /// The file whose data come after that.
+    body: Option<Body>,
+    /// Names of files that have several: by device and number.
+    names: HashMap<(u64, u64), PathBuf>,
+    left_out: BTreeSet<String>,
+    ended: bool,
+}
+
+struct Body {
+    file: File,
+    path: PathBuf,
+    parts: std::vec::IntoIter<(u64, u64)>,
+    offset: u64,
+    left: u64,
+    padding: u64,
+    /// Size and time of the last change, when it was opened.
+    state: (u64, i64, i64),
+}
+
+impl Tree {
+    /// Begins with the directory itself.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let fail = |e| Error::io("read", root.display(), &e);
+        let meta = root.metadata().map_err(fail)?;
+        let mut tree = Tree {
+            root: root.to_owned(),
+            open: vec![(std::fs::read_dir(root).map_err(fail)?, PathBuf::new())],
+            ready: VecDeque::new(),
+            body: None,
+            names: HashMap::new(),
+            left_out: BTreeSet::new(),
+            ended: false,
+        };
+        let xattrs = crate::xattr::of(root).map_err(fail)?;
+        tree.ready.extend(head(&Head { xattrs: &xattrs, ..Head::new(b"./", b'5', &meta) }));
+        Ok(tree)
+    }
+
+    /// What was left out, by path.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        self.left_out.iter().cloned().collect()
+    }
+
+    /// Makes the next header; at the end of all, the end of the archive.
+    fn next(&mut self) -> Result<()> {
+        let Some((names, below)) = self.open.last_mut() else {
+            if !self.ended {
+                self.ready.resize(2 * BLOCK as usize, 0);
+                self.ended = true;
+            }
+            return Ok(());
+        };
+        let dir = self.root.join(&*below);
+        let Some(entry) = names.next() else {
+            self.open.pop();
+            return Ok(());
+        };
+        let entry = entry.map_err(|e| Error::io("read", dir.display(), &e))?;
+        let (path, name) = (entry.path(), below.join(entry.file_name()));
+        let meta = path.symlink_metadata().map_err(|e| Error::io("read", path.display(), &e))?;
+        self.add(path, name, &meta)
+    }
+
+    fn add(&mut self, path: PathBuf, name: PathBuf, meta: &Metadata) -> Result<()> {
+        let fail = |e| Error::io("read", path.display(), &e);
+        let kind = meta.file_type();
+        if name.ends_with(PID_FILE)
+            || kind.is_socket()
+            || kind.is_fifo()
+            || kind.is_block_device()
+            || kind.is_char_device()
+        {
+            self.leave_out(&name);
+            return Ok(());
+        }
+        let bytes = name.as_os_str().as_bytes();
+        let xattrs = if kind.is_symlink() { Vec::new() } else { crate::xattr::of(&path).map_err(fail)? };
+        if kind.is_symlink() {
+            let target = std::fs::read_link(&path).map_err(fail)?;
+            let link = target.as_os_str().as_bytes();
+            self.ready.extend(head(&Head { link, ..Head::new(bytes, b'2', meta) }));
+        } else if kind.is_dir() {
+            self.ready
+                .extend(head(&Head { xattrs: &xattrs, ..Head::new(&[bytes, b"/"].concat(), b'5', meta) }));
+            self.open.push((std::fs::read_dir(&path).map_err(fail)?, name));
+        } else if let Some(first) = self.names.get(&(meta.dev(), meta.ino())) {
+            let link = first.as_os_str().as_bytes();
+            self.ready.extend(head(&Head { link, ..Head::new(bytes, b'1', meta) }));
+        } else {
+            self.add_file(path, &name, &xattrs)?;
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: PathBuf, name: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let fail = |e| Error::io("read", path.display(), &e);
+        let file = kit::place::open_regular(&path).map_err(fail)?;
+        // that of the open file: what the name means may have changed
+        let meta = file.metadata().map_err(fail)?;
+        if meta.nlink() > 1 {
+            self.names.insert((meta.dev(), meta.ino()), name.to_owned());
+        }
+        let parts = parts(&file, &meta).map_err(fail)?;
+        let bytes = name.as_os_str().as_bytes();
+        let sparse = parts.as_deref();
+        self.ready.extend(head(&Head { xattrs, sparse, ..Head::new(bytes, b'0', &meta) }));
+        let parts = parts.unwrap_or_else(|| vec![(0, meta.len())]);
+        let stored: u64 = parts.iter().map(|p| p.1).sum();
+        if stored > 0 {
+            let padding = stored.next_multiple_of(BLOCK) - stored;
+            let state = (meta.len(), meta.mtime(), meta.mtime_nsec());
+            self.body =
+                Some(Body { file, path, parts: parts.into_iter(), offset: 0, left: 0, padding, state });
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, name: &Path) {
+        // a few are named: the record is no place for a million sockets
+        if self.left_out.len() < 100 {
+            self.left_out.insert(name.to_string_lossy().into_owned());
+        }
+    }
+}
+
+impl Body {
+    fn changed(&self) -> Error {
+        Error::temporary(format!(
+            "cannot read '{}': it changed meanwhile: something writes to the volume",
+            self.path.display()
+        ))
+        .hint("Stop it with --services, or with --stop and --start.")
+    }
+
+    /// The next bytes of the file; 0 at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        while self.left == 0 {
+            let Some((offset, length)) = self.parts.next() else {
+                // what changed under our hands may be half of the old and half of the new
+                let now = self.file.metadata().map_err(|e| Error::io("read", self.path.display(), &e))?;
+                if (now.len(), now.mtime(), now.mtime_nsec()) != self.state {
+                    return Err(self.changed());
+                }
+                return Ok(0);
+            };
+            (self.offset, self.left) = (offset, length);
+        }
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        match self.file.read_at(&mut buffer[..most], self.offset) {
+            Ok(0) => Err(self.changed()),
+            Ok(n) => {
+                self.offset += n as u64;
+                self.left -= n as u64;
+                Ok(n)
+            }
+            Err(e) => Err(Error::io("read", self.path.display(), &e)),
+        }
+    }
+}
+
+impl Read for Tree {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if buffer.is_empty() {
+                return Ok(0);
+            }
+            if !self.ready.is_empty() {
+                return self.ready.read(buffer);
+            }
+            if let Some(body) = &mut self.body {
+                match body.read(buffer).map_err(io::Error::other)? {
+                    0 => {
+                        self.ready.resize(body.padding as usize, 0);
+                        self.body = None;
+                    }
+                    n => return Ok(n),
+                }
+                continue;
+            }
+            if self.ended {
+                return Ok(0);
+            }
+            kit::child::interrupted().and_then(|()| self.next()).map_err(io::Error::other)?;
+        }
+    }
+}

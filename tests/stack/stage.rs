@@ -1,0 +1,141 @@
+//! The stage: a stack of the test's own, beside whatever else runs here.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use crate::host::{Host, home};
+use crate::lab::{Ran, wait_until};
+use crate::sh;
+
+/// A stack in containers, with project, volumes and ports of its own; they go with this. Every step is
+/// bounded by the programs' own waits, not by that of other tests: images are built, leaders elected.
+pub(crate) struct Stack {
+    host: Host,
+    pub(crate) name: String,
+    rest: u16,
+}
+
+impl Stack {
+    /// Brings one up from nothing.
+    pub(crate) fn start() -> Stack {
+        let image = Command::new(home().join("scripts/stack/image")).output().unwrap();
+        assert!(image.status.success(), "{}", String::from_utf8_lossy(&image.stderr));
+        let name = format!("pgkeep-test-{}", std::process::id());
+        let (sql, rest, redis) = (free_ports(20_000), free_ports(23_000), free_ports(26_000));
+        let makefile = format!(
+            "DEV_STACK = compose\nDEV_PROJECT = {name}\nDEV_PORT = {sql}\nDEV_REST_PORT = {rest}\n\
+            DEV_REDIS_PORT = {redis}\nGUEST\n"
+        );
+        let stack = Stack { host: Host::new(&makefile), name, rest };
+        stack.make(&["dev-up"]).exits(0);
+        stack
+    }
+
+    /// `make WORDS`; of its own exit status only zero or not tells something.
+    pub(crate) fn make(&self, words: &[&str]) -> Ran {
+        let begun = Instant::now();
+        let ran = Ran::from(self.host.make(words));
+        println!("make {} ({} s)\n{}{}", words.join(" "), begun.elapsed().as_secs(), ran.out, ran.err);
+        ran
+    }
+
+    /// The status of the script behind a target that fails.
+    #[track_caller]
+    pub(crate) fn fails(&self, words: &[&str], status: i32) -> Ran {
+        self.make(words).exits(2).says(&format!("Error {status}\n"))
+    }
+
+    /// One of our programs, told how to get to the leader; `urls` are asked, too.
+    pub(crate) fn tool(&self, name: &str, urls: &[&str], args: &[&str]) -> Ran {
+        let programs = home().join(env!("CARGO_BIN_EXE_pgdump-rotate"));
+        let mut command = self.host.command(programs.with_file_name(name).to_str().unwrap());
+        let own = (0..3).map(|n| format!("http://127.0.0.1:{}", self.rest + n));
+        let urls: Vec<String> = urls.iter().map(|u| (*u).to_owned()).chain(own).collect();
+        command.args(["--via", &format!("docker exec -i {}-{{leader}}", self.name)]);
+        Ran::from(command.args(["--patroni", &urls.join(",")]).args(args).output().unwrap())
+    }
+
+    /// SQL at the leader, as somebody types it into dev-shell-db.
+    #[track_caller]
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+        let script = "echo \"$1\" | make -s dev-shell-db \"DEV_DB=$2\"";
+        let mut command = self.host.command("sh");
+        let output =
+            command.args(["-c", script, "sh", &format!("\\pset tuples_only\n{sql}"), database]).output();
+        let ran = Ran::from(output.unwrap()).exits(0);
+        ran.out.lines().skip(1).collect::<Vec<_>>().join("\n").trim().to_owned()
+    }
+
+    /// `docker WORDS`, on the container of a service, the last word.
+    #[track_caller]
+    pub(crate) fn docker(&self, words: &[&str], service: &str) -> String {
+        let mut command = Command::new("docker");
+        let output: Output = command.args(words).arg(format!("{}-{service}", self.name)).output().unwrap();
+        Ran::from(output).exits(0).out.trim().to_owned()
+    }
+
+    /// The node that leads, as wait-healthy tells it.
+    #[track_caller]
+    pub(crate) fn leader(&self) -> String {
+        let ran = self.make(&["wait-healthy"]).exits(0);
+        let line = ran.err.lines().find_map(|l| l.strip_suffix(" leads")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+
+    /// When a service was started, as far as it runs.
+    pub(crate) fn running(&self, service: &str) -> Option<String> {
+        let format = "{{.State.Running}} {{.State.StartedAt}}";
+        self.docker(&["inspect", "-f", format], service).strip_prefix("true ").map(str::to_owned)
+    }
+
+    /// Waits until a service has committed another row.
+    #[track_caller]
+    pub(crate) fn writes(&self, service: &str) {
+        let rows = || self.docker(&["logs", "--tail", "1"], service);
+        let before = rows();
+        wait_until(&format!("{service} writes"), || {
+            let now = rows();
+            now != before && now.starts_with(|c: char| c.is_ascii_digit())
+        });
+    }
+
+    /// The manifests of the backups, in order.
+    pub(crate) fn manifests(&self) -> Vec<String> {
+        let backups = self.host.backups();
+        backups.iter().map(|b| std::fs::read_to_string(format!("{}.json", b.display())).unwrap()).collect()
+    }
+
+    /// The name of the newest backup.
+    pub(crate) fn backup(&self) -> String {
+        self.host.backups().pop().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// Removes all of it, and sees that it is gone.
+    pub(crate) fn remove(&self) {
+        self.destroy();
+        let left = format!("docker ps -aq -f name={0}; docker volume ls -q -f name={0}", self.name);
+        let left = Ran::from(sh(&left).output().unwrap());
+        assert_eq!((left.exits(0).out, self.host.path().exists()), (String::new(), true));
+    }
+
+    fn destroy(&self) {
+        let mut command = self.host.command("sh");
+        command.arg(home().join("scripts/dev/stack")).arg("destroy");
+        command.env("DEV_STACK", "compose").env("DEV_PROJECT", &self.name);
+        println!("{:?}", command.output());
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+
+/// The first of three ports of loopback that nobody has.
+fn free_ports(from: u16) -> u16 {
+    let mine = (std::process::id() % 250) as u16 * 4;
+    let free = |port: &u16| (0..3).all(|n| TcpListener::bind(("127.0.0.1", port + n)).is_ok());
+    (from + mine..from + 3_000).find(free).unwrap()
+}

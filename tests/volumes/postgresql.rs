@@ -1,0 +1,164 @@
+//! Real data directories: read only when nobody runs on them, and every row comes back.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::lab::{Ran, Server, bin, run};
+
+fn snap(server: &Server, args: &[&str]) -> Ran {
+    let volume = format!("data=dir:{}", server.data().display());
+    let mut command = server.tool("volsnap");
+    run(command.arg(&volume).args(args))
+}
+
+fn restore(server: &Server, args: &[&str]) -> Ran {
+    run(server.tool("volrestore").args(args))
+}
+
+fn record(server: &Server, ran: &Ran) -> Value {
+    serde_json::from_str(&fs::read_to_string(server.home().join(ran.line())).unwrap()).unwrap()
+}
+
+/// What PostgreSQL's own program says of the data directory.
+fn controldata(server: &Server, field: &str) -> String {
+    let text = run(Command::new(bin("pg_controldata")).env("LC_ALL", "C").arg(server.data())).exits(0).out;
+    let line = text.lines().find_map(|l| l.strip_prefix(field)).unwrap_or_default();
+    line.trim_start_matches(':').trim().to_owned()
+}
+
+#[test]
+fn every_row_comes_back_and_later_ones_are_kept_aside() {
+    let mut server = Server::start();
+    server.seed("university");
+    let before = server.everything();
+    server.stop_in_order();
+    let ran = snap(&server, &[]).exits(0);
+    server.start_again();
+    server.sql("university", "DELETE FROM grades; CREATE TABLE later AS SELECT 1 AS n");
+    server.stop_in_order();
+    restore(&server, &["--latest", "--yes"]).exits(0);
+    server.start_again();
+    assert_eq!(server.everything(), before);
+    server.stop_in_order();
+    restore(&server, &["--undo", "--yes"]).exits(0);
+    server.start_again();
+    assert_eq!(server.sql("university", "SELECT n FROM later"), "1");
+    drop(ran);
+}
+
+#[test]
+fn the_record_says_what_pg_controldata_says() {
+    let mut server = Server::start();
+    server.stop_in_order();
+    let ran = snap(&server, &[]).exits(0);
+    let record = record(&server, &ran);
+    let data = &record["volumes"][0]["data"][0]["control"];
+    assert_eq!(
+        data["system_identifier"].as_str().unwrap(),
+        controldata(&server, "Database system identifier")
+    );
+    assert_eq!(data["checkpoint"].as_str().unwrap(), controldata(&server, "Latest checkpoint location"));
+    assert_eq!(data["redo"].as_str().unwrap(), controldata(&server, "Latest checkpoint's REDO location"));
+    assert_eq!(data["timeline"].to_string(), controldata(&server, "Latest checkpoint's TimeLineID"));
+    assert_eq!(data["segment_bytes"].to_string(), controldata(&server, "Bytes per WAL segment"));
+    assert_eq!(data["state"], "shut_down");
+    assert_eq!(controldata(&server, "Database cluster state"), "shut down");
+    assert_eq!(record["leader"], "data");
+    assert_eq!(record["system_identifier"], data["system_identifier"]);
+    assert_eq!(record["volumes"][0]["content"], "postgresql");
+}
+
+#[test]
+fn data_on_which_a_server_runs_are_neither_read_nor_replaced() {
+    let mut server = Server::start();
+    snap(&server, &[]).exits(4).says("runs on it").says("--stop");
+    // the same without the file that says so, and by another name of the directory
+    let pid_file = server.data().join("postmaster.pid");
+    let text = fs::read(&pid_file).unwrap();
+    fs::remove_file(&pid_file).unwrap();
+    snap(&server, &[]).exits(4).says("runs on it");
+    fs::write(&pid_file, text).unwrap();
+    let link = server.home().join("link");
+    std::os::unix::fs::symlink(server.data(), &link).unwrap();
+    run(server.tool("volsnap").arg("dir:link")).exits(4).says("runs on it");
+    server.stop_in_order();
+    snap(&server, &[]).exits(0);
+    server.start_again();
+    restore(&server, &["--latest", "--yes"]).exits(4).says("runs on it");
+    // a command that says it stops and does not
+    restore(&server, &["--latest", "--yes", "--stop", "true"]).exits(4).says("runs on it");
+    assert_eq!(server.sql("postgres", "SELECT 1"), "1");
+}
+
+#[test]
+fn a_server_that_crashed_is_read_with_a_warning_and_recovers() {
+    let mut server = Server::start();
+    server.make("shop");
+    server.stop();
+    // a crash leaves the file behind, with a process that is gone
+    fs::write(server.data().join("postmaster.pid"), "1\n").unwrap();
+    let ran = snap(&server, &[]).exits(0).says("was not stopped in order (in production)");
+    assert_eq!(record(&server, &ran)["volumes"][0]["left_out"], serde_json::json!(["postmaster.pid"]));
+    restore(&server, &["--latest", "--yes"]).exits(0);
+    server.start_again();
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
+}
+
+#[test]
+fn a_server_that_starts_meanwhile_spoils_the_snapshot() {
+    let mut server = Server::start();
+    server.stop_in_order();
+    // what is to stop does the opposite
+    let start = format!(
+        "{}/pg_ctl -D {} -o '-k {}' -w start >/dev/null",
+        bin("").display(),
+        server.data().display(),
+        server.host().display()
+    );
+    let runner =
+        if rustix::process::getuid().is_root() { format!("runuser -u postgres -- {start}") } else { start };
+    let stop = runner.replace(" -w start", " -m fast -w stop");
+    snap(&server, &["--stop", &runner, "--start", &stop]).exits(4).says("runs on it");
+    assert!(!server.data().join("postmaster.pid").exists());
+}
+
+#[test]
+fn tablespaces_come_with_their_volume_or_the_snapshot_is_refused() {
+    let mut server = Server::start();
+    let space = server.data().with_file_name("space");
+    fs::create_dir(&space).unwrap();
+    if rustix::process::getuid().is_root() {
+        let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(server.data()).unwrap());
+        std::os::unix::fs::chown(&space, Some(owner), None).unwrap();
+    }
+    server.sql("postgres", &format!("CREATE TABLESPACE s LOCATION '{}'", space.display()));
+    server.sql("postgres", "CREATE TABLE t TABLESPACE s AS SELECT generate_series(1, 1000) AS n");
+    server.stop_in_order();
+    snap(&server, &[]).exits(4).says("in none of the volumes");
+    snap(&server, &["--allow-outside"]).exits(0).says("is not in the snapshot");
+    let volume = format!("space=dir:{}", space.display());
+    let ran = snap(&server, &[&volume]).exits(0);
+    fs::remove_dir_all(&space).unwrap();
+    fs::remove_dir_all(server.data()).unwrap();
+    restore(&server, &[ran.line(), "--yes"]).exits(0);
+    server.start_again();
+    assert_eq!(server.sql("postgres", "SELECT sum(n) FROM t"), "500500");
+}
+
+#[test]
+fn an_archive_of_another_cluster_is_found_out() {
+    let mut server = Server::start();
+    server.stop_in_order();
+    let ran = snap(&server, &[]).exits(0);
+    // a record that was put beside another's archive
+    let path = server.home().join(ran.line());
+    let record = record(&server, &ran);
+    let own = record["system_identifier"].as_str().unwrap();
+    fs::write(&path, record.to_string().replace(own, "7000000000000000001")).unwrap();
+    restore(&server, &["--latest", "--yes", "--stop", "touch stopped"])
+        .exits(1)
+        .says(&format!("it holds cluster {own} instead of 7000000000000000001"));
+    assert!(!server.home().join("stopped").exists());
+}

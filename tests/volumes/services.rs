@@ -1,0 +1,70 @@
+//! What is stopped is started again, exactly that, whatever happens.
+
+use crate::stage::Stage;
+
+/// A command that writes down that it ran.
+fn log(word: &str) -> String {
+    format!("echo {word} >>log")
+}
+
+#[test]
+fn a_snapshot_stops_reads_and_starts() {
+    let stage = Stage::with_data();
+    let ran = stage.snap(&["dir:data", "--stop", &log("stop"), "--start", &log("start"), "--json"]).exits(0);
+    assert_eq!(stage.read("log"), "stop\nstart\n");
+    let made: serde_json::Value = serde_json::from_str(ran.line()).unwrap();
+    assert!(made["downtime_ms"].as_u64() <= made["duration_ms"].as_u64(), "{made}");
+    assert!(made["downtime_ms"].is_u64(), "{made}");
+    ran.says("services down for");
+}
+
+#[test]
+fn what_cannot_be_read_does_not_stay_stopped() {
+    let stage = Stage::with_data();
+    // found out after the stop: the stop itself takes the volume away
+    let stop = format!("{}; mv data gone", log("stop"));
+    stage.snap(&["dir:data", "--stop", &stop, "--start", &log("start")]).exits(1);
+    assert_eq!(stage.read("log"), "stop\nstart\n");
+    stage.sh("mv gone data").exits(0);
+    stage.snap(&["dir:data", "--stop", "exit 3", "--start", &log("again")]).exits(1).says("cannot stop");
+    assert_eq!(stage.read("log"), "stop\nstart\nagain\n");
+    assert!(stage.names("backups/snapshots").is_empty());
+}
+
+#[test]
+fn what_does_not_start_is_told_and_the_snapshot_stays() {
+    let stage = Stage::with_data();
+    let ran = stage.snap(&["dir:data", "--stop", "true", "--start", "exit 7"]).exits(1).says("cannot start");
+    assert!(stage.there(ran.line()));
+    // it is tried again by the next run of anything
+    stage
+        .restore(&["--latest", "--into", "out"])
+        .exits(0)
+        .says("starting what a run that was killed had stopped");
+}
+
+#[test]
+fn a_restore_stops_when_all_is_filled_in_and_starts_when_names_have_changed() {
+    let stage = Stage::with_data();
+    stage.stamp();
+    stage.write("data/a", "changed");
+    let look = |word: &str| format!("echo {word} $(cat data/a) $(ls -d data.* | wc -l) >>log");
+    stage.restore(&["--latest", "--yes", "--stop", &look("stop"), "--start", &look("start")]).exits(0);
+    assert_eq!(stage.read("log"), "stop changed 1\nstart one 1\n");
+    // what cannot be stopped is not replaced
+    stage.write("data/a", "again");
+    let ran = stage.restore(&["--latest", "--yes", "--stop", "exit 1", "--start", &log("start")]);
+    ran.exits(1).says("cannot stop");
+    assert_eq!(stage.read("data/a"), "again");
+    assert_eq!(stage.names("").iter().filter(|n| n.contains(".restore_")).count(), 0);
+    assert!(stage.read("log").ends_with("start\n"));
+}
+
+#[test]
+fn a_signal_midway_starts_it_again() {
+    let stage = Stage::with_data();
+    let stop = "echo stop >>log; kill -TERM $PPID; sleep 1";
+    stage.snap(&["dir:data", "--stop", stop, "--start", &log("start")]).exits(5).says("interrupted");
+    assert_eq!(stage.read("log"), "stop\nstart\n");
+    assert!(stage.names("backups/snapshots").is_empty());
+}
