@@ -14,9 +14,10 @@ use kit::place;
 use serde_json::json;
 
 use crate::check::{Checked, enter};
-use crate::cli::{Args, Query};
+use crate::cli::{Args, Place, Query};
 use crate::verdict::Verdict;
 
+mod docker;
 mod ground;
 mod prove;
 mod queries;
@@ -35,6 +36,7 @@ const NOT_COMPARED: &str = "the schema is not compared";
 /// What all drills of a run have in common.
 pub(crate) struct Drill<'a> {
     args: &'a Args,
+    place: &'a Place,
     queries: Vec<Query>,
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn prepare<'a>(args: &'a Args, speech: &Speech) -> Result<Option<Dril
     for swept in ground::sweep(place)? {
         speech.say(&format!("removed {swept}, left by a drill that was killed"));
     }
-    Ok(Some(Drill { args, queries }))
+    Ok(Some(Drill { args, place, queries }))
 }
 
 impl Drill<'_> {
@@ -140,7 +142,7 @@ impl Drill<'_> {
         };
         let clock = Instant::now();
         let major = dump.server_version.as_deref().and_then(major_of);
-        let ground = Ground::make(self.args, major, &dump.encoding)?;
+        let ground = Ground::make(self.place, major, &dump.encoding)?;
         times.server = clock.elapsed().as_secs_f64();
         let server = ground.server()?;
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
@@ -164,7 +166,7 @@ impl Drill<'_> {
         for database in &databases {
             prove::prove(&server, database, verdict)?;
         }
-        ground.amcheck(self.jobs(), verdict)?;
+        prove::amcheck(&server, self.jobs(), verdict)?;
         self.ask(&server, &databases, verdict)?;
         times.prove = clock.elapsed().as_secs_f64();
         ground.end()?;
@@ -182,7 +184,8 @@ impl Drill<'_> {
         // the environment, and a `.env` where we are, may lead to a server that somebody needs
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("PG") || text.starts_with("BACKUP_") || text == "DATABASE_URL" {
+            let leads = ["PG", "PATRONI_", "DATABASE_URL"].iter().any(|name| text.starts_with(name));
+            if leads || text.starts_with("BACKUP_") {
                 command.env_remove(&name);
             }
         }

@@ -45,3 +45,4 @@ pub mod via;
 
 pub mod notify;
 pub mod volume;
+pub mod wal;

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use crate::exit::{Error, Result};
 
@@ -38,6 +38,34 @@ impl Part {
         Ok(Part { file, path, target: target.to_owned(), placed: false })
     }
 
+    /// Starts `part`, or takes over what a run that was killed left of it, for the final name `target`.
+    /// Who holds it is waited for, `pause` by `pause`, whose error ends the waiting: so that of
+    /// several runs that make the same file one at a time writes, without a lock of the directory.
+    pub fn claim(part: &Path, target: &Path, mut pause: impl FnMut() -> Result<()>) -> Result<Self> {
+        let fail = |e| Error::io("create", part.display(), &e);
+        let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+            let file = options.open(part).map_err(fail)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) => pause()?,
+                Err(e) => return Err(fail(e.into())),
+                // whoever held it may have given it its final name, or removed it
+                Ok(()) if is_still(&file, part).map_err(fail)? => {
+                    file.set_len(0).map_err(fail)?;
+                    return Ok(Part {
+                        file,
+                        path: part.to_owned(),
+                        target: target.to_owned(),
+                        placed: false,
+                    });
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
     /// The open part file.
     pub fn file(&self) -> &File {
         &self.file
@@ -64,6 +92,14 @@ impl Part {
         rename_new(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
         self.placed = true;
         sync_dir(parent(&self.target))
+    }
+
+    /// Puts the file under its final name, in place of what stands there. Nothing is brought to stable
+    /// storage: for what its reader makes durable by itself.
+    pub fn hand_over(mut self) -> Result<()> {
+        fs::rename(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
+        self.placed = true;
+        Ok(())
     }
 }
 
@@ -231,6 +267,15 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Whether the open file is the one of this name.
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    match (file.metadata()?, fs::symlink_metadata(path)) {
+        (ours, Ok(there)) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        (_, Err(e)) => Err(e),
+    }
+}
+
 /// Renames, and never overwrites.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -257,6 +302,20 @@ mod tests {
         assert!(part.place().is_err());
         assert_eq!(fs::read(&target).unwrap(), b"old");
         assert_eq!(names(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_part_is_taken_over_from_the_dead_and_waited_for_from_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("a.part"), dir.path().join("a.gz"));
+        fs::write(&path, "what a killed run left, longer").unwrap();
+        let mut first = Part::claim(&path, &target, || Ok(())).unwrap();
+        first.write_all(b"new").unwrap();
+        let mut first = Some(first);
+        let second = Part::claim(&path, &target, || first.take().map_or(Ok(()), Part::place)).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(second.place().is_err(), "the name is taken");
+        assert_eq!(names(dir.path()).unwrap(), ["a.gz"]);
     }
 
     #[test]

@@ -38,32 +38,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The rules as options in their long form, as a manifest keeps them.
-    pub fn to_options(&self) -> Vec<String> {
-        let last = (self.last > 0).then(|| format!("--keep-last {}", self.last));
-        let within = self.within.map(|seconds| format!("--keep-within {seconds}s"));
-        let periods = self.periods.iter().map(|(period, n)| format!("--keep-{} {n}", name(*period)));
-        let tags = self.tags.iter().map(|tag| format!("--keep-tag {tag}"));
-        last.into_iter().chain(within).chain(periods).chain(tags).collect()
-    }
-
-    /// Reads what [`to_options`](Self::to_options) writes; what is no rule is passed over.
-    pub fn from_options(options: &[String]) -> Self {
-        let mut policy = Policy::default();
-        for (option, value) in options.iter().filter_map(|o| o.strip_prefix("--keep-")?.split_once(' ')) {
-            match option {
-                "last" => policy.last = value.parse().unwrap_or(0),
-                "within" => policy.within = crate::cli::span(value).ok(),
-                "tag" => policy.tags.push(value.to_owned()),
-                _ => {
-                    let period = PERIODS.into_iter().find(|p| name(*p) == option);
-                    policy.periods.extend(period.zip(value.parse().ok()));
-                }
-            }
-        }
-        policy
-    }
-
     /// Takes the value of `option`, one of [`RULES`], from `parser`.
     ///
     /// # Errors
@@ -94,6 +68,32 @@ impl Policy {
     #[must_use]
     pub fn or_last(self, default: u32, ruled: bool) -> Self {
         if ruled { self } else { Policy { last: default, ..self } }
+    }
+
+    /// The rules as options in their long form, as a manifest keeps them.
+    pub fn to_options(&self) -> Vec<String> {
+        let last = (self.last > 0).then(|| format!("--keep-last {}", self.last));
+        let within = self.within.map(|seconds| format!("--keep-within {seconds}s"));
+        let periods = self.periods.iter().map(|(period, n)| format!("--keep-{} {n}", name(*period)));
+        let tags = self.tags.iter().map(|tag| format!("--keep-tag {tag}"));
+        last.into_iter().chain(within).chain(periods).chain(tags).collect()
+    }
+
+    /// Reads what [`to_options`](Self::to_options) writes; what is no rule is passed over.
+    pub fn from_options(options: &[String]) -> Self {
+        let mut policy = Policy::default();
+        for (option, value) in options.iter().filter_map(|o| o.strip_prefix("--keep-")?.split_once(' ')) {
+            match option {
+                "last" => policy.last = value.parse().unwrap_or(0),
+                "within" => policy.within = crate::cli::span(value).ok(),
+                "tag" => policy.tags.push(value.to_owned()),
+                _ => {
+                    let period = PERIODS.into_iter().find(|p| name(*p) == option);
+                    policy.periods.extend(period.zip(value.parse().ok()));
+                }
+            }
+        }
+        policy
     }
 }
 

@@ -148,8 +148,8 @@ fn is_about_server(name: &str) -> bool {
 
 /// Whether a variable is one that the programs know.
 fn is_ours(name: &str) -> bool {
-    let ours = ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"];
-    is_about_server(name) || ours.contains(&name)
+    let others = ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"];
+    is_about_server(name) || others.contains(&name)
 }
 
 /// Whether what could not be read stands in a line of `.env` that sets a variable of ours.

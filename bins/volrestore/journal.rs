@@ -70,15 +70,14 @@ impl Move {
         place::sync_dir(place::parent(&self.live))
     }
 
-    /// The opposite.
+    /// The opposite, as far as it was done.
     fn take_back(&self) -> Result<()> {
-        if !there(&self.before) {
-            return Ok(());
-        }
-        if there(&self.live) {
+        if !there(&self.staged) {
             rename(&self.live, &self.staged)?;
         }
-        rename(&self.before, &self.live)?;
+        if !there(&self.live) && there(&self.before) {
+            rename(&self.before, &self.live)?;
+        }
         place::sync_dir(place::parent(&self.live))
     }
 }

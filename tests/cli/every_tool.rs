@@ -42,6 +42,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "LIST" => "some thing",
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",
+        "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
         "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
@@ -50,6 +51,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "SIZE" => "1.5M",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
+        "SEGMENT" => "000000010000000000000001",
         "HOW" => "hash",
         "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
@@ -180,25 +182,27 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
         "dump-inspect" => "some.sql",
         // it lists nothing
         "backup-validate" => "--help",
+        "wal-archive" => "config -a some",
         _ => "--list",
     };
-    for word in ["--help", "--version", listing] {
+    for words in ["--help", "--version", listing] {
+        let words: Vec<&str> = words.split(' ').collect();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let gone = lab::end(child).exits(0);
-        assert_eq!(gone.err, "", "{word}");
+        assert_eq!(gone.err, "", "{words:?}");
 
         let mut shell = std::process::Command::new("sh");
         let program = lab::tool(tool, dir.path());
-        shell.args(["-c", "exec \"$0\" \"$1\" >&-"]).arg(program.get_program()).arg(word);
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(program.get_program()).args(&words);
         let closed = lab::run(shell.current_dir(dir.path()).stdin(Stdio::null())).exits(0);
-        assert_eq!(closed.err, "", "{word}");
+        assert_eq!(closed.err, "", "{words:?}");
 
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         lab::end(child).exits(5).says("no space left");
     }
 }

@@ -15,6 +15,7 @@ mod pgdump_restore;
 mod pgdump_rotate;
 mod volrestore;
 mod volsnap;
+mod wal_archive;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
