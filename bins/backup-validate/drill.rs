@@ -108,13 +108,15 @@ impl Drill<'_> {
             return;
         }
         let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
-        let milliseconds = |s: f64| (s * 1000.0) as u64;
         let held = history::Drill {
             ok,
-            duration_ms: milliseconds(times.total()),
-            restore_ms: milliseconds(times.restore),
-            postgres: version,
             faults: verdict.faults().iter().map(ToString::to_string).collect(),
+            server: version,
+            seconds: seconds(times.total()),
+            server_seconds: seconds(times.server),
+            restore_seconds: seconds(times.restore),
+            prove_seconds: seconds(times.prove),
+            queries: self.queries.len(),
             ..history::Drill::of(&name, checked.manifest.as_ref())
         };
         if let Err(error) = held.record(place::parent(&checked.real)) {
