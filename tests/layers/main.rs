@@ -39,6 +39,7 @@ const LAYERS: &[&str] = &[
     "services",
     "via",
     "pg",
+    "session",
     "instance",
     "beside",
     "guard",

@@ -81,6 +81,9 @@ pub struct WalRange {
     pub first: String,
     /// Name of the last segment that is needed.
     pub last: String,
+    /// Whether the archive of the data directory holds these segments: then it starts by itself.
+    #[serde(default)]
+    pub included: bool,
 }
 
 /// What a volume holds.
