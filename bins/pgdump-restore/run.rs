@@ -25,7 +25,7 @@ use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
-use crate::swap::{drop_beside, explain, swap, undo};
+use crate::swap::{drop_beside, drop_unmarked, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
 use crate::{safety, tables, transaction};
 
@@ -90,7 +90,7 @@ fn restore(
     let server = early.map_or_else(find, Ok)?;
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
     speech.phase(&format!("checking {}", chosen.name));
-    let checked = check(&chosen, only, args.hash, args.jobs, args.quiet)?;
+    let checked = check(&chosen, only, args)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
@@ -111,7 +111,8 @@ fn restore(
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
     // nobody else restores: what stands half-restored is nobody's
-    if let Err(error) = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore) {
+    let left = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore);
+    if let Err(error) = left.and_then(|_| drop_unmarked(&server, &plan.entrance, speech)) {
         // it is in nobody's way
         speech.error(&error);
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kit::cli::{bad, folder, number, span, text, usage, utf8};
 use kit::exit::Result;
+use kit::patroni::Patroni;
 use kit::services::Wanted;
-use kit::volume::Volume;
+use kit::volume::{Place, Volume};
 use lexopt::prelude::*;
 
 use crate::until::{Until, moment};
@@ -67,6 +68,8 @@ pub(crate) struct Args {
     pub(crate) within: Duration,
     pub(crate) keep_before: usize,
     pub(crate) allow_links: bool,
+    /// Volumes that are emptied: what a cluster's manager knows.
+    pub(crate) forget: Vec<String>,
     pub(crate) services: Wanted,
     pub(crate) lock_timeout: u64,
     pub(crate) dry_run: bool,
@@ -128,6 +131,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("allow-links") => args.allow_links = true,
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
+            Long("patroni") => args.services.patroni = Some(text(&mut parser, "--patroni")?),
+            Long("up") => args.services.up = true,
+            Long("forget") => args.forget.push(forgotten(text(&mut parser, "--forget")?)?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
@@ -155,8 +161,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             "--services stops and starts by itself: --stop and --start are for what is no service",
         ));
     }
-    if args.services.compose.is_some() && args.services.services.is_empty() {
-        return Err(usage("--compose is the file of --services"));
+    if let Some(urls) = &args.services.patroni {
+        Patroni::new(urls)?;
+    }
+    if (args.services.compose.is_some() || args.services.up) && args.services.services.is_empty() {
+        return Err(usage("--compose and --up are for --services"));
     }
     if args.into.is_some() && (undo || !args.volumes.is_empty() || args.services.stop_something()) {
         return Err(usage("--into touches no volume and stops nothing"));
@@ -195,6 +204,11 @@ fn recovery(args: &Args, one: bool) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// A volume to empty, by its spelling.
+fn forgotten(word: String) -> Result<String> {
+    Place::parse(&word, Path::new("/")).map(|_| word).map_err(usage)
 }
 
 #[cfg(test)]

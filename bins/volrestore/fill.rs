@@ -12,7 +12,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kit::exit::{Error, Result};
@@ -21,6 +20,8 @@ use kit::volume::set::Archive;
 use kit::volume::tar::{Entry, Kind, Reader, Sink};
 use kit::volume::verify::pour;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+
+use crate::durable::{Durable, FEW};
 
 /// After so many bytes of a file the disk may begin to write: at the end less is to wait for.
 const EARLY: u64 = 32 << 20;
@@ -38,29 +39,16 @@ pub(crate) fn fill(
     std::fs::create_dir(target).map_err(fail)?;
     std::fs::set_permissions(target, Permissions::from_mode(0o700)).map_err(fail)?;
     let root = open_dir(rustix::fs::CWD, target.as_os_str()).map_err(fail)?;
-    let lost = std::thread::scope(|scope| {
-        let (early, written) = sync_channel(4);
-        scope.spawn(move || sync_early(&written));
-        let mut fill = Fill::new(&root, target, early)?;
-        let mut reader = Reader::default();
-        pour(file, name, archive, |bytes| {
-            progress(bytes.len() as u64);
-            reader.feed(bytes, &mut fill)
-        })?;
-        reader.finish()?;
-        fill.finish()
+    let mut fill = Fill::new(&root, target)?;
+    let mut reader = Reader::default();
+    pour(file, name, archive, |bytes| {
+        progress(bytes.len() as u64);
+        reader.feed(bytes, &mut fill)
     })?;
-    // all files at once: one by one, each would wait for the file system's journal
-    rustix::fs::syncfs(&root).map_err(|e| Error::io("sync", target.display(), &e.into()))?;
+    reader.finish()?;
+    let lost = fill.finish()?;
     kit::place::sync_dir(kit::place::parent(target))?;
     Ok(lost)
-}
-
-/// Has the disk write what is there already, while more comes. What fails here fails again at the end.
-fn sync_early(files: &Receiver<File>) {
-    for file in files {
-        let _ = file.sync_data();
-    }
 }
 
 struct Fill<'a> {
@@ -72,16 +60,17 @@ struct Fill<'a> {
     file: Option<(File, PathBuf)>,
     entry: Option<Entry>,
     since_early: u64,
-    early: SyncSender<File>,
+    durable: Durable,
     /// Directories that get their mode at the end, because it would keep us out.
     closed: Vec<(PathBuf, u32)>,
+    dirs: Vec<PathBuf>,
     may_give: bool,
     me: u32,
     lost: BTreeSet<u32>,
 }
 
 impl<'a> Fill<'a> {
-    fn new(root: &'a OwnedFd, target: &'a Path, early: SyncSender<File>) -> Result<Self> {
+    fn new(root: &'a OwnedFd, target: &'a Path) -> Result<Self> {
         let parent = root.try_clone().map_err(|e| Error::io("open", target.display(), &e))?;
         let me = rustix::process::geteuid();
         Ok(Fill {
@@ -91,8 +80,9 @@ impl<'a> Fill<'a> {
             file: None,
             entry: None,
             since_early: 0,
-            early,
+            durable: Durable::new(),
             closed: Vec::new(),
+            dirs: Vec::new(),
             may_give: me.is_root(),
             me: me.as_raw(),
             lost: BTreeSet::new(),
@@ -100,12 +90,18 @@ impl<'a> Fill<'a> {
     }
 
     fn finish(self) -> Result<BTreeSet<u32>> {
+        let fail = |e| Error::io("sync", self.target.display(), &e);
+        // their names are durable only now that all are made
+        for path in self.dirs.iter().chain([&PathBuf::new()]) {
+            self.durable.whole(walk(self.root, path).map_err(fail)?.into());
+        }
         // the innermost first
         for (path, mode) in self.closed.iter().rev() {
-            let at = self.target.join(path);
-            std::fs::set_permissions(&at, Permissions::from_mode(*mode))
-                .map_err(|e| Error::io("change", at.display(), &e))?;
+            let dir = walk(self.root, path).map_err(fail)?;
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(*mode)).map_err(|e| fail(e.into()))?;
+            self.durable.whole(dir.into());
         }
+        self.durable.finish(self.root).map_err(fail)?;
         Ok(self.lost)
     }
 
@@ -122,6 +118,10 @@ impl<'a> Fill<'a> {
                 make_dir(dir, name)?;
                 let made = open_dir(dir, name)?;
                 self.dress_dir(&made, &path, entry)?;
+                // beyond that the whole file system is synced
+                if self.dirs.len() <= FEW {
+                    self.dirs.push(path);
+                }
             }
             Kind::Symlink => {
                 rustix::fs::symlinkat(entry.link.as_slice(), dir, name)?;
@@ -193,7 +193,9 @@ impl<'a> Fill<'a> {
         file.set_permissions(Permissions::from_mode(entry.mode))?;
         let time = Duration::from_secs(entry.mtime.unsigned_abs());
         let time = if entry.mtime < 0 { UNIX_EPOCH.checked_sub(time) } else { UNIX_EPOCH.checked_add(time) };
-        time.map_or(Ok(()), |time| file.set_modified(time))
+        time.map_or(Ok(()), |time| file.set_modified(time))?;
+        self.durable.whole(file);
+        Ok(())
     }
 
     fn fail(&self, entry: &Entry, e: &io::Error) -> Error {
@@ -219,8 +221,7 @@ impl Sink for Fill<'_> {
         self.since_early += bytes.len() as u64;
         if self.since_early >= EARLY {
             self.since_early = 0;
-            // a disk that is busy is not hurried
-            let _ = self.early.try_send(file.try_clone().map_err(fail)?);
+            self.durable.early(file);
         }
         Ok(())
     }

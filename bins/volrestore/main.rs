@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod choose;
 mod cli;
+mod durable;
 mod fill;
 mod help;
 mod into;

@@ -6,6 +6,7 @@ use std::path::Path;
 use kit::cli::{bad, folder, number, size, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
+use kit::patroni::Patroni;
 use kit::retention::Policy;
 use kit::services::Wanted;
 use kit::volume::Volume;
@@ -63,6 +64,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Value(word) => args.volumes.push(volume(utf8(word, "VOLUME")?)?),
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
+            Long("patroni") => args.services.patroni = Some(text(&mut parser, "--patroni")?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("hot") => args.hot = true,
@@ -96,6 +98,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         return Err(usage(
             "--services stops and starts by itself: --stop and --start are for what is no service",
         ));
+    }
+    if let Some(urls) = &args.services.patroni {
+        Patroni::new(urls)?;
     }
     if args.services.compose.is_some() && args.services.services.is_empty() {
         return Err(usage("--compose is the file of --services"));

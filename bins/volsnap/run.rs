@@ -22,8 +22,8 @@ use kit::volume::snapshot::{Snapshot, free_stamp};
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
 use crate::hot;
-use crate::inspect::{Seen, Source, look, outside, sources, warn_of_state};
-use crate::leader::leader;
+use crate::inspect::{Seen, Source, glance, look, outside, sources, warn_of_state};
+use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
 use crate::take::Taking;
 
@@ -77,7 +77,13 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
     let taking = Taking { dir: &snapshots, stamp, codec, limit: args.limit, speech };
-    let mut stopped = Some(services::stop(&args.services, dir, speech)?);
+    let mut wanted = args.services.clone();
+    wanted.patroni = wanted.patroni.or(settings.get("PATRONI_URLS").map(str::to_owned));
+    if !wanted.services.is_empty() && sources.len() > 1 {
+        let seen = sources.iter().map(glance).collect::<Result<Vec<_>>>()?;
+        wanted.last = leader::followers(&sources, &seen, args.leader.as_deref());
+    }
+    let mut stopped = Some(services::stop(&wanted, dir, speech)?);
     let mut started = Ok(None);
     let all_read = || {
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
@@ -86,6 +92,7 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
         None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
     };
+    let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();
     let downtime = started.as_ref().ok().copied().flatten();
     let mut set = Set {
         format_version: FORMAT_VERSION,
@@ -103,7 +110,7 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         volumes: archives,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
     };
-    leader(&mut set, args.leader.as_deref());
+    leader::record(&mut set, leader(&sources, &seen, args.leader.as_deref()));
     let path = snapshots.join(set::name(stamp));
     place_all(&set, parts, &path)?;
     tell(args, &set, &path, speech)?;
@@ -151,6 +158,7 @@ fn read(
         parts.push(part);
         archives.push(archive);
     }
+    drop(at_end);
     Ok((parts, archives))
 }
 

@@ -63,6 +63,7 @@ impl Taking<'_> {
         let archive = Archive {
             label: label.clone(),
             place: source.volume.place.to_string(),
+            services: source.services.clone(),
             content: seen.content,
             data: seen.data.clone(),
             file: Artifact { name, bytes: written.bytes, sha256: written.sha256, codec: self.codec.kind },

@@ -40,9 +40,9 @@ fn value(tool: &str, name: &str) -> &'static str {
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
-        "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",
+        "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
         "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
         "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
@@ -59,6 +59,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "HOW" => "hash",
         "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
+        "VOLUME" => "docker:some",
         _ => panic!("what is a value of {name}? say it here"),
     }
 }

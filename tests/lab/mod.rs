@@ -356,10 +356,10 @@ pub fn tool(name: &str, dir: &Path) -> Command {
         "pgdump-rotate" => env!("CARGO_BIN_EXE_pgdump-rotate"),
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
         "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
-        "wal-archive" => env!("CARGO_BIN_EXE_wal-archive"),
         "backup-validate" => env!("CARGO_BIN_EXE_backup-validate"),
         "volsnap" => env!("CARGO_BIN_EXE_volsnap"),
         "volrestore" => env!("CARGO_BIN_EXE_volrestore"),
+        "wal-archive" => env!("CARGO_BIN_EXE_wal-archive"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)

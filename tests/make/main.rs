@@ -23,8 +23,8 @@ fn help_lists_targets_and_variables_with_their_values() {
     for target in
         "dev-setup dev-up dev-down dev-restart wait-healthy dev-seed dev-shell-db dev-migrate dev-reset \
                    dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-validate dev-drill dev-report \
-                   dev-snapshot dev-snapshots dev-restore-snapshot dev-undo-snapshot \
-                   dev-wal-on dev-wal-status dev-hooks dev-hooks-remove test-failover"
+                   dev-snapshot dev-snapshots dev-restore-snapshot dev-undo-snapshot dev-wal-on dev-wal-status \
+                   dev-hooks dev-hooks-remove test-failover"
             .split_whitespace()
     {
         assert!(help.lines().any(|l| l.split_whitespace().next() == Some(target)), "{target}: {help}");

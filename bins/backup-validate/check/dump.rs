@@ -121,6 +121,7 @@ fn by_walking(
         bytes: walked.bytes,
         raw_bytes: walked.raw_bytes,
         sha256: walked.sha256,
+        pieces: Vec::new(),
     })
 }
 

@@ -1,23 +1,23 @@
-//! Where a drill is held: a throwaway server of this machine's programs.
+//! Where a drill is held: a throwaway server of this machine's programs, or one in a container.
 
 use std::path::Path;
 use std::time::Duration;
 
-use kit::child::converse;
-use kit::exit::{Error, Result};
+use kit::exit::Result;
 use kit::instance::{Instance, Programs, Site, init};
 use kit::pg::Server;
+use kit::settings::Settings;
 
-use crate::cli::{Args, Place};
-use crate::verdict::Verdict;
+use super::docker::{self, Container};
+use crate::cli::Place;
 
 /// How the folders of drills are called.
-const TAG: &str = "pgkeep-drill";
+pub(super) const TAG: &str = "pgkeep-drill";
 /// How long a new and empty server may take to start.
-const WAIT: Duration = Duration::from_secs(60);
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 /// It is thrown away: nothing need survive a crash, and nothing else runs on it.
-const SETTINGS: [(&str, &str); 9] = [
+pub(super) const SETTINGS: [(&str, &str); 9] = [
     ("fsync", "off"),
     ("full_page_writes", "off"),
     ("synchronous_commit", "off"),
@@ -30,31 +30,51 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// Removes what drills that were killed have left; their names, for a message.
-pub(super) fn sweep(_place: &Place) -> Result<Vec<String>> {
-    let programs = Programs::find(None)?;
-    Ok(Site::sweep(TAG, &programs)?.iter().map(|path| path.display().to_string()).collect())
+pub(super) fn sweep(place: &Place) -> Result<Vec<String>> {
+    let programs = match (Programs::find(None), place) {
+        // a container needs none of this machine's
+        (Err(_), Place::Docker(_)) => return docker::sweep(),
+        (found, _) => found?,
+    };
+    let sites = Site::sweep(TAG, &programs)?;
+    let mut swept: Vec<String> = sites.iter().map(|path| path.display().to_string()).collect();
+    if let Place::Docker(_) = place {
+        swept.extend(docker::sweep()?);
+    }
+    Ok(swept)
 }
 
 /// A server to restore into. Dropped, it is gone with all that is in it; the server before its folder.
 pub(super) struct Ground {
-    instance: Instance,
-    programs: Programs,
+    server: Running,
     site: Site,
+}
+
+enum Running {
+    Here(Instance),
+    In(Container),
 }
 
 impl Ground {
     /// Makes one of version `major`, or the next newer that is installed. `encoding`: that of databases
     /// which the dump does not create.
-    pub(super) fn make(args: &Args, major: Option<u32>, encoding: &str) -> Result<Self> {
-        if let Some(Place::Docker(image)) = &args.drill {
-            return Err(Error::refused(format!("cannot drill in '{image}' yet")));
+    pub(super) fn make(place: &Place, major: Option<u32>, encoding: &str) -> Result<Self> {
+        if let Place::Docker(image) = place {
+            let site = Site::bare(TAG)?;
+            let server = Running::In(Container::start(image, site.path(), major, encoding)?);
+            return Ok(Ground { server, site });
         }
         let programs = Programs::find(major)?;
         let site = Site::new(TAG, &programs)?;
         let data = site.path().join("data");
         init(&programs, &data, encoding)?;
-        let instance = Instance::start(&programs, &site, &data, &SETTINGS, WAIT)?;
-        Ok(Ground { instance, programs, site })
+        let server = Running::Here(Instance::start(&programs, &site, &data, &SETTINGS, WAIT)?);
+        Ok(Ground { server, site })
+    }
+
+    /// The server of a snapshot.
+    pub(super) fn of((instance, site): (Instance, Site)) -> Self {
+        Ground { server: Running::Here(instance), site }
     }
 
     /// A folder without any settings in it.
@@ -64,43 +84,30 @@ impl Ground {
 
     /// Variables that lead to the server.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
-        self.instance.environment().into()
+        match &self.server {
+            Running::Here(instance) => instance.environment().into(),
+            Running::In(_) => Vec::new(),
+        }
     }
 
     /// The prefix that client programs need.
     pub(super) fn via(&self) -> Option<String> {
-        None
+        match &self.server {
+            Running::Here(_) => None,
+            Running::In(container) => Some(container.via()),
+        }
     }
 
     /// The server, as one who asks it.
     pub(super) fn server(&self) -> Result<Server> {
-        Server::find(None, &self.instance.settings(), None)
-    }
-
-    /// Has every page of tables and indexes looked at, where PostgreSQL's own program for that is
-    /// there.
-    pub(super) fn amcheck(&self, jobs: usize, verdict: &mut Verdict) -> Result<()> {
-        let program = "pg_amcheck";
-        let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck';";
-        if !self.programs.have(program) || self.server()?.query("postgres", available)?.is_empty() {
-            verdict.note("pg_amcheck is not installed");
-            return Ok(());
-        }
-        let mut command = self.programs.command(program, self.folder());
-        command.envs(self.environment()).args(["--all", "--install-missing", "--heapallindexed"]);
-        let (ended, output) = converse(command.arg("--jobs").arg(jobs.to_string()), program, "")?;
-        let found = String::from_utf8_lossy(&output);
-        // corruption goes to its standard output, with status 2
-        match (ended.ok(), found.lines().next()) {
-            (true, None) => {}
-            (_, Some(first)) => verdict.bad(format!("drill: pg_amcheck found damage: {first}")),
-            (false, None) => verdict.fault(ended.error().within("drill")),
-        }
-        Ok(())
+        Server::find(self.via(), &Settings::alone(self.environment()), None)
     }
 
     /// Ends it in good order, so that a failure to do so is told.
     pub(super) fn end(self) -> Result<()> {
-        self.instance.stop()
+        match self.server {
+            Running::Here(instance) => instance.stop(),
+            Running::In(_) => Ok(()),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What must hold in a database that was restored, beyond its rows and its schema, which the program
 //! that restores has compared.
 
-use kit::exit::Result;
+use kit::child::converse;
+use kit::exit::{Code, Result};
 use kit::pg::Server;
 
 use crate::verdict::Verdict;
@@ -22,6 +23,7 @@ const UNVALIDATED: &str = "SELECT format('constraint %s of %s is NOT VALID', quo
 /// those that count as not validated. All of it is undone.
 const VALIDATE: &str = "BEGIN;
 SET LOCAL search_path = pg_catalog;
+SET LOCAL session_replication_role = replica; -- event triggers of the database are not for this
 CREATE TEMPORARY TABLE pgkeep_faults (what text) ON COMMIT DROP;
 DO $$ DECLARE c record; BEGIN
   FOR c IN SELECT o.oid, conname, conrelid::regclass AS of FROM pg_constraint o
@@ -58,6 +60,34 @@ pub(super) fn prove(server: &Server, database: &str, verdict: &mut Verdict) -> R
         if more > 0 {
             verdict.warn(format!("drill: database '{database}': and {more} more"));
         }
+    }
+    Ok(())
+}
+
+/// Has every page of tables and indexes looked at, where PostgreSQL's own program for that is there.
+pub(super) fn amcheck(server: &Server, jobs: usize, verdict: &mut Verdict) -> Result<()> {
+    let program = "pg_amcheck";
+    let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck';";
+    let jobs = format!("--jobs={jobs}");
+    let words = ["--all", "--install-missing", "--heapallindexed", &jobs];
+    let mut command = server.via().run(program).connecting().args(words).command();
+    let asked = match server.query("postgres", available)?.is_empty() {
+        true => None,
+        false => match converse(&mut command, program, "") {
+            Err(error) if error.code() == Code::Refused => None,
+            asked => Some(asked?).filter(|(ended, _)| ended.ok() || ended.error().code() != Code::Refused),
+        },
+    };
+    let Some((ended, output)) = asked else {
+        verdict.note("pg_amcheck is not installed");
+        return Ok(());
+    };
+    let found = String::from_utf8_lossy(&output);
+    // corruption goes to its standard output, with status 2
+    match (ended.ok(), found.lines().next()) {
+        (true, None) => {}
+        (_, Some(first)) => verdict.bad(format!("drill: pg_amcheck found damage: {first}")),
+        (false, None) => verdict.fault(ended.error().within("drill")),
     }
     Ok(())
 }

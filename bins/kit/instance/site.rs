@@ -34,6 +34,13 @@ impl Site {
     /// # Errors
     /// [`crate::exit::Code::Refused`] when the path is too long for a socket.
     pub fn new(tag: &str, programs: &Programs) -> Result<Self> {
+        let site = Self::bare(tag)?;
+        programs.give(&site.path)?;
+        Ok(site)
+    }
+
+    /// The same for ourselves, where the server is elsewhere.
+    pub fn bare(tag: &str) -> Result<Self> {
         let temp = std::env::temp_dir();
         let fail = |e| Error::io("create a folder in", temp.display(), &e);
         // 64 bits that nobody can guess, so that nobody was there before
@@ -50,9 +57,7 @@ impl Site {
             .hint("TMPDIR names where it is made: choose a shorter one, such as /tmp."));
         }
         DirBuilder::new().mode(0o700).create(&path).map_err(fail)?;
-        let site = Self::locked(&path).inspect_err(|_| _ = fs::remove_dir_all(&path))?;
-        programs.give(&path)?;
-        Ok(site)
+        Self::locked(&path).inspect_err(|_| _ = fs::remove_dir_all(&path))
     }
 
     /// Takes the lock under another name first: who sees `lock` sees it held.
@@ -117,6 +122,8 @@ fn is_left_behind(path: &Path, programs: &Programs) -> bool {
     let no_follow = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     match OpenOptions::new().write(true).custom_flags(no_follow).open(path.join(LOCK)) {
         Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        // that of a root's drill is not ours to judge
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => false,
         Err(_) => {
             let age = meta.modified().ok().and_then(|t| SystemTime::now().duration_since(t).ok());
             age.is_some_and(|age| age > MAKING)
