@@ -87,8 +87,13 @@ impl Part {
     }
 
     /// Gives the synced file its final name, which must be free, and makes the name durable.
-    pub fn place(mut self) -> Result<()> {
+    pub fn place(self) -> Result<()> {
         self.sync()?;
+        self.place_synced()
+    }
+
+    /// The same for a file that the caller has synced: to do that twice would wait twice for the disk.
+    pub fn place_synced(mut self) -> Result<()> {
         rename_new(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
         self.placed = true;
         sync_dir(parent(&self.target))

@@ -4,7 +4,7 @@
 //! find it there. Where locks do not work, as on some network file systems, the rename decides.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
@@ -116,37 +116,41 @@ pub(crate) fn put(archive: &Archive, source: &Source, codec: Codec, alone: bool)
         drop(part);
         return same(archive, stored, source);
     }
-    match codec.kind {
+    let list = match codec.kind {
         Kind::None => {
             let digest = copy(source, &mut part)?;
-            let path = sums::list(&folder, source.name);
-            let list = sums::add(&folder, source.name, digest)
-                .map_err(|e| Error::io("write", path.display(), &e))?;
-            // both at once: the file system brings them to the disk together
-            let (list, file) = std::thread::scope(|scope| {
-                let list = scope.spawn(|| list.sync_all());
-                (part.sync(), list.join())
-            });
-            list?;
-            file.unwrap_or_else(|_| Err(std::io::Error::other("interrupted")))
-                .map_err(|e| Error::io("sync", path.display(), &e))?;
+            let list = sums::add(&folder, source.name, digest);
+            Some(list.map_err(|e| Error::io("write", sums::list(&folder, source.name).display(), &e))?)
         }
-        _ if alone => {
-            rewind(source)?;
-            let shown = part.path().display().to_string();
-            write::write(codec, &source.file, |_, _| {}, part.file(), &shown)?;
+        _ => {
+            pack(source, codec, &mut part, if alone { cores() } else { 1 })?;
+            None
         }
-        _ => pack(source, codec, &mut part)?,
-    }
-    // the folder may be new, by us or by a run that was killed before it got here
-    place::sync_dir(archive.dir())?;
-    match part.place() {
+    };
+    sync(archive, &part, list.as_ref())?;
+    match part.place_synced() {
         Ok(()) => Ok(Stored { name: source.name, path: target }),
         Err(error) => match archive.find(source.name)? {
             Some(stored) => same(archive, stored, source),
             None => Err(error),
         },
     }
+}
+
+/// Brings to stable storage what must be there before the file gets its name: itself, its digest, and
+/// the name of its folder, which may be new, by us or by a run that was killed before it got here. All
+/// at once: one after another, each would wait for the disk.
+fn sync(archive: &Archive, part: &Part, list: Option<&File>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let list = list.map(|list| scope.spawn(|| list.sync_all()));
+        let folder = scope.spawn(|| place::sync_dir(archive.dir()));
+        let failed = |_| Err(Error::no("cannot sync: a thread failed"));
+        let file = part.sync();
+        let list =
+            list.map(|l| l.join().map(|synced| synced.map_err(|e| Error::io("sync", "the digests", &e))));
+        let list = list.map_or(Ok(()), |l| l.unwrap_or_else(failed));
+        file.and(list).and(folder.join().unwrap_or_else(failed))
+    })
 }
 
 /// A file of that name is there already: it must have the same content, and be durable.
@@ -200,17 +204,37 @@ fn copy(source: &Source, part: &mut Part) -> Result<u128> {
     Ok(digest.digest128())
 }
 
-/// Compresses the file piece by piece, on one core.
-fn pack(source: &Source, codec: Codec, part: &mut Part) -> Result<()> {
-    let (mut packer, mut at, mut buffer) = (write::packer(codec), 0, vec![0; PIECE]);
+/// Compresses the file piece by piece, so many at a time. The server waits for it: unlike a dump's, these
+/// threads do not step back behind it.
+fn pack(source: &Source, codec: Codec, part: &mut Part, threads: usize) -> Result<()> {
+    let mut at = 0;
     while at < source.bytes {
         interrupted()?;
-        let piece = read(source, at, &mut buffer)?.to_vec();
-        at += piece.len() as u64;
-        let (_, packed) = packer(piece)?;
-        part.write_all(&packed).map_err(|e| Error::io("write", part.path().display(), &e))?;
+        let mut pieces = Vec::with_capacity(threads);
+        while pieces.len() < threads && at < source.bytes {
+            let mut piece = vec![0; PIECE];
+            let length = read(source, at, &mut piece)?.len();
+            piece.truncate(length);
+            at += length as u64;
+            pieces.push(piece);
+        }
+        let packed: Vec<write::Packed> = std::thread::scope(|scope| {
+            let spawn = |piece| scope.spawn(move || write::packer(codec)(piece));
+            let threads: Vec<_> = pieces.into_iter().map(spawn).collect();
+            let failed = |_| Err(Error::no("cannot compress: a thread failed"));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
+        });
+        for packed in packed {
+            let (_, packed) = packed?;
+            part.write_all(&packed).map_err(|e| Error::io("write", part.path().display(), &e))?;
+        }
     }
     Ok(())
+}
+
+fn cores() -> usize {
+    // more pieces at a time take more memory
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
 fn read<'a>(source: &Source, at: u64, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
@@ -218,8 +242,4 @@ fn read<'a>(source: &Source, at: u64, buffer: &'a mut [u8]) -> Result<&'a [u8]> 
     let piece = &mut buffer[..length];
     source.file.read_exact_at(piece, at).map_err(|e| Error::io("read", &source.path, &e))?;
     Ok(piece)
-}
-
-fn rewind(source: &Source) -> Result<()> {
-    (&source.file).rewind().map_err(|e| Error::io("read", &source.path, &e))
 }
