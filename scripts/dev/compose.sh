@@ -139,8 +139,22 @@ compose_reach() {
     fi
 }
 
+# The names are plain ones, so a stack of the user's own may have them already; `down -v` would take
+# them. A volume without a label may be one that was restored.
+refuse_foreign_volumes() {
+    for name in patroni1-data patroni2-data patroni3-data etcd-data redis-data wal-archive; do
+        name=$volumes$name
+        of=$("$engine" volume inspect -f '{{index .Labels "com.docker.compose.project"}}' "$name" 2>/dev/null) || continue
+        case $of in
+            '' | '<no value>' | "$DEV_PROJECT") ;;
+            *) die 4 "the volume '$name' belongs to the project '$of'" "DEV_PROJECT=NAME makes a stack beside it." ;;
+        esac
+    done
+}
+
 compose_up() {
     find_compose
+    refuse_foreign_volumes
     STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
     export STACK_IMAGE
     compose_quietly up -d
@@ -160,6 +174,7 @@ compose_down() {
 
 compose_destroy() {
     find_compose
+    refuse_foreign_volumes
     compose_quietly down -v
 }
 
