@@ -22,55 +22,68 @@ pub const NAME: &str = "drills.jsonl";
 const READ: u64 = 1 << 20;
 
 /// A drill.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
     /// When it ended, RFC 3339, UTC.
     pub at: String,
     /// The name of the backup.
-    pub backup: String,
+    pub name: String,
     /// Its series, where its name tells one.
+    #[serde(default)]
     pub series: Option<String>,
     /// What it is a backup of.
+    #[serde(default)]
     pub kind: Option<Kind>,
     /// The database, of a backup of one.
+    #[serde(default)]
     pub database: Option<String>,
     /// The system identifier of the server that it is a backup of.
-    pub server: Option<String>,
+    #[serde(default)]
+    pub system_identifier: Option<String>,
     /// The options that left something out.
     #[serde(default)]
     pub partial: Vec<String>,
     /// Whether it was restored and proven.
     pub ok: bool,
-    /// From the start of the server until it was proven: what a restore takes.
-    pub duration_ms: u64,
-    /// The share of that in which it was loaded; the rest is the server's start and the proof.
-    #[serde(default)]
-    pub restore_ms: u64,
-    /// The version of the server that it was restored into.
-    #[serde(default)]
-    pub postgres: Option<String>,
-    /// Why it failed.
+    /// Why not.
     #[serde(default)]
     pub faults: Vec<String>,
+    /// The version of the server that it was restored into.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// The whole: what a restore takes.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Of these, until a server was made and started.
+    #[serde(default)]
+    pub server_seconds: f64,
+    /// Of these, until the restore had counted and compared every row.
+    #[serde(default)]
+    pub restore_seconds: f64,
+    /// Of these, for the rest of the proof.
+    #[serde(default)]
+    pub prove_seconds: f64,
+    /// Questions that were asked.
+    #[serde(default)]
+    pub queries: usize,
 }
 
 impl Drill {
-    /// The drill of a backup of `name`, with its manifest, if it has one.
+    /// The drill of a backup of `name` that has ended now; with its manifest, which a snapshot has not.
     pub fn of(name: &str, manifest: Option<&Manifest>) -> Self {
-        let kin = manifest.map(Manifest::kin);
-        Drill {
+        let of_none = Drill {
             at: Stamp::now().to_string(),
-            backup: name.to_owned(),
+            name: name.to_owned(),
             series: crate::catalog::parse(name).map(|(series, _)| series.to_owned()),
-            kind: kin.as_ref().map(|k| k.kind),
-            database: kin.as_ref().and_then(|k| k.database.clone()),
-            server: kin.as_ref().and_then(|k| k.server.clone()),
-            partial: kin.map_or(Vec::new(), |k| k.partial),
-            ok: false,
-            duration_ms: 0,
-            restore_ms: 0,
-            postgres: None,
-            faults: Vec::new(),
+            ..Drill::default()
+        };
+        let Some(kin) = manifest.map(Manifest::kin) else { return of_none };
+        Drill {
+            kind: Some(kin.kind),
+            database: kin.database,
+            system_identifier: kin.server,
+            partial: kin.partial,
+            ..of_none
         }
     }
 
@@ -81,7 +94,7 @@ impl Drill {
 
     /// Whether it was of a backup of this series and kin.
     pub fn is_of(&self, series: &str, kin: &Kin) -> bool {
-        let own = (self.kind, &self.database, &self.server, &self.partial);
+        let own = (self.kind, &self.database, &self.system_identifier, &self.partial);
         self.series.as_deref() == Some(series)
             && own == (Some(kin.kind), &kin.database, &kin.server, &kin.partial)
     }
@@ -127,8 +140,11 @@ mod tests {
     fn a_line_that_was_cut_costs_no_other() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(drills(dir.path()).unwrap(), []);
-        let drill =
-            |why: &str| Drill { faults: vec![why.into()], ..Drill::of("b_20251127_143022.sql", None) };
+        let drill = |why: &str| Drill {
+            name: "b_20251127_143022.sql".into(),
+            faults: vec![why.into()],
+            ..Drill::default()
+        };
         let (first, second) = (drill("a\n\u{1b}b"), drill("c"));
         first.record(dir.path()).unwrap();
         let path = dir.path().join(NAME);

@@ -26,8 +26,8 @@ compose_names() {
     [ -z "$POSTGRES_PASSWORD" ] || export POSTGRES_PASSWORD
 }
 
-# Whatever is done begins with it. In the order in which pgdump-restore looks for Compose
-# (bins/pgdump-restore/services.rs), which must find the same one.
+# Whatever is done begins with it. In the order in which the programs look for Compose
+# (bins/kit/services.rs), which must find the same one.
 find_compose() {
     [ -z "${engine:-}" ] || return 0
     compose=''
@@ -152,11 +152,17 @@ refuse_foreign_volumes() {
     done
 }
 
+# The image that the stack runs, made where it is missing.
+compose_image() {
+    find_compose
+    STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
+    export STACK_IMAGE
+}
+
 compose_up() {
     find_compose
     refuse_foreign_volumes
-    STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
-    export STACK_IMAGE
+    compose_image
     compose_quietly up -d
     wait_healthy
     compose_settings

@@ -33,8 +33,8 @@ fn report() -> (TempDir, PathBuf) {
     let drill = |at: &str, ok: bool| {
         let backup = last.last().unwrap().strip_prefix("backups/").unwrap();
         serde_json::json!({
-            "at": at, "backup": backup, "series": HOSTILE, "kind": "database", "database": null, "server": null,
-            "partial": [], "ok": ok, "duration_ms": 8123, "postgres": HOSTILE,
+            "at": at, "name": backup, "series": HOSTILE, "kind": "database", "database": null, "system_identifier": null,
+            "partial": [], "ok": ok, "seconds": 8.123, "server": HOSTILE,
             "faults": if ok { vec![] } else { vec![HOSTILE.repeat(9)] },
         })
         .to_string()

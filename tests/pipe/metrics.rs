@@ -16,12 +16,9 @@ fn samples(place: &Place, name: &str) -> Vec<Sample> {
     let scrape = Scrape::parse(text.lines().map(|l| Ok(l.to_owned()))).unwrap();
     assert_eq!(scrape.samples.len(), lines, "{text}");
     for sample in &scrape.samples {
-        assert!(
-            scrape.docs.contains_key(&sample.metric.trim_end_matches("_total").to_owned())
-                || scrape.docs.contains_key(&sample.metric),
-            "no HELP: {}",
-            sample.metric
-        );
+        let told = |name: &str| scrape.docs.contains_key(name);
+        let bare = sample.metric.trim_end_matches("_total");
+        assert!(told(bare) || told(&sample.metric), "no HELP: {}", sample.metric);
         assert_eq!(sample.labels.get("file"), Some(name));
     }
     scrape.samples

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::chart::{Chart, Point};
 use super::model::{Dated, Group, Model};
 use super::status::Level;
-use super::words::{age, counted, day, escaped, moment, sentence, span};
+use super::words::{age, counted, day, escaped, moment, sentence, span, span_of};
 
 /// How many rows of a table stand open; the others can be unfolded.
 const OPEN: usize = 14;
@@ -192,11 +192,11 @@ pub(crate) fn drills(drills: &[Drill], now: Stamp) -> String {
     let held: Vec<&Drill> = drills.iter().filter(|d| d.time().is_some()).collect();
     let point = |d: &&Drill| Point {
         time: d.time().unwrap_or(now),
-        value: d.duration_ms as f64,
+        value: d.seconds * 1000.0,
         label: format!(
             "{}: {}",
             d.time().map(moment).unwrap_or_default(),
-            if d.ok { span(d.duration_ms) } else { "failed".into() }
+            if d.ok { span_of(d.seconds) } else { "failed".into() }
         ),
         odd: !d.ok,
         void: !d.ok,
@@ -207,9 +207,12 @@ pub(crate) fn drills(drills: &[Drill], now: Stamp) -> String {
     let head = ["Drill", "Backup", "Result", "Took", "On"];
     let row = |d: &&Drill| {
         let time = d.time().unwrap_or(now);
-        let on = d.postgres.as_ref().map_or(String::new(), |v| format!("PostgreSQL {}", escaped(v)));
+        let on = d.server.as_ref().map_or(String::new(), |v| format!("PostgreSQL {}", escaped(v)));
         let note = match d.ok {
-            true => format!("loaded in {}; the rest is the server's start and the proof", span(d.restore_ms)),
+            true => format!(
+                "loaded in {}; the rest is the server's start and the proof",
+                span_of(d.restore_seconds)
+            ),
             false => d.faults.join("; "),
         };
         let result = if d.ok { (Level::Good, "proven") } else { (Level::Bad, "failed") };
@@ -217,9 +220,9 @@ pub(crate) fn drills(drills: &[Drill], now: Stamp) -> String {
             &head,
             &[
                 format!("{}<small>{} ago</small>", moment(time), age(time, now)),
-                format!("<span class=file>{}</span>", name(&d.backup)),
+                format!("<span class=file>{}</span>", name(&d.name)),
                 format!("{} {}", mark(result.0), result.1),
-                span(d.duration_ms),
+                span_of(d.seconds),
                 format!("{on}<small>{}</small>", escaped(&sentence(&note))),
             ],
         )

@@ -69,7 +69,7 @@ impl Group<'_> {
 
     /// The last drill of one of its backups, where there was any.
     pub(crate) fn drill_of(&self, backup: &Backup) -> Option<&Drill> {
-        self.drills.iter().rev().find(|d| d.backup == backup.name)
+        self.drills.iter().rev().find(|d| d.name == backup.name)
     }
 
     /// What it is, in a few words.

@@ -5,7 +5,7 @@ use kit::out;
 use super::html::{attention, faulty, group, mark};
 use super::model::Model;
 use super::status::{Level, status};
-use super::words::{age, counted, escaped, moment, span};
+use super::words::{age, counted, escaped, moment, span_of};
 use crate::cli::TOOL;
 
 const STYLE: &str = include_str!("style.css");
@@ -47,7 +47,7 @@ pub(crate) fn page(model: &Model<'_>) -> String {
 fn figures(model: &Model<'_>) -> String {
     let chiefs = || model.groups.iter().filter(|g| g.is_chief);
     let oldest = chiefs().map(|g| g.newest().backup.time).min();
-    let rto = chiefs().filter_map(|g| g.last_drill()).filter(|d| d.ok).map(|d| d.duration_ms).max();
+    let rto = chiefs().filter_map(|g| g.last_drill()).filter(|d| d.ok).map(|d| d.seconds).reduce(f64::max);
     let proven: usize = model.groups.iter().map(|g| g.backups.len()).sum();
     let lost = oldest.map_or("everything".into(), |time| age(time, model.now));
     let figure = |what: &str, value: &str, note: &str| {
@@ -57,7 +57,7 @@ fn figures(model: &Model<'_>) -> String {
         "<dl>\n{}{}{}{}</dl>\n",
         figure("Lost at worst", &lost, "what came after the newest backup"),
         match rto {
-            Some(rto) => figure("A restore takes", &span(rto), "measured in the last drill"),
+            Some(rto) => figure("A restore takes", &span_of(rto), "measured in the last drill"),
             None => figure("A restore takes", "unknown", "no drill tells"),
         },
         figure("Proven", &counted(proven, "backup"), &format!("of {}", counted(model.groups.len(), "kind"))),

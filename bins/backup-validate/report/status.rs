@@ -3,7 +3,7 @@
 use kit::history::Drill;
 
 use super::model::{Group, Model};
-use super::words::{age, counted, day, span};
+use super::words::{age, counted, day, span_of};
 
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn newest(chiefs: &[&Group<'_>], model: &Model<'_>) -> String {
 
 fn drilled(chiefs: &[&Group<'_>]) -> String {
     let drills: Vec<&Drill> = chiefs.iter().filter_map(|g| g.last_drill()).collect();
-    let took = drills.iter().map(|d| d.duration_ms).max().map(span).unwrap_or_default();
+    let took = span_of(drills.iter().map(|d| d.seconds).fold(0.0, f64::max));
     let on = drills.iter().filter_map(|d| d.time()).min().map(day).unwrap_or_default();
     match (drills.len(), chiefs.len() - drills.len()) {
         (0, 1) => "It was read back to its last byte, but no restore was ever tried.".into(),

@@ -64,6 +64,11 @@ pub(crate) fn span(milliseconds: u64) -> String {
     }
 }
 
+/// The same of seconds.
+pub(crate) fn span_of(seconds: f64) -> String {
+    span((seconds * 1000.0) as u64)
+}
+
 /// With a capital at its beginning.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();

@@ -73,7 +73,7 @@ fn drills(text: &mut Text, dir: &Path, lines: &[Line<'_>]) -> Result<()> {
     text.metric("pgkeep_drill_success", Kind::Gauge, "1: it was restored and proven.");
     of.iter().for_each(|(line, drill)| of_line(text, line, f64::from(u8::from(drill.ok))));
     text.metric("pgkeep_drill_duration_seconds", Kind::Gauge, "What the restore took: the real RTO.");
-    of.iter().for_each(|(line, drill)| of_line(text, line, drill.duration_ms as f64 / 1000.0));
+    of.iter().for_each(|(line, drill)| of_line(text, line, drill.seconds));
     Ok(())
 }
 
