@@ -55,7 +55,9 @@ impl Move {
     /// Refuses a volume on which somebody runs, in a container or not.
     pub(crate) fn is_idle(&self) -> Result<()> {
         let place = Place::parse(&self.place, Path::new("/"));
-        place.map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?.no_container_runs()?;
+        place
+            .map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?
+            .no_container_runs(&[])?;
         nobody_on(&self.live)
     }
 

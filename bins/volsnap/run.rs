@@ -64,13 +64,16 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
-    let sources = sources(&args.volumes, &snapshots)?;
+    let sources = sources(&volumes(args)?, &snapshots)?;
     if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     outside(&sources, args.allow_outside, speech)?;
     if !args.services.stop_something() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
+    }
+    if args.services.stop.is_none() {
+        sources.iter().try_for_each(|s| s.volume.place.no_container_runs(&args.services.services))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
@@ -112,6 +115,19 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         rotate(&snapshots, policy, &path, speech)?;
     }
     started.map(|_| Code::Done)
+}
+
+/// The volumes that are named, and those of the services that are, each once.
+fn volumes(args: &Args) -> Result<Vec<String>> {
+    let mut volumes = args.volumes.clone();
+    for service in &args.of_services {
+        for volume in services::volumes(&args.services, service)? {
+            if !volumes.iter().any(|v| v == &volume || v.ends_with(&format!("={volume}"))) {
+                volumes.push(volume);
+            }
+        }
+    }
+    Ok(volumes)
 }
 
 /// Reads all volumes, none of which anybody runs on, from before the first byte to after the last;
@@ -197,7 +213,7 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech) -> Result<()> {
 }
 
 fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
-    let sources = sources(&args.volumes, dir)?;
+    let sources = sources(&volumes(args)?, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     let mut rows = Vec::new();

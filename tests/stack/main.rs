@@ -5,6 +5,7 @@
 mod cluster;
 mod services;
 mod stage;
+mod volumes;
 
 #[allow(dead_code)] // of what it has for the local server we use a part
 #[path = "../make/host.rs"]
