@@ -145,6 +145,9 @@ fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Optio
     let starting: Vec<&String> = if wanted.up { wanted.services.iter().collect() } else { running.clone() };
     let (last, first): (Vec<&String>, Vec<&String>) =
         starting.into_iter().partition(|s| wanted.last.contains(s));
+    if !last.is_empty() && wanted.patroni.is_none() {
+        speech.warn("warning: nobody tells when a member leads: standbys start at once (--patroni)");
+    }
     let compose = called(&compose);
     let start = if wanted.up { "up -d --no-deps --no-recreate" } else { "start" };
     // the names of services need no quotes: letters, digits, '.', '_', '-'

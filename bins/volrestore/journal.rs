@@ -113,6 +113,10 @@ impl Journal {
 
     /// Removes what was filled in, and the journal.
     pub(crate) fn abandon(&self, dir: &Path) -> Result<()> {
+        // names have changed by half, and could not be taken back: all of it is needed to end that
+        if there(&dir.join(SWAPPING)) {
+            return Ok(());
+        }
         for m in self.moves.iter().filter(|_| self.fills) {
             remove_tree(&m.staged)?;
         }

@@ -152,23 +152,18 @@ fn read(
         }
         Ok(())
     };
-    let mut at_end = Some(|| {
-        unchanged()?;
-        all_read();
-        Ok(())
-    });
+    let mut all_read = Some(all_read);
     let (mut parts, mut archives) = (Vec::new(), Vec::new());
     for (i, (source, seen)) in sources.iter().zip(&seen).enumerate() {
         let last = i + 1 == sources.len();
-        let read = || match at_end.take_if(|_| last) {
-            Some(at_end) => at_end(),
+        let read = || match all_read.take_if(|_| last) {
+            Some(all_read) => unchanged().map(|()| all_read()),
             None => Ok(()),
         };
         let (part, archive) = taking.take(source, seen, read)?;
         parts.push(part);
         archives.push(archive);
     }
-    drop(at_end);
     Ok((parts, archives, seen))
 }
 
