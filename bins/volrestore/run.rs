@@ -70,6 +70,9 @@ pub(crate) fn run() -> Result<Code> {
 fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
     let chosen = choose(which, dir)?;
     let mut targets = targets(&chosen.set, &args.volumes, &args.forget)?;
+    if args.services.stop.is_none() {
+        targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
+    }
     if !args.services.stop_something() {
         plan::journal(&chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
     }
