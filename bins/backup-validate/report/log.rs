@@ -12,7 +12,11 @@ pub(crate) fn coverage(coverage: &Coverage, now: Stamp) -> String {
     let head = ["Timeline", "Coverage", "Segments", "Missing", "Newest"];
     let row = |t: &Timeline| {
         let missing: Vec<String> = t.gaps.iter().map(|gap| escaped(&coverage.stretch(gap))).collect();
-        let missing = if missing.is_empty() { "none".into() } else { missing.join("<br>") };
+        let missing = if missing.is_empty() {
+            "none".into()
+        } else {
+            format!("<span class=file>{}</span>", missing.join("<br>"))
+        };
         let ends = t.runs.first().zip(t.runs.last());
         let ends = ends.map_or(String::new(), |(a, b)| format!("<small>{} to {}</small>", a.first, b.last));
         let newest =
