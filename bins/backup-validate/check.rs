@@ -12,6 +12,7 @@ use kit::out::{self, Speech};
 use kit::place::{self, open_regular};
 use kit::proof;
 use kit::stamp::Stamp;
+use kit::volume::set::Set;
 
 use crate::cli::Args;
 use crate::verdict::Verdict;
@@ -19,6 +20,7 @@ use crate::verdict::Verdict;
 mod contents;
 mod dump;
 mod rdb;
+mod volume;
 
 /// What an artifact is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +33,13 @@ enum Artifact {
 
 /// A backup that was looked at.
 pub(crate) struct Checked {
-    /// Its path, links followed: beside it stands its manifest.
+    /// Its path, links followed: beside it stands its manifest. Of a snapshot its record.
     pub(crate) real: PathBuf,
     pub(crate) manifest: Option<Manifest>,
     /// What is known of a dump that was read.
     pub(crate) dump: Option<dump::About>,
+    /// The set of a snapshot of volumes.
+    pub(crate) set: Option<Set>,
 }
 
 /// Looks at a backup as closely as it is asked for. What came of it goes into its manifest, if
@@ -46,12 +50,16 @@ pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Ver
 }
 
 fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<Checked> {
+    if let Some(record) = volume::record_of(path) {
+        let set = volume::check(path, &record, args.quick, speech, verdict)?;
+        return Ok(Checked { real: record, manifest: None, dump: None, set: Some(set) });
+    }
     let folder = archive::is_directory(path);
     let artifact = if folder { Artifact::Dump } else { recognise(path, verdict)? };
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
     let manifest = if folder { None } else { manifest_of(&real, verdict)? };
-    let mut checked = Checked { real, manifest, dump: None };
+    let mut checked = Checked { real, manifest, dump: None, set: None };
     if args.quick {
         verdict.note("looked at from outside only");
         return Ok(checked);
@@ -69,11 +77,9 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
         verdict.fault(error);
         None
     });
-    let Some(manifest) = &checked.manifest else { return Ok(checked) };
     // nothing is known of what could not be read
-    let known = verdict.passes() || verdict.code() == Code::No;
-    if let Some(Err(error)) = known.then(|| enter(&checked.real, manifest, "check", verdict.passes())) {
-        verdict.warn(error.to_string());
+    if verdict.passes() || verdict.code() == Code::No {
+        checked.enter("check", verdict);
     }
     Ok(checked)
 }
@@ -103,15 +109,7 @@ fn manifest_of(real: &Path, verdict: &mut Verdict) -> Result<Option<Manifest>> {
         verdict.warn("it has no manifest, so that nobody knows what should be in it");
         return Ok(None);
     };
-    let sealed = File::open(path_of(real)).and_then(|file| manifest::seal(&file));
-    match sealed.map_err(|e| Error::io("read", path_of(real).display(), &e))? {
-        Seal::Holds => {}
-        Seal::Broken => verdict.fault(
-            Error::no("its manifest was changed after it was written")
-                .hint("'dump-inspect index' makes it anew, once the old one is removed."),
-        ),
-        Seal::None => verdict.warn("its manifest has no seal: a change in it would not be seen"),
-    }
+    sealed(&path_of(real), verdict)?;
     if manifest.file.name != name {
         verdict.bad(format!("its manifest is that of {}", manifest.file.name));
     } else if manifest.file.bytes != bytes {
@@ -121,6 +119,20 @@ fn manifest_of(real: &Path, verdict: &mut Verdict) -> Result<Option<Manifest>> {
         verdict.note("an earlier proof failed");
     }
     Ok(Some(manifest))
+}
+
+/// Whether a record is as it was written.
+fn sealed(record: &Path, verdict: &mut Verdict) -> Result<()> {
+    let seal = File::open(record).and_then(|file| manifest::seal(&file));
+    match seal.map_err(|e| Error::io("read", record.display(), &e))? {
+        Seal::Holds => {}
+        Seal::Broken => verdict.fault(
+            Error::no("its manifest was changed after it was written")
+                .hint("That of a dump is made anew by 'dump-inspect index', once the old one is removed."),
+        ),
+        Seal::None => verdict.warn("its manifest has no seal: a change in it would not be seen"),
+    }
+    Ok(())
 }
 
 /// Holds the file against its manifest and against the list of digests in its folder.
@@ -141,12 +153,26 @@ fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
     }
 }
 
-/// Enters a proof into the manifest.
-pub(crate) fn enter(real: &Path, manifest: &Manifest, how: &str, ok: bool) -> Result<()> {
-    // that nobody saw how its producer ended stays true
-    let unseen = manifest.verified.as_ref().is_some_and(|v| v.how.split(", ").any(|how| how == "footer"));
-    let how = if unseen { format!("{how}, footer") } else { how.to_owned() };
-    manifest::record(real, &Verified { at: Stamp::now().to_string(), how, ok })
+impl Checked {
+    /// Whether there is a record to enter a proof into.
+    pub(crate) fn has_record(&self) -> bool {
+        self.manifest.is_some() || self.set.is_some()
+    }
+
+    /// Enters that it was proven, and how.
+    pub(crate) fn enter(&self, how: &str, verdict: &mut Verdict) {
+        if let Some(set) = &self.set {
+            return volume::enter(&self.real, set, how, verdict);
+        }
+        let Some(manifest) = &self.manifest else { return };
+        // that nobody saw how its producer ended stays true
+        let unseen = manifest.verified.as_ref().is_some_and(|v| v.how.split(", ").any(|how| how == "footer"));
+        let how = if unseen { format!("{how}, footer") } else { how.to_owned() };
+        let verified = Verified { at: Stamp::now().to_string(), how, ok: verdict.passes() };
+        if let Err(error) = manifest::record(&self.real, &verified) {
+            verdict.warn(error.to_string());
+        }
+    }
 }
 
 /// How a file is compressed, for people.

@@ -1,5 +1,6 @@
 //! Which backups are meant: paths, names and times, those of a folder, or lines of standard input.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -8,12 +9,16 @@ use kit::catalog::{self, Backup, located};
 use kit::child::{Source, interrupted};
 use kit::cli::usage;
 use kit::exit::{Error, Result};
-use kit::manifest::Kin;
 use kit::out;
 use kit::place;
 use kit::stamp::Stamp;
+use kit::volume::set::Set;
+use kit::volume::snapshot;
 
 use crate::cli::Which;
+
+/// Where snapshots of volumes are, in a folder of backups.
+const SNAPSHOTS: &str = "snapshots";
 
 /// Hands the path of each to `each`, as soon as it is known.
 ///
@@ -36,8 +41,8 @@ pub(crate) fn each(
 fn named(name: &str, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     let path = located(name, dir);
     if let Some(stamp) = Stamp::parse_compact(name).filter(|_| !path.exists()) {
-        let mut of: Vec<Backup> = all(dir, None)?;
-        of.retain(|b| of_time(&b.name) == Some(stamp));
+        let mut of = all(dir, None)?;
+        of.retain(|b| b.named == Some(stamp));
         if of.is_empty() {
             return Err(Error::no(format!("'{}' holds no backup of {name}", dir.display())));
         }
@@ -80,45 +85,65 @@ fn lines(each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     }
 }
 
-/// All backups in `dir`, newest first.
-fn all(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
-    let mut backups = catalog::scan(dir, series)?;
+/// A backup of any kind in a folder.
+struct Found {
+    path: PathBuf,
+    time: Stamp,
+    /// The time in its name.
+    named: Option<Stamp>,
+    /// What it is one of: only the newest of these is the latest.
+    of: String,
+}
+
+/// All backups in `dir`, newest first; `series` leaves those of one only.
+fn all(dir: &Path, series: Option<&str>) -> Result<Vec<Found>> {
+    let mut found: Vec<Found> = catalog::scan(dir, series)?.into_iter().map(Found::dump).collect();
     for name in place::names(dir)? {
-        let Some((prefix, _)) = rdb(&name) else { continue };
-        if series.is_none_or(|s| s == prefix) {
-            backups.push(Backup::at(&dir.join(&name))?);
-        }
+        let Some((prefix, named)) = rdb(&name).filter(|(prefix, _)| series.is_none_or(|s| s == *prefix))
+        else {
+            continue;
+        };
+        let backup = Backup::at(&dir.join(&name))?;
+        let of = format!("{prefix} {:?}", backup.kin());
+        found.push(Found { path: backup.path, time: named.unwrap_or(backup.time), named, of });
     }
-    if backups.is_empty() {
+    for folder in [dir.to_owned(), dir.join(SNAPSHOTS)] {
+        // snapshots are of no series
+        let snapshots =
+            if folder.is_dir() && series.is_none() { snapshot::scan(&folder)? } else { Vec::new() };
+        found.extend(snapshots.into_iter().map(|s| Found {
+            of: format!("snapshot {:?}", s.set.as_ref().map(Set::kin)),
+            named: Some(s.time),
+            time: s.time,
+            path: s.path,
+        }));
+    }
+    if found.is_empty() {
         return Err(Error::no(format!("'{}' holds no backup", dir.display())));
     }
-    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
-    Ok(backups)
+    found.sort_by(|a, b| (b.time, &b.path).cmp(&(a.time, &a.path)));
+    Ok(found)
 }
 
-/// Series and stem of the name of a Redis snapshot.
-fn rdb(name: &str) -> Option<(&str, &str)> {
-    let stem = [".rdb", ".rdb.gz", ".rdb.zst"].iter().find_map(|e| name.strip_suffix(e))?;
-    let prefix = stem.split_at_checked(stem.len().checked_sub(16)?).map_or(stem, |(prefix, _)| prefix);
-    Some((prefix, stem))
-}
-
-fn of_time(name: &str) -> Option<Stamp> {
-    let of_rdb = || rdb(name).and_then(|(_, stem)| Stamp::parse_compact(stem.get(stem.len() - 15..)?));
-    catalog::parse(name).map(|(_, stamp)| stamp).or_else(of_rdb)
-}
-
-/// The newest of each series and kin.
-fn latest(backups: Vec<Backup>) -> Vec<PathBuf> {
-    let mut seen: Vec<(Option<String>, Option<Kin>)> = Vec::new();
-    let mut newest = Vec::new();
-    for backup in backups {
-        let series = backup.series.clone().or_else(|| rdb(&backup.name).map(|(s, _)| s.to_owned()));
-        let of = (series, backup.kin());
-        if !seen.contains(&of) {
-            seen.push(of);
-            newest.push(backup.path);
-        }
+impl Found {
+    fn dump(backup: Backup) -> Self {
+        let of = format!("{:?} {:?}", backup.series, backup.kin());
+        let named = catalog::parse(&backup.name).map(|(_, stamp)| stamp);
+        Found { path: backup.path, time: backup.time, named, of }
     }
-    newest
+}
+
+/// Series of the name of a Redis snapshot, and the time in it.
+fn rdb(name: &str) -> Option<(&str, Option<Stamp>)> {
+    let stem = [".rdb", ".rdb.gz", ".rdb.zst"].iter().find_map(|e| name.strip_suffix(e))?;
+    let parts = stem.split_at_checked(stem.len().saturating_sub(16));
+    let named =
+        parts.and_then(|(prefix, rest)| Some((prefix, Stamp::parse_compact(rest.strip_prefix('_')?)?)));
+    Some(named.map_or((stem, None), |(prefix, stamp)| (prefix, Some(stamp))))
+}
+
+/// The newest of each that can stand for one another.
+fn latest(found: Vec<Found>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    found.into_iter().filter(|f| seen.insert(f.of.clone())).map(|f| f.path).collect()
 }

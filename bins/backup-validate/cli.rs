@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, span, text, usage, utf8};
+use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
 use kit::exit::Result;
 use kit::watch::Rules;
 use lexopt::prelude::*;
@@ -183,24 +183,6 @@ pub(crate) fn usual() -> Rules {
 
 fn rules(args: &mut Args) -> &mut Rules {
     args.rules.get_or_insert_with(Rules::default)
-}
-
-/// Bytes, as in `1000`, `64K`, `1.5M`, `50G`, `2T`: powers of 1024.
-fn size(parser: &mut lexopt::Parser, option: &str) -> Result<u64> {
-    let text = text(parser, option)?;
-    let wrong = || usage(format!("{option}: '{text}' is no size such as 64K, 1.5M or 50G"));
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        "T" | "TB" | "TIB" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let bytes = number * f64::from(shift).exp2();
-    if bytes >= 0.0 && bytes < 2f64.powi(63) { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
 fn percent(text: &str) -> Result<u8> {

@@ -13,7 +13,7 @@ use kit::pg::{Server, major_of};
 use kit::place;
 use serde_json::json;
 
-use crate::check::{Checked, enter};
+use crate::check::Checked;
 use crate::cli::{Args, Place, Query};
 use crate::verdict::Verdict;
 
@@ -21,6 +21,7 @@ mod docker;
 mod ground;
 mod prove;
 mod queries;
+mod snapshot;
 
 use ground::Ground;
 
@@ -101,10 +102,9 @@ impl Drill<'_> {
                 times.total()
             ));
         }
-        let Some(manifest) = &checked.manifest else { return };
         // what was not held, for lack of a program or of time, says nothing about what a restore would do
         let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
-        if !failed && (!ok || version.is_none()) {
+        if !checked.has_record() || !failed && (!ok || version.is_none()) {
             return;
         }
         let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
@@ -117,13 +117,13 @@ impl Drill<'_> {
             restore_seconds: seconds(times.restore),
             prove_seconds: seconds(times.prove),
             queries: self.queries.len(),
-            ..history::Drill::of(&name, manifest)
+            ..history::Drill::of(&name, checked.manifest.as_ref())
         };
-        let entered = held
-            .record(place::parent(&checked.real))
-            .and_then(|()| if ok { enter(&checked.real, manifest, "drill", true) } else { Ok(()) });
-        if let Err(error) = entered {
+        if let Err(error) = held.record(place::parent(&checked.real)) {
             verdict.warn(error.to_string());
+        }
+        if ok {
+            checked.enter("drill", verdict);
         }
     }
 
@@ -136,30 +136,28 @@ impl Drill<'_> {
         verdict: &mut Verdict,
         speech: &Speech,
     ) -> Result<Option<String>> {
-        let Some(dump) = &checked.dump else {
-            verdict.warn("it is not drilled: only dumps are");
-            return Ok(None);
-        };
         let clock = Instant::now();
-        let major = dump.server_version.as_deref().and_then(major_of);
-        let ground = Ground::make(self.place, major, &dump.encoding)?;
+        let ground = match (&checked.dump, &checked.set) {
+            (Some(dump), _) => {
+                let major = dump.server_version.as_deref().and_then(major_of);
+                Ground::make(self.place, major, &dump.encoding)?
+            }
+            (None, Some(set)) => match snapshot::data(set) {
+                Ok((label, data)) => Ground::of(snapshot::start(&checked.real, label, data)?),
+                Err(why) => return not_drilled(why, verdict),
+            },
+            (None, None) => return not_drilled("only dumps and snapshots are", verdict),
+        };
         times.server = clock.elapsed().as_secs_f64();
         let server = ground.server()?;
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
-        let of = dump.server_version.as_deref().unwrap_or("an unknown version");
-        speech.say(&format!("drill of {}, from PostgreSQL {of}, on PostgreSQL {version}", path.display()));
+        speech.say(&format!("drill of {} on PostgreSQL {version}", path.display()));
 
         let clock = Instant::now();
-        let ended = self.run(&ground, checked)?;
+        if checked.dump.is_some() {
+            self.load(&ground, checked, verdict)?;
+        }
         times.restore = clock.elapsed().as_secs_f64();
-        if !ended.ok() {
-            let error = ended.told();
-            // its hints are for those who have a database to lose
-            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
-        }
-        if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
-            verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));
-        }
 
         let clock = Instant::now();
         let databases = prove::databases(&server)?;
@@ -171,6 +169,20 @@ impl Drill<'_> {
         times.prove = clock.elapsed().as_secs_f64();
         ground.end()?;
         Ok(Some(version))
+    }
+
+    /// Restores the dump.
+    fn load(&self, ground: &Ground, checked: &Checked, verdict: &mut Verdict) -> Result<()> {
+        let ended = self.run(ground, checked)?;
+        if !ended.ok() {
+            let error = ended.told();
+            // its hints are for those who have a database to lose
+            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
+        }
+        if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
+            verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));
+        }
+        Ok(())
     }
 
     fn jobs(&self) -> usize {
@@ -229,6 +241,11 @@ impl Drill<'_> {
         };
         self.queries.iter().try_for_each(|query| queries::ask(server, &database, query, verdict))
     }
+}
+
+fn not_drilled(why: &str, verdict: &mut Verdict) -> Result<Option<String>> {
+    verdict.warn(format!("it is not drilled: {why}"));
+    Ok(None)
 }
 
 fn absolute(path: &Path) -> PathBuf {

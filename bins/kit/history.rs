@@ -69,18 +69,21 @@ pub struct Drill {
 }
 
 impl Drill {
-    /// The drill of a backup of `name`, with this manifest, that has ended now.
-    pub fn of(name: &str, manifest: &Manifest) -> Self {
-        let kin = manifest.kin();
-        Drill {
+    /// The drill of a backup of `name` that has ended now; with its manifest, which a snapshot has not.
+    pub fn of(name: &str, manifest: Option<&Manifest>) -> Self {
+        let of_none = Drill {
             at: Stamp::now().to_string(),
             name: name.to_owned(),
             series: crate::catalog::parse(name).map(|(series, _)| series.to_owned()),
+            ..Drill::default()
+        };
+        let Some(kin) = manifest.map(Manifest::kin) else { return of_none };
+        Drill {
             kind: Some(kin.kind),
             database: kin.database,
             system_identifier: kin.server,
             partial: kin.partial,
-            ..Drill::default()
+            ..of_none
         }
     }
 

@@ -41,6 +41,7 @@ pub mod guard;
 pub mod instance;
 pub mod patroni;
 pub mod pg;
+pub mod session;
 pub mod via;
 
 pub mod notify;

@@ -20,11 +20,11 @@ mod seal;
 mod toc;
 
 pub use kin::Kin;
-pub use record::record;
+pub use record::{record, record_in};
 pub use seal::{Seal, seal};
 pub use toc::{Item, Toc, each_item};
 
-use seal::Sealing;
+pub(crate) use seal::Sealing;
 
 /// The version of the format that is written, and the newest that is understood.
 pub const FORMAT_VERSION: u32 = 1;

@@ -18,9 +18,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::child::converse;
+use crate::child::{clean_up, converse, pause};
 use crate::exit::{Error, Result};
 use crate::out::Speech;
+use crate::patroni::Patroni;
 use crate::place;
 
 /// How Docker Compose is called on one machine or another.
@@ -41,9 +42,18 @@ pub struct Wanted {
     pub services: Vec<String>,
     /// The compose file; `None`: that of the working directory.
     pub compose: Option<String>,
+    /// Services that start last, once the others do and a member leads.
+    pub last: Vec<String>,
+    /// The REST API of Patroni, which tells whether one leads.
+    pub patroni: Option<String>,
+    /// Make and start all of the services at the end, also those that did not run.
+    pub up: bool,
     /// A file that is there while nothing may start, whoever asks: absolute.
     pub hold: Option<PathBuf>,
 }
+
+/// How long a member may take until it leads: an election, or the replay of some WAL.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Wanted {
     /// Adds services, whose names are parted by blanks or commas.
@@ -64,17 +74,28 @@ impl Wanted {
 
 /// Services that are down until this is dropped.
 pub struct Stopped<'a> {
-    start: Option<String>,
+    start: Option<Start>,
     record: Option<(File, PathBuf)>,
     since: Instant,
     speech: &'a Speech,
 }
 
+/// What starts services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Start {
+    /// The command.
+    first: String,
+    /// The command for those that follow a leader.
+    last: Option<String>,
+    /// The REST API of Patroni that tells whether one leads by then.
+    patroni: Option<String>,
+}
+
 /// What stands in a file while services are down.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    /// The command that starts them.
-    start: String,
+    /// What starts them.
+    start: Start,
     /// Where it is to run.
     directory: PathBuf,
     /// A file that is there while it must not run.
@@ -85,9 +106,12 @@ struct Record {
 /// where the next run looks for a promise that a kill broke; it may be missing.
 pub fn stop<'a>(wanted: &Wanted, dir: &Path, speech: &'a Speech) -> Result<Stopped<'a>> {
     crate::child::interrupted()?;
-    let (stop, start) = match wanted.services.as_slice() {
-        [] => (wanted.stop.clone(), wanted.start.clone()),
-        services => of_compose(services, wanted.compose.as_deref(), speech)?,
+    let (stop, start) = match wanted.services.is_empty() {
+        true => {
+            let start = wanted.start.clone().map(|first| Start { first, last: None, patroni: None });
+            (wanted.stop.clone(), start)
+        }
+        false => of_compose(wanted, speech)?,
     };
     let record =
         start.as_ref().filter(|_| dir.is_dir()).map(|start| promise(dir, start, wanted)).transpose()?;
@@ -98,34 +122,50 @@ pub fn stop<'a>(wanted: &Wanted, dir: &Path, speech: &'a Speech) -> Result<Stopp
     Ok(stopped)
 }
 
-/// The commands that stop and start those of `services` that run now.
-fn of_compose(
-    services: &[String],
-    file: Option<&str>,
-    speech: &Speech,
-) -> Result<(Option<String>, Option<String>)> {
+/// What stops and starts those of the services that run now.
+fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Option<Start>)> {
     let found = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
         Error::refused("cannot find Docker Compose")
             .hint("Name what stops and starts it with --stop and --start.")
     })?;
     let mut compose = found.to_vec();
-    compose.extend(file.iter().flat_map(|f| ["-f", f]));
+    compose.extend(wanted.compose.iter().flat_map(|f| ["-f", f]));
     let known = answer(&compose, &["config", "--services"])?;
-    if let Some(unknown) = services.iter().find(|s| !known.contains(s)) {
+    if let Some(unknown) = wanted.services.iter().find(|s| !known.contains(s)) {
         return Err(Error::refused(format!("'{unknown}' is no service here"))
             .hint(format!("There are: {}.", known.join(", "))));
     }
     let running = answer(&compose, &["ps", "--services", "--filter", "status=running"])?;
-    let running: Vec<&str> = services.iter().filter(|s| running.contains(s)).map(String::as_str).collect();
+    let running: Vec<&String> = wanted.services.iter().filter(|s| running.contains(s)).collect();
     if running.is_empty() {
         speech.say("none of the services runs");
-        return Ok((None, None));
+    } else {
+        let names: Vec<&str> = running.iter().map(|s| s.as_str()).collect();
+        speech.say(&format!("services that stop, and start again at the end: {}", names.join(" ")));
     }
+    let starting: Vec<&String> = if wanted.up { wanted.services.iter().collect() } else { running.clone() };
+    let (last, first): (Vec<&String>, Vec<&String>) =
+        starting.into_iter().partition(|s| wanted.last.contains(s));
+    let compose = called(&compose);
+    let start = if wanted.up { "up -d --no-deps --no-recreate" } else { "start" };
     // the names of services need no quotes: letters, digits, '.', '_', '-'
-    let compose: Vec<String> = compose.iter().map(|w| quoted(w)).collect();
-    let command = |verb: &str| format!("{} {verb} {}", compose.join(" "), running.join(" "));
-    speech.say(&format!("services that stop, and start again at the end: {}", running.join(" ")));
-    Ok((Some(command("stop")), Some(command("start"))))
+    let command = |verb: &str, names: &[&String]| -> Option<String> {
+        let names: Vec<&str> = names.iter().map(|s| s.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{compose} {verb} {}", names.join(" ")))
+    };
+    let (first, last) = match (command(start, &first), command(start, &last)) {
+        (None, last) => (last, None),
+        both => both,
+    };
+    let start = first.map(|first| Start { first, last, patroni: wanted.patroni.clone() });
+    Ok((command("stop", &running), start))
+}
+
+/// How compose is called, for a shell that may not have our environment.
+fn called(compose: &[&str]) -> String {
+    let set = ["COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"];
+    let set = set.iter().filter_map(|name| Some(format!("{name}={}", quoted(&std::env::var(name).ok()?))));
+    set.chain(compose.iter().map(|w| quoted(w))).collect::<Vec<_>>().join(" ")
 }
 
 /// A word for the shell.
@@ -146,11 +186,11 @@ fn answer(compose: &[&str], words: &[&str]) -> Result<Vec<String>> {
 }
 
 /// Writes down, durably, what will start what is about to stop.
-fn promise(dir: &Path, start: &str, wanted: &Wanted) -> Result<(File, PathBuf)> {
+fn promise(dir: &Path, start: &Start, wanted: &Wanted) -> Result<(File, PathBuf)> {
     let path = dir.join(format!("{RECORD}{}", std::process::id()));
     let fail = |e| Error::io("write", path.display(), &e);
     let directory = std::env::current_dir().map_err(fail)?;
-    let record = Record { start: start.to_owned(), directory, hold: wanted.hold.clone() };
+    let record = Record { start: start.clone(), directory, hold: wanted.hold.clone() };
     let text = serde_json::to_vec(&record).map_err(|e| fail(e.into()))?;
     // one that is there, of a process that had our number, is a promise yet to be kept
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
@@ -190,11 +230,8 @@ fn keep(path: &Path, speech: &Speech) -> Result<()> {
             return Err(Error::temporary("what it was doing must be ended first")
                 .hint("Run the restore again, or its --undo: either ends what was begun."));
         }
-        speech.warn(&format!("starting what a run that was killed had stopped: {}", record.start));
-        let mut command = shell(&record.start)?;
-        command.current_dir(&record.directory);
-        let status = command.status().map_err(|e| Error::io("run", &record.start, &e))?;
-        judged(&record.start, status)?;
+        speech.warn(&format!("starting what a run that was killed had stopped: {}", record.start.first));
+        record.start.run(Some(&record.directory))?;
     }
     place::remove_if_there(path)
 }
@@ -203,8 +240,8 @@ impl Stopped<'_> {
     /// Starts the services and tells whether that worked, and how long they were down; `None`: none
     /// was stopped.
     pub fn start(mut self) -> Result<Option<Duration>> {
-        let Some(command) = self.start.take() else { return Ok(None) };
-        run(&command).map_err(|e| e.within("cannot start what was stopped"))?;
+        let Some(start) = self.start.take() else { return Ok(None) };
+        start.run(None).map_err(|e| e.within("cannot start what was stopped"))?;
         self.kept();
         Ok(Some(self.since.elapsed()))
     }
@@ -221,8 +258,8 @@ impl Stopped<'_> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        if let Some(command) = self.start.take() {
-            match run(&command) {
+        if let Some(start) = self.start.take() {
+            match start.run(None) {
                 Ok(()) => self.kept(),
                 // the promise stays for the next run
                 Err(error) => self.speech.error(&error.within("cannot start what was stopped")),
@@ -231,15 +268,42 @@ impl Drop for Stopped<'_> {
     }
 }
 
-/// Runs a shell command to its end, whatever signals have come. Its output is speech.
-fn run(command: &str) -> Result<()> {
-    let status = spawn(command)?.wait().map_err(|e| Error::io("wait for", command, &e))?;
+impl Start {
+    /// Starts the services, whatever signals have come.
+    fn run(&self, directory: Option<&Path>) -> Result<()> {
+        clean_up(|| {
+            run(&self.first, directory)?;
+            let Some(last) = &self.last else { return Ok(()) };
+            if let Some(urls) = &self.patroni {
+                wait_for_leader(urls).map_err(|e| e.hint(format!("Not started yet: {last}")))?;
+            }
+            run(last, directory)
+        })
+    }
+}
+
+/// Waits until a member leads; at first nobody may answer.
+fn wait_for_leader(urls: &str) -> Result<()> {
+    let (patroni, until) = (Patroni::new(urls)?, Instant::now() + PATIENCE);
+    loop {
+        match patroni.leader(until) {
+            Err(_) if Instant::now() < until => pause(Duration::from_millis(500))?,
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Runs a shell command to its end. Its output is speech.
+fn run(command: &str, directory: Option<&Path>) -> Result<()> {
+    let mut sh = shell(command)?;
+    directory.map(|dir| sh.current_dir(dir));
+    let status = sh.status().map_err(|e| Error::io("run", command, &e))?;
     judged(command, status)
 }
 
 /// The same, but a signal ends the command.
 fn run_unless_interrupted(command: &str) -> Result<()> {
-    let mut child = spawn(command)?;
+    let mut child: Child = shell(command)?.spawn().map_err(|e| Error::io("run", command, &e))?;
     loop {
         if let Some(status) = child.try_wait().map_err(|e| Error::io("wait for", command, &e))? {
             return judged(command, status);
@@ -250,10 +314,6 @@ fn run_unless_interrupted(command: &str) -> Result<()> {
             return Err(interrupted);
         }
     }
-}
-
-fn spawn(command: &str) -> Result<Child> {
-    shell(command)?.spawn().map_err(|e| Error::io("run", command, &e))
 }
 
 fn shell(command: &str) -> Result<Command> {

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::exit::Result;
+use kit::patroni::Patroni;
 use kit::services::Wanted;
-use kit::volume::Volume;
+use kit::volume::{Place, Volume};
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     pub(crate) into: Option<String>,
     pub(crate) keep_before: usize,
     pub(crate) allow_links: bool,
+    /// Volumes that are emptied: what a cluster's manager knows.
+    pub(crate) forget: Vec<String>,
     pub(crate) services: Wanted,
     pub(crate) lock_timeout: u64,
     pub(crate) dry_run: bool,
@@ -77,6 +80,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("allow-links") => args.allow_links = true,
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
+            Long("patroni") => args.services.patroni = Some(text(&mut parser, "--patroni")?),
+            Long("up") => args.services.up = true,
+            Long("forget") => args.forget.push(forgotten(text(&mut parser, "--forget")?)?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
@@ -100,8 +106,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             "--services stops and starts by itself: --stop and --start are for what is no service",
         ));
     }
-    if args.services.compose.is_some() && args.services.services.is_empty() {
-        return Err(usage("--compose is the file of --services"));
+    if let Some(urls) = &args.services.patroni {
+        Patroni::new(urls)?;
+    }
+    if (args.services.compose.is_some() || args.services.up) && args.services.services.is_empty() {
+        return Err(usage("--compose and --up are for --services"));
     }
     if args.into.is_some() && (undo || !args.volumes.is_empty() || args.services.stop_something()) {
         return Err(usage("--into touches no volume and stops nothing"));
@@ -110,6 +119,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         return Err(usage("LABEL=VOLUME says where a snapshot is restored to"));
     }
     Ok(args)
+}
+
+/// A volume to empty, by its spelling.
+fn forgotten(word: String) -> Result<String> {
+    Place::parse(&word, Path::new("/")).map(|_| word).map_err(usage)
 }
 
 #[cfg(test)]

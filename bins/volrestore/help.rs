@@ -24,6 +24,8 @@ Which snapshot:
 What is done:
       --into DIR            restore to DIR/LABEL, which must be new; touch nothing else
       --keep-before N       how many earlier states stay beside, default 1; 0: none
+      --forget VOLUME       empty this volume, too: what a cluster's manager knows, such
+                            as etcd's; repeatable
       --undo                go back to what was before the latest restore
       --allow-links         also when links lead out of a volume that are no
                             tablespaces of PostgreSQL
@@ -34,6 +36,9 @@ Services (stopped when all is filled in, started again whatever happens):
       --services LIST       services of Docker Compose, parted by blanks, to stop if
                             they run, and to start again at the end
       --compose FILE        the compose file, default that of this directory
+      --up                  make and start all of LIST, also those that did not run
+      --patroni URLS        start the service that led first, and those on the data of
+                            others when it leads [PATRONI_URLS]
       --stop CMD            run CMD before names change
       --start CMD           run CMD at the end, also after failure and signals
 

@@ -13,7 +13,7 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::stamp::Stamp;
-use kit::volume::live;
+use kit::volume::{Place, live};
 use serde::{Deserialize, Serialize};
 
 const FILLING: &str = ".restore.json";
@@ -29,6 +29,9 @@ pub(crate) struct Journal {
     pub(crate) snapshot: String,
     /// Whether what takes the places is made for it; what was there before is nobody's to remove.
     pub(crate) fills: bool,
+    /// Services that start last, when a member of the cluster leads.
+    #[serde(default)]
+    pub(crate) last: Vec<String>,
     /// The directories that change names.
     pub(crate) moves: Vec<Move>,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Journal {
 pub(crate) struct Move {
     /// The volume's label.
     pub(crate) label: String,
+    /// The volume, as `dir:PATH` or `docker:NAME`.
+    pub(crate) place: String,
     /// The directory's name.
     pub(crate) live: PathBuf,
     /// What will have that name.
@@ -47,11 +52,25 @@ pub(crate) struct Move {
 }
 
 impl Move {
+    /// Refuses a volume on which somebody runs, in a container or not.
+    pub(crate) fn is_idle(&self) -> Result<()> {
+        let place = Place::parse(&self.place, Path::new("/"));
+        place.map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?.no_container_runs()?;
+        nobody_on(&self.live)
+    }
+
+    /// What may be made of it later: the same with other names beside it.
+    pub(crate) fn again(&self, stamp: Stamp) -> Self {
+        let before = place::with_suffix(&self.live, &format!(".before_{}", stamp.compact()));
+        Move { staged: self.before.clone(), before, ..self.clone() }
+    }
+
     /// `live` and two names beside it.
-    pub(crate) fn beside(label: &str, live: &Path, stamp: Stamp) -> Self {
+    pub(crate) fn beside(label: &str, place: &Place, live: &Path, stamp: Stamp) -> Self {
         let beside = |what: &str| place::with_suffix(live, &format!(".{what}_{}", stamp.compact()));
         Move {
             label: label.to_owned(),
+            place: place.to_string(),
             live: live.to_owned(),
             staged: beside("restore"),
             before: beside("before"),
@@ -125,9 +144,7 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
 /// Ends what a run that was killed has begun. The caller holds the directory's lock.
 pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<()> {
     if let Some(journal) = read(&dir.join(SWAPPING))? {
-        for m in &journal.moves {
-            nobody_on(&m.live)?;
-        }
+        journal.moves.iter().try_for_each(Move::is_idle)?;
         speech.warn(&format!(
             "ending the restore of {} that was cut off while names changed",
             journal.snapshot
@@ -223,13 +240,18 @@ mod tests {
     fn stage() -> (tempfile::TempDir, Journal) {
         let dir = tempfile::tempdir().unwrap();
         let live = dir.path().join("data");
-        let m = Move::beside("data", &live, Stamp::from_unix(0));
+        let m = Move::beside("data", &Place::Dir(live.clone()), &live, Stamp::from_unix(0));
         for (path, text) in [(&m.live, "old"), (&m.staged, "new")] {
             fs::create_dir(path).unwrap();
             fs::write(path.join("is"), text).unwrap();
         }
-        let journal =
-            Journal { stamp: "19700101_000000".into(), snapshot: "x".into(), fills: true, moves: vec![m] };
+        let journal = Journal {
+            stamp: "19700101_000000".into(),
+            snapshot: "x".into(),
+            fills: true,
+            last: Vec::new(),
+            moves: vec![m],
+        };
         journal.begin(dir.path()).unwrap();
         (dir, journal)
     }
@@ -263,7 +285,8 @@ mod tests {
     #[test]
     fn names_that_cannot_change_are_taken_back() {
         let (dir, mut journal) = stage();
-        let other = Move::beside("other", &dir.path().join("other"), Stamp::from_unix(0));
+        let other = dir.path().join("other");
+        let other = Move::beside("other", &Place::Dir(other.clone()), &other, Stamp::from_unix(0));
         for path in [&other.live, &other.staged, &other.before] {
             fs::create_dir(path).unwrap();
         }

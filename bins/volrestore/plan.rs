@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kit::exit::{Error, Result};
 use kit::out;
-use kit::place;
 use kit::stamp::Stamp;
 use kit::volume::control::Control;
 use kit::volume::entry::{Found, is_postgresqls};
-use kit::volume::set::{Archive, Set};
+use kit::volume::set::{Archive, Content, Data, Set};
 use kit::volume::{Place, Volume};
 
 use crate::choose::Chosen;
@@ -20,13 +19,18 @@ use crate::journal::{Journal, Move, there};
 /// A volume and where it goes.
 pub(crate) struct Target {
     pub(crate) label: String,
-    pub(crate) live: PathBuf,
+    pub(crate) place: Place,
+    /// The directory that changes names; `None`: an engine's volume that is not there yet.
+    pub(crate) live: Option<PathBuf>,
     /// The cluster that is there now.
     present: Option<Control>,
+    /// It is not in the set: it is emptied.
+    pub(crate) forgotten: bool,
 }
 
-/// Where each volume of the set goes: where it came from, or where the command line says.
-pub(crate) fn targets(set: &Set, words: &[String]) -> Result<Vec<Target>> {
+/// Where each volume of the set goes: where it came from, or where the command line says. Behind them
+/// come the volumes that are emptied, those that are there.
+pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<Vec<Target>> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
     let mut elsewhere = BTreeMap::new();
     for word in words {
@@ -48,27 +52,43 @@ pub(crate) fn targets(set: &Set, words: &[String]) -> Result<Vec<Target>> {
             None => Place::parse(&archive.place, &here)
                 .map_err(|e| Error::no(format!("cannot restore '{}': {e}", archive.label)))?,
         };
-        let live = directory(&place)?;
-        if let Some(other) = targets.iter().find(|t| t.live.starts_with(&live) || live.starts_with(&t.live)) {
+        let live = place.directory()?.map(|path| replaceable(&path)).transpose()?;
+        let of = |data: &Data| Control::of(&live.as_ref()?.join(&data.path)).ok().flatten();
+        let present = archive.data.first().and_then(of);
+        targets.push(Target { label: archive.label.clone(), place, live, present, forgotten: false });
+    }
+    for word in forget {
+        let place = Place::parse(word, &here).map_err(kit::cli::usage)?;
+        let live = place.directory()?.filter(|path| there(path));
+        if let Some(live) = live.map(|path| replaceable(&path)).transpose()? {
+            targets.push(Target {
+                label: word.clone(),
+                place,
+                live: Some(live),
+                present: None,
+                forgotten: true,
+            });
+        }
+    }
+    for (i, target) in targets.iter().enumerate() {
+        let share = |other: &&Target| match (&target.live, &other.live) {
+            (Some(a), Some(b)) => a.starts_with(b) || b.starts_with(a),
+            _ => target.place == other.place,
+        };
+        if let Some(other) = targets[..i].iter().find(share) {
             return Err(kit::cli::usage(format!(
                 "'{}' and '{}' would share files",
-                other.label, archive.label
+                other.label, target.label
             )));
         }
-        let present = archive.data.first().and_then(|d| Control::of(&live.join(&d.path)).ok().flatten());
-        targets.push(Target { label: archive.label.clone(), live, present });
     }
     Ok(targets)
 }
 
-/// The directory of a volume, by its real name: another can take its place.
-fn directory(place: &Place) -> Result<PathBuf> {
-    let Place::Dir(path) = place else {
-        return Err(Error::refused(format!("cannot restore to {place}: only directories are restored yet"))
-            .hint("Give LABEL=dir:PATH, or --into DIR."));
-    };
+/// The real name of a directory that another can take the place of.
+fn replaceable(path: &Path) -> Result<PathBuf> {
     if !there(path) {
-        return Ok(path.clone());
+        return Ok(path.to_owned());
     }
     let fail = |e| Error::io("replace", path.display(), &e);
     let real = path.canonicalize().map_err(fail)?;
@@ -86,16 +106,18 @@ fn directory(place: &Place) -> Result<PathBuf> {
     Ok(real)
 }
 
-/// The names under which all of it will be done.
+/// The names under which all of it will be done. Volumes that are not there are not in it.
 pub(crate) fn journal(chosen: &Chosen, targets: &[Target], now: Stamp) -> Journal {
     let mut stamp = now;
     let all = |stamp: Stamp| -> Vec<Move> {
-        targets.iter().map(|t| Move::beside(&t.label, &t.live, stamp)).collect()
+        let of = |t: &Target| Some(Move::beside(&t.label, &t.place, t.live.as_ref()?, stamp));
+        targets.iter().filter_map(of).collect()
     };
     while all(stamp).iter().any(|m| there(&m.staged) || there(&m.before)) {
         stamp = stamp.plus(1);
     }
-    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, moves: all(stamp) }
+    let last = chosen.set.followers();
+    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, last, moves: all(stamp) }
 }
 
 /// Refuses links that lead out of a volume, unless PostgreSQL keeps data so.
@@ -137,45 +159,55 @@ pub(crate) fn room(needs: &[(&Path, u64)]) -> Result<()> {
 }
 
 /// The plan, one line for each thing that will be done.
-pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target], journal: &Journal) -> Vec<String> {
+pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target]) -> Vec<String> {
     let mut lines = Vec::new();
-    for (target, m) in targets.iter().zip(&journal.moves) {
-        let Some(archive) = chosen.set.archive(&target.label) else { continue };
-        lines.push(format!(
-            "fill    {} from {} ({})",
-            target.live.display(),
-            archive.file.name,
-            out::bytes(archive.content_bytes)
-        ));
-        for data in &archive.data {
-            let c = &data.control;
-            let there = match &target.present {
-                Some(now) if now.system_identifier != c.system_identifier => {
-                    format!("; there now: another cluster, {}", now.system_identifier)
-                }
-                Some(now) => format!("; there now: timeline {}, {}", now.timeline, now.state),
-                None => String::new(),
-            };
-            lines.push(format!(
-                "        cluster {}, timeline {}, checkpoint {}, {}{there}",
-                c.system_identifier, c.timeline, c.checkpoint, c.state
-            ));
+    for target in targets {
+        let kept = target.live.as_ref().filter(|live| there(live));
+        match chosen.set.archive(&target.label).filter(|_| !target.forgotten) {
+            Some(archive) => lines.extend(lines_of(target, archive)),
+            None => lines.push(format!("empty   {}", target.place)),
         }
-        lines.extend(archive.links.iter().map(|l| format!("        link {} leads to {}", l.path, l.target)));
-        if there(&target.live) {
+        if let Some(live) = kept {
             let what = if args.keep_before == 0 { "drop   " } else { "keep   " };
-            lines.push(format!("{what} what is there now, as {}", m.before.display()));
+            lines.push(format!("{what} what is there now, as {}.before_TIME", live.display()));
         }
+    }
+    if chosen.set.volumes.iter().any(|a| a.content == Content::WalArchive) {
+        lines.push("        WAL newer than the snapshot goes with what is there now".into());
     }
     if !args.services.services.is_empty() {
         lines.push(format!("stop    services, as far as they run: {}", args.services.services.join(" ")));
     }
     lines.extend(args.services.stop.iter().map(|c| format!("stop    {c}")));
+    if let Some(leader) = chosen.set.leader.as_ref().filter(|_| !chosen.set.followers().is_empty()) {
+        let last = chosen.set.followers().join(" ");
+        lines.push(format!("start   that of {leader} first, which led, and {last} when it leads"));
+    }
     lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));
     lines
 }
 
-/// Where a volume is filled in, for the reckoning of room.
-pub(crate) fn parent_of(path: &Path) -> &Path {
-    place::parent(path)
+fn lines_of(target: &Target, archive: &Archive) -> Vec<String> {
+    let mut lines = vec![format!(
+        "fill    {} from {} ({})",
+        target.place,
+        archive.file.name,
+        out::bytes(archive.content_bytes)
+    )];
+    for data in &archive.data {
+        let c = &data.control;
+        let there = match &target.present {
+            Some(now) if now.system_identifier != c.system_identifier => {
+                format!("; there now: another cluster, {}", now.system_identifier)
+            }
+            Some(now) => format!("; there now: timeline {}, {}", now.timeline, now.state),
+            None => String::new(),
+        };
+        lines.push(format!(
+            "        cluster {}, timeline {}, checkpoint {}, {}{there}",
+            c.system_identifier, c.timeline, c.checkpoint, c.state
+        ));
+    }
+    lines.extend(archive.links.iter().map(|l| format!("        link {} leads to {}", l.path, l.target)));
+    lines
 }

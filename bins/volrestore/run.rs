@@ -1,6 +1,7 @@
 //! What a restore does, in order: choose, prove, plan, ask, fill in beside, stop, change names, start.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use crate::choose::{Chosen, choose};
 use crate::cli::{self, Action, Args, TOOL, Which};
 use crate::fill::fill;
 use crate::help::HELP;
-use crate::journal::{self, Journal, nobody_on, there};
-use crate::plan::{judge_links, lines, parent_of, room, targets};
+use crate::journal::{self, Journal, Move, there};
+use crate::plan::{Target, judge_links, lines, room, targets};
 use crate::{into, plan, undo};
 
 /// The folder of snapshots below that of backups.
@@ -30,7 +31,7 @@ const SNAPSHOTS: &str = "snapshots";
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
-    let args = cli::parse(std::env::args_os().skip(1))?;
+    let mut args = cli::parse(std::env::args_os().skip(1))?;
     match args.action {
         Action::Help => return out::record(HELP.trim_end()).map(|_| Code::Done),
         Action::Version => {
@@ -53,6 +54,9 @@ pub(crate) fn run() -> Result<Code> {
     let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
     journal::resume(dir, &speech)?;
     services::mend(backups, &speech);
+    if args.services.patroni.is_none() {
+        args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
+    }
     match (&args.action, &args.into) {
         (Action::Restore(which), Some(into)) => {
             let chosen = choose(which, dir)?;
@@ -65,20 +69,17 @@ pub(crate) fn run() -> Result<Code> {
 
 fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
     let chosen = choose(which, dir)?;
-    let targets = targets(&chosen.set, &args.volumes)?;
+    let mut targets = targets(&chosen.set, &args.volumes, &args.forget)?;
     if !args.services.stop_something() {
-        targets.iter().try_for_each(|t| nobody_on(&t.live))?;
+        plan::journal(&chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
     }
-    let replaces = targets.iter().any(|t| there(&t.live));
+    let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
         may_ask(args)?;
     }
     let proven = proven(args, &chosen, speech)?;
-    let needs: Vec<(&Path, u64)> =
-        targets.iter().zip(&proven).map(|(t, p)| (parent_of(&t.live), p.found.room)).collect();
-    room(&needs)?;
-    let journal = plan::journal(&chosen, &targets, Stamp::now());
-    for line in lines(args, &chosen, &targets, &journal) {
+    room(&needs(&targets, &proven))?;
+    for line in lines(args, &chosen, &targets) {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -87,15 +88,21 @@ fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Spee
     if replaces {
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
     }
+    for target in targets.iter_mut().filter(|t| t.live.is_none()) {
+        target.live = Some(target.place.create()?);
+    }
+    room(&needs(&targets, &proven))?;
+    let journal = plan::journal(&chosen, &targets, Stamp::now());
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
-        for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(&journal.moves) {
+        let (filling, emptied) = journal.moves.split_at(proven.len());
+        for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(filling) {
             place::ensure_dir(place::parent(&m.live))?;
             filled(archive, &proven.file, &m.staged, speech)?;
         }
-        Ok(())
+        emptied.iter().try_for_each(|m| empty_like(&m.live, &m.staged))
     })?;
-    for m in &journal.moves {
-        out::record(&m.label)?;
+    for archive in &chosen.set.volumes {
+        out::record(&archive.label)?;
     }
     // what does not start may be why somebody wants to go back
     started?;
@@ -104,6 +111,22 @@ fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Spee
     }
     journal::tidy(dir, args.keep_before, speech)?;
     Ok(Code::Done)
+}
+
+/// Where each volume is filled in, and how much room that takes.
+fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<(&'a Path, u64)> {
+    let need = |(t, p): (&'a Target, &Proven)| Some((place::parent(t.live.as_ref()?), p.found.room));
+    targets.iter().zip(proven).filter_map(need).collect()
+}
+
+/// An empty directory of the same owner and mode.
+fn empty_like(live: &Path, new: &Path) -> Result<()> {
+    let fail = |e| Error::io("create", new.display(), &e);
+    let meta = live.metadata().map_err(fail)?;
+    std::fs::create_dir(new).map_err(fail)?;
+    std::os::unix::fs::chown(new, Some(meta.uid()), Some(meta.gid())).map_err(fail)?;
+    std::fs::set_permissions(new, meta.permissions()).map_err(fail)?;
+    place::sync_dir(place::parent(new))
 }
 
 /// All archives of the snapshot, proven.
@@ -152,10 +175,10 @@ pub(crate) fn swap_stopped(
     let absolute = dir.canonicalize().map_err(|e| Error::io("read", dir.display(), &e))?;
     let hold = Some(journal::swapping(&absolute));
     journal.begin(dir)?;
-    let wanted = Wanted { hold, ..args.services.clone() };
+    let wanted = Wanted { hold, last: journal.last.clone(), ..args.services.clone() };
     let swapped = prepare(journal).and_then(|()| {
         let stopped = services::stop(&wanted, backups, speech)?;
-        journal.moves.iter().try_for_each(|m| nobody_on(&m.live))?;
+        journal.moves.iter().try_for_each(Move::is_idle)?;
         // a moment; whoever interrupts now is heard when it is over
         clean_up(|| journal.swap(dir))?;
         Ok(stopped.start().map(drop))

@@ -17,21 +17,16 @@ pub(crate) fn undo(args: &Args, backups: &Path, dir: &Path, speech: &Speech) -> 
         return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
     };
     let mut stamp = Stamp::now();
-    let again = |m: &Move, stamp: Stamp| Move {
-        staged: m.before.clone(),
-        before: Move::beside(&m.label, &m.live, stamp).before,
-        ..m.clone()
-    };
-    while latest.moves.iter().any(|m| there(&again(m, stamp).before)) {
+    while latest.moves.iter().any(|m| there(&m.again(stamp).before)) {
         stamp = stamp.plus(1);
     }
     // of a volume that was not there before, nothing can come back
-    let moves: Vec<Move> =
-        latest.moves.iter().filter(|m| there(&m.before)).map(|m| again(m, stamp)).collect();
+    let moves: Vec<Move> = latest.moves.iter().filter(|m| there(&m.before)).map(|m| m.again(stamp)).collect();
     let journal = Journal {
         stamp: stamp.compact(),
         snapshot: format!("what was before {}", latest.snapshot),
         fills: false,
+        last: latest.last,
         moves,
     };
     for m in &journal.moves {

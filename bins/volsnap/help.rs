@@ -8,15 +8,24 @@ usage: volsnap [OPTION]... [LABEL=]VOLUME...
 Take a snapshot of volumes that belong together: stop what is named, archive all
 of them, start again, prove. Prints the path of the set's record.
 
-A VOLUME is a directory, dir:PATH. LABEL is the name that its archive bears, by
-default the last part of the path.
+A VOLUME is a directory, dir:PATH, or a named volume, docker:NAME or podman:NAME.
+LABEL is the name that its archive bears, by default the last part of the path or
+the volume's name.
 
 Services (stopped together, started again whatever happens, also after a kill):
       --services LIST       services of Docker Compose, parted by blanks, to stop if
                             they run, and to start again at the end
       --compose FILE        the compose file, default that of this directory
+      --patroni URLS        start the service that led first, and those on the data of
+                            others when one leads [PATRONI_URLS]
       --stop CMD            run CMD before the volumes are read
       --start CMD           run CMD when they are read, also after failure and signals
+
+Without stopping (by psql's own settings, PGHOST and so on):
+      --hot                 read the data directory while its server runs, as a base
+                            backup, which a recovery needs the log for
+      --with-wal            include that log, so that it starts by itself
+      --limit SIZE          read no more than SIZE bytes a second, such as 50M
 
 What is made:
   -o, --dir DIR             backups go to DIR, snapshots to DIR/snapshots; default

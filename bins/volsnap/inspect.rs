@@ -6,8 +6,8 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::volume::control::Control;
-use kit::volume::set::{Content, Data};
-use kit::volume::{Place, Volume, live};
+use kit::volume::set::{Archive, Content, Data};
+use kit::volume::{Volume, live};
 
 /// A volume that can be read.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Source {
     pub(crate) volume: Volume,
     /// Where its files are on this machine.
     pub(crate) root: PathBuf,
+    /// The services of Compose that use it.
+    pub(crate) services: Vec<String>,
 }
 
 /// What a volume held when nobody ran on it.
@@ -22,6 +24,15 @@ pub(crate) struct Source {
 pub(crate) struct Seen {
     pub(crate) content: Content,
     pub(crate) data: Vec<Data>,
+}
+
+impl Seen {
+    /// What was archived of a volume.
+    pub(crate) fn of(source: &Source, archives: &[Archive]) -> Self {
+        let archive = archives.iter().find(|a| a.label == source.volume.label);
+        let (content, data) = archive.map_or((Content::Other, Vec::new()), |a| (a.content, a.data.clone()));
+        Seen { content, data }
+    }
 }
 
 /// The volumes that are named, each where it can be read, none within another.
@@ -50,38 +61,42 @@ pub(crate) fn sources(words: &[String], snapshots: &Path) -> Result<Vec<Source>>
             ))
             .hint("Let them go elsewhere with --dir."));
         }
-        sources.push(Source { volume, root });
+        let services = volume.place.services()?;
+        sources.push(Source { volume, root, services });
     }
     Ok(sources)
 }
 
 fn root(volume: &Volume) -> Result<PathBuf> {
-    match &volume.place {
-        Place::Dir(path) => {
-            let root = path.canonicalize().map_err(|e| Error::io("read", path.display(), &e))?;
-            if !root.is_dir() {
-                return Err(Error::no(format!("cannot read '{}': it is no directory", path.display())));
-            }
-            Ok(root)
-        }
-        other => Err(Error::refused(format!("cannot read {other}: only directories are read yet"))),
+    let Some(path) = volume.place.directory()? else {
+        return Err(Error::no(format!("there is no volume {}", volume.place)));
+    };
+    let root = path.canonicalize().map_err(|e| Error::io("read", path.display(), &e))?;
+    if !root.is_dir() {
+        return Err(Error::no(format!("cannot read '{}': it is no directory", path.display())));
     }
+    Ok(root)
 }
 
-/// Looks into a volume.
+/// Looks into a volume on which nobody may run.
 ///
 /// # Errors
-/// Refused when somebody runs on it.
+/// Refused when somebody does.
 pub(crate) fn look(source: &Source) -> Result<Seen> {
     let place = &source.volume.place;
-    if let Some((pid, name)) = live::user_of(&source.root) {
-        return Err(running(&place.to_string(), &name, pid));
+    place.no_container_runs()?;
+    let data = live::data_directories(&source.root)?;
+    if let Some((pid, name)) = std::iter::once(&source.root).chain(&data).find_map(|dir| live::user_of(dir)) {
+        return Err(Error::refused(format!("cannot read {place}: {name} (process {pid}) runs on it"))
+            .hint("Name what stops it with --services, or with --stop and --start."));
     }
+    glance(source)
+}
+
+/// Looks into a volume, whoever runs on it.
+pub(crate) fn glance(source: &Source) -> Result<Seen> {
     let mut data = Vec::new();
     for dir in live::data_directories(&source.root)? {
-        if let Some((pid, name)) = live::user_of(&dir) {
-            return Err(running(&place.to_string(), &name, pid));
-        }
         let below = dir.strip_prefix(&source.root).unwrap_or(&dir);
         if let Some(control) = Control::of(&dir)? {
             data.push(Data { path: below.to_string_lossy().into_owned(), control });
@@ -93,11 +108,6 @@ pub(crate) fn look(source: &Source) -> Result<Seen> {
         true => Content::Other,
     };
     Ok(Seen { content, data })
-}
-
-fn running(what: &str, name: &str, pid: u32) -> Error {
-    Error::refused(format!("cannot read {what}: {name} (process {pid}) runs on it"))
-        .hint("Name what stops it with --services, or with --stop and --start.")
 }
 
 /// Whether there are segments of WAL in a directory, or one level below it.

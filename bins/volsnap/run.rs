@@ -21,8 +21,9 @@ use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
-use crate::inspect::{Seen, Source, look, outside, sources, warn_of_state};
-use crate::leader::leader;
+use crate::hot;
+use crate::inspect::{Seen, Source, glance, look, outside, sources, warn_of_state};
+use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
 use crate::take::Taking;
 
@@ -69,18 +70,29 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     outside(&sources, args.allow_outside, speech)?;
-    if !args.services.stop_something() {
+    let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
-    let taking = Taking { dir: &snapshots, stamp, codec, speech };
-    let mut stopped = Some(services::stop(&args.services, dir, speech)?);
+    let taking = Taking { dir: &snapshots, stamp, codec, limit: args.limit, speech };
+    let mut wanted = args.services.clone();
+    wanted.patroni = wanted.patroni.or(settings.get("PATRONI_URLS").map(str::to_owned));
+    if !wanted.services.is_empty() && sources.len() > 1 {
+        let seen = sources.iter().map(glance).collect::<Result<Vec<_>>>()?;
+        wanted.last = leader::followers(&sources, &seen, args.leader.as_deref());
+    }
+    let mut stopped = Some(services::stop(&wanted, dir, speech)?);
     let mut started = Ok(None);
     let all_read = || {
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
-    let (parts, archives) = read(&taking, &sources, all_read)?;
+    let (parts, archives, wal) = match &running {
+        Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
+    };
+    let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();
     let downtime = started.as_ref().ok().copied().flatten();
     let mut set = Set {
         format_version: FORMAT_VERSION,
@@ -90,15 +102,15 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         downtime_ms: downtime.map(|d| d.as_millis() as u64),
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: args.tag.clone(),
-        mode: Mode::Cold,
+        mode: if running.is_some() { Mode::Hot } else { Mode::Cold },
         leader: None,
         system_identifier: None,
         timeline: None,
-        wal: None,
+        wal,
         volumes: archives,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
     };
-    leader(&mut set, args.leader.as_deref());
+    leader::record(&mut set, leader(&sources, &seen, args.leader.as_deref()));
     let path = snapshots.join(set::name(stamp));
     place_all(&set, parts, &path)?;
     tell(args, &set, &path, speech)?;
@@ -142,10 +154,11 @@ fn read(
             Some(at_end) => at_end(),
             None => Ok(()),
         };
-        let (part, archive) = taking.take(source, seen, read)?;
+        let (part, archive) = taking.take(source, seen, None, read)?;
         parts.push(part);
         archives.push(archive);
     }
+    drop(at_end);
     Ok((parts, archives))
 }
 

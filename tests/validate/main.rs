@@ -10,4 +10,5 @@ mod drill;
 mod filter;
 mod instance;
 mod report;
+mod snapshot;
 mod watch;

@@ -12,9 +12,9 @@ use super::docker::{self, Container};
 use crate::cli::Place;
 
 /// How the folders of drills are called.
-const TAG: &str = "pgkeep-drill";
+pub(super) const TAG: &str = "pgkeep-drill";
 /// How long a new and empty server may take to start.
-const WAIT: Duration = Duration::from_secs(60);
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 /// It is thrown away: nothing need survive a crash, and nothing else runs on it.
 pub(super) const SETTINGS: [(&str, &str); 9] = [
@@ -70,6 +70,11 @@ impl Ground {
         init(&programs, &data, encoding)?;
         let server = Running::Here(Instance::start(&programs, &site, &data, &SETTINGS, WAIT)?);
         Ok(Ground { server, site })
+    }
+
+    /// The server of a snapshot.
+    pub(super) fn of((instance, site): (Instance, Site)) -> Self {
+        Ground { server: Running::Here(instance), site }
     }
 
     /// A folder without any settings in it.

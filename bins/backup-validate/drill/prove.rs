@@ -23,6 +23,7 @@ const UNVALIDATED: &str = "SELECT format('constraint %s of %s is NOT VALID', quo
 /// those that count as not validated. All of it is undone.
 const VALIDATE: &str = "BEGIN;
 SET LOCAL search_path = pg_catalog;
+SET LOCAL session_replication_role = replica; -- event triggers of the database are not for this
 CREATE TEMPORARY TABLE pgkeep_faults (what text) ON COMMIT DROP;
 DO $$ DECLARE c record; BEGIN
   FOR c IN SELECT o.oid, conname, conrelid::regclass AS of FROM pg_constraint o

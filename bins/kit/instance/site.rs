@@ -122,6 +122,8 @@ fn is_left_behind(path: &Path, programs: &Programs) -> bool {
     let no_follow = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     match OpenOptions::new().write(true).custom_flags(no_follow).open(path.join(LOCK)) {
         Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        // that of a root's drill is not ours to judge
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => false,
         Err(_) => {
             let age = meta.modified().ok().and_then(|t| SystemTime::now().duration_since(t).ok());
             age.is_some_and(|age| age > MAKING)

@@ -24,7 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the manifest cannot be read or written; another who does the same and does not end.
 pub fn record(artifact: &Path, verified: &Verified) -> Result<()> {
-    let path = path_of(artifact);
+    record_in(&path_of(artifact), artifact, verified)
+}
+
+/// The same for any record that has a field `verified`, at `path`; `artifact` is what it tells of.
+///
+/// # Errors
+/// Those of [`record`].
+pub fn record_in(path: &Path, artifact: &Path, verified: &Verified) -> Result<()> {
     let fail = |e: io::Error| Error::io("record the proof in", path.display(), &e);
     // the artifact itself is the lock: nobody else locks it, and it stays what it is
     let lock = open_regular(artifact).map_err(|e| Error::io("open", artifact.display(), &e))?;
@@ -35,7 +42,7 @@ pub fn record(artifact: &Path, verified: &Verified) -> Result<()> {
         }
         pause(Duration::from_millis(20))?;
     }
-    let old = open_regular(&path).map_err(fail)?;
+    let old = open_regular(path).map_err(fail)?;
     let length = old.metadata().map_err(fail)?.len();
     let held = seal(&old).map_err(fail)? == Seal::Holds;
     let end = if held { length - LENGTH } else { length };
@@ -44,7 +51,7 @@ pub fn record(artifact: &Path, verified: &Verified) -> Result<()> {
     let place = Place::find(BufReader::new(&old), "verified").map_err(fail)?;
     let place = place.ok_or_else(|| fail(io::Error::other("it is no manifest")))?;
     let text = serde_json::to_string_pretty(verified).map_err(|e| fail(e.into()))?.replace('\n', "\n  ");
-    place::renew(&path, &old, |part| {
+    place::renew(path, &old, |part| {
         let mut out = Sealing::new(BufWriter::new(part));
         copy(&old, 0..place.value.start, &mut out)?;
         match place.is_there {

@@ -56,18 +56,18 @@ pub fn seal(manifest: &File) -> io::Result<Seal> {
 }
 
 /// Writes a manifest, whose last line will be its seal.
-pub(super) struct Sealing<W> {
+pub(crate) struct Sealing<W> {
     inner: W,
     sha: Sha,
 }
 
 impl<W: Write> Sealing<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Sealing { inner, sha: Sha::default() }
     }
 
     /// Ends the manifest's object with the seal.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.inner.write_all(BEFORE)?;
         self.inner.write_all(self.sha.hex().as_bytes())?;
         self.inner.write_all(BEHIND)?;

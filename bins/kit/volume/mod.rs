@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 pub mod control;
+pub mod engine;
 pub mod entry;
 pub mod listing;
 pub mod live;

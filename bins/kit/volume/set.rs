@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::control::{Control, Lsn};
 use crate::codec::{Frame, Kind as Codec};
 use crate::exit::{Error, Result};
-use crate::manifest::Verified;
+use crate::manifest::{Sealing, Verified};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
@@ -81,6 +81,9 @@ pub struct WalRange {
     pub first: String,
     /// Name of the last segment that is needed.
     pub last: String,
+    /// Whether the archive of the data directory holds these segments: then it starts by itself.
+    #[serde(default)]
+    pub included: bool,
 }
 
 /// What a volume holds.
@@ -102,6 +105,9 @@ pub struct Archive {
     pub label: String,
     /// Where the volume was: `dir:/path`, `docker:NAME`, `podman:NAME`.
     pub place: String,
+    /// The services of Compose that use it.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// What it holds.
     pub content: Content,
     /// The data directories in it.
@@ -174,6 +180,15 @@ impl Set {
         self.volumes.iter().find(|a| a.label == label)
     }
 
+    /// The services that follow the leader: those of other data directories.
+    pub fn followers(&self) -> Vec<String> {
+        let leads = |a: &&Archive| Some(&a.label) == self.leader.as_ref();
+        let leader: Vec<&String> = self.volumes.iter().filter(leads).flat_map(|a| &a.services).collect();
+        let others = self.volumes.iter().filter(|a| a.content == Content::Postgresql && !leads(a));
+        let all = others.flat_map(|a| &a.services).filter(|s| !leader.contains(s));
+        if self.leader.is_some() { all.cloned().collect() } else { Vec::new() }
+    }
+
     /// What it can stand for.
     pub fn kin(&self) -> Kin {
         let mut labels: Vec<String> = self.volumes.iter().map(|a| a.label.clone()).collect();
@@ -184,11 +199,13 @@ impl Set {
     /// Starts the record of the snapshot at `path`, whole and durable, but not under its name yet:
     /// [`Part::place`] is the snapshot's last act.
     pub fn begin(&self, path: &Path) -> Result<Part> {
-        let text = serde_json::to_vec(self)
+        let text = serde_json::to_string(self)
             .map_err(|e| Error::no(format!("cannot write '{}': {e}", path.display())))?;
         let mut part = Part::create(path)?;
-        part.write_all(&text)
-            .and_then(|()| part.write_all(b"\n"))
+        let mut out = Sealing::new(&mut part);
+        // its last brace comes with the seal
+        out.write_all(text.strip_suffix('}').unwrap_or(&text).as_bytes())
+            .and_then(|()| out.finish())
             .map_err(|e| Error::io("write", path.display(), &e))?;
         part.sync()?;
         Ok(part)
@@ -260,6 +277,7 @@ mod tests {
         let archive = Archive {
             label: "one".into(),
             place: "dir:/srv/one".into(),
+            services: Vec::new(),
             content: Content::Other,
             data: Vec::new(),
             file,

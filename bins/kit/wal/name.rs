@@ -10,29 +10,7 @@ use std::str::FromStr;
 /// The smallest and largest `wal_segment_size`, bytes (`xlog_internal.h`).
 const SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 
-/// A place in the log: bytes since its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lsn(pub u64);
-
-impl fmt::Display for Lsn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
-    }
-}
-
-impl FromStr for Lsn {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no place in the log such as 0/16B3740");
-        let half = |t: &str| {
-            let plain = (1..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_hexdigit());
-            plain.then(|| u64::from_str_radix(t, 16).ok()).flatten()
-        };
-        let (high, low) = text.split_once('/').ok_or_else(wrong)?;
-        Ok(Lsn(half(high).ok_or_else(wrong)? << 32 | half(low).ok_or_else(wrong)?))
-    }
-}
+pub use crate::volume::control::Lsn;
 
 /// A segment by its name; where it begins depends on `wal_segment_size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

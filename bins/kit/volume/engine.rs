@@ -1,0 +1,107 @@
+//! Docker and Podman: where a named volume has its files, and who uses it.
+//!
+//! A volume of the engines' own driver is a directory of this machine, `…/volumes/NAME/_data`, which
+//! root may read and give another name while no container runs on it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::Place;
+use crate::child::converse;
+use crate::exit::{Error, Result};
+
+/// A container that uses a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The container's name.
+    pub container: String,
+    /// Whether it runs.
+    pub runs: bool,
+    /// Its service, where Compose made it.
+    pub service: Option<String>,
+}
+
+impl Place {
+    /// The engine and the volume's name; `None` for a directory.
+    fn engine(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Place::Dir(_) => None,
+            Place::Docker(name) => Some(("docker", name)),
+            Place::Podman(name) => Some(("podman", name)),
+        }
+    }
+
+    /// Where its files are on this machine; `Ok(None)`: the engine has no such volume. A directory is
+    /// where it says, whether it is there or not.
+    ///
+    /// # Errors
+    /// The engine is missing or does not answer, or its files may not be looked at from here.
+    pub fn directory(&self) -> Result<Option<PathBuf>> {
+        let Some((engine, name)) = self.engine() else {
+            return Ok(match self {
+                Place::Dir(path) => Some(path.clone()),
+                _ => None,
+            });
+        };
+        let words = ["volume", "inspect", "--format", "{{.Mountpoint}}", name];
+        let mountpoint = match ask(engine, &words) {
+            Ok(lines) => PathBuf::from(lines.into_iter().next().unwrap_or_default()),
+            Err(e) if e.to_string().to_lowercase().contains("no such volume") => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        match mountpoint.read_dir() {
+            Ok(_) => Ok(Some(mountpoint)),
+            Err(e) => Err(Error::refused(format!("cannot reach the files of {self}: {e}"))
+                .hint("Run this as root, on the machine of the engine.")),
+        }
+    }
+
+    /// Makes the volume, which must not be there, and gives back where its files are.
+    pub fn create(&self) -> Result<PathBuf> {
+        if let Some((engine, name)) = self.engine() {
+            ask(engine, &["volume", "create", name])?;
+        }
+        self.directory()?.ok_or_else(|| Error::no(format!("cannot create {self}")))
+    }
+
+    /// The containers that use the volume; of a directory nobody knows.
+    pub fn users(&self) -> Result<Vec<User>> {
+        let Some((engine, name)) = self.engine() else { return Ok(Vec::new()) };
+        let format = "{{.Names}}\t{{.State}}\t{{.Label \"com.docker.compose.service\"}}";
+        let lines = ask(engine, &["ps", "-a", "--filter", &format!("volume={name}"), "--format", format])?;
+        let user = |line: &String| {
+            let mut cells = line.split('\t');
+            let mut cell = || cells.next().unwrap_or_default().to_owned();
+            let (container, state, service) = (cell(), cell(), cell());
+            let runs = !matches!(state.as_str(), "exited" | "created" | "dead" | "configured" | "stopped");
+            User { container, runs, service: Some(service).filter(|s| !s.is_empty()) }
+        };
+        Ok(lines.iter().map(user).collect())
+    }
+
+    /// Refuses a volume on which a container runs.
+    pub fn no_container_runs(&self) -> Result<()> {
+        match self.users()?.into_iter().find(|u| u.runs) {
+            Some(user) => Err(Error::refused(format!("container '{}' runs on {self}", user.container))
+                .hint("Name what stops it with --services, or with --stop and --start.")),
+            None => Ok(()),
+        }
+    }
+
+    /// The services of Compose that use the volume.
+    pub fn services(&self) -> Result<Vec<String>> {
+        let mut services: Vec<String> = self.users()?.into_iter().filter_map(|u| u.service).collect();
+        services.sort();
+        services.dedup();
+        Ok(services)
+    }
+}
+
+/// The lines that a command of the engine prints.
+fn ask(engine: &str, words: &[&str]) -> Result<Vec<String>> {
+    let (ended, output) = converse(Command::new(engine).args(words), engine, "")?;
+    if !ended.ok() {
+        return Err(ended.error().within(format!("cannot ask {engine}")));
+    }
+    Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
+}
