@@ -9,8 +9,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 TOOLS := $(sort $(patsubst bins/%/main.rs,%,$(wildcard bins/*/main.rs)))
 ALL_TESTS := $(sort $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)) $(patsubst tests/%.rs,%,$(wildcard tests/*.rs)))
-# These need Docker, or a server that is long in building.
-TESTS := $(filter-out stack garage,$(ALL_TESTS))
+# These need Docker, a browser, or a server that is long in building.
+TESTS := $(filter-out stack garage page,$(ALL_TESTS))
 
 .PHONY: help build test test-all check bench demo install clean
 
@@ -32,7 +32,7 @@ define run_tests
 	set -x; $(CARGO) $$run --locked --no-fail-fast --lib --bins $(addprefix --test ,$(1))
 endef
 
-test: ## all tests but those that need Docker or Garage
+test: ## all tests but those that need Docker, a browser or Garage
 	$(call run_tests,$(TESTS),test)
 
 test-all: ## all tests
@@ -41,17 +41,19 @@ test-all: ## all tests
 check: ## all that CI runs
 	@scripts/check
 
-bench: build ## time pgdump-rotate and -restore against their peers (SIZE_MB=1000 RUNS=5)
+bench: build ## time the programs against their peers (SIZE_MB=1000 RUNS=5)
 	@scripts/bench
 	@scripts/bench-restore
+	@scripts/bench-validate
 
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \
 		{ echo "install: $(RELEASE)/$$tool is missing: run 'make build' first" >&2; exit 1; }; done
-	install -d $(addprefix "$(DESTDIR)$(PREFIX)"/,bin share/man/man1 share/doc/pgkeep share/pgkeep/scripts)
+	install -d $(addprefix "$(DESTDIR)$(PREFIX)"/,bin share/man/man1 share/doc/pgkeep/examples share/pgkeep/scripts)
 	install -m 755 $(addprefix "$(RELEASE)"/,$(TOOLS)) "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 docs/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1"
-	install -m 644 README.md LICENSE-* docs/*.md "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
+	install -m 644 README.md LICENSE-* docs/*.md docs/*.yml "$(DESTDIR)$(PREFIX)/share/doc/pgkeep"
+	install -m 644 docs/examples/* "$(DESTDIR)$(PREFIX)/share/doc/pgkeep/examples"
 	install -m 644 Makefile.dev "$(DESTDIR)$(PREFIX)/share/pgkeep"
 	cp -R scripts/setup scripts/dev* scripts/stack scripts/git-hooks scripts/seed* "$(DESTDIR)$(PREFIX)/share/pgkeep/scripts"
 	chmod -R u+w,go-w,a+rX "$(DESTDIR)$(PREFIX)/share/pgkeep"

@@ -8,7 +8,9 @@ use kit::codec::{Codec, Kind, read};
 use kit::digest::Depth;
 use kit::dump::scan::{self, Facts, Scan, text_of};
 use kit::exit::{Code, Error, Result};
-use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified, path_of};
+use kit::manifest::{
+    self, Artifact, FORMAT_VERSION, Format, Manifest, Rotation, Source, Toc, Verified, path_of,
+};
 use kit::out::{self, Speech};
 use kit::place::{self, Part};
 use kit::progress::Progress;
@@ -105,6 +107,7 @@ fn manifest(dump: &Dump, path: &Path, facts: &Facts, walked: Walked, format: For
         rows: facts.rows,
         large_objects: facts.large_objects,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "index, footer".into(), ok: true }),
+        rotation: Rotation::default(),
         frames: walked.frames,
     }
 }

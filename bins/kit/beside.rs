@@ -33,7 +33,8 @@ pub struct Beside {
 }
 
 impl What {
-    fn word(self) -> &'static str {
+    /// The word for it in names and marks.
+    pub fn word(self) -> &'static str {
         match self {
             What::Restore => "restore",
             What::Before => "before",
@@ -118,6 +119,11 @@ fn parse(row: &[String]) -> Option<Beside> {
     (what.name(of, stamp) == *name).then_some(())?;
     Some(Beside { name: name.clone(), what, stamp, of: of.to_owned(), bytes: bytes.parse().unwrap_or(0) })
 }
+
+/// SQL that fails where what was written so far finds no room on the disks. A database is created without
+/// all of its blocks being there, and one whose drop fails at that is lost: neither whole nor gone. Who may
+/// not ask for a checkpoint goes without.
+pub const FLUSH: &str = "DO $$ BEGIN CHECKPOINT; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;\n";
 
 /// SQL that ends all sessions in a database and drops it.
 /// `version`: the server's `server_version_num`.

@@ -24,6 +24,16 @@ pub fn parse(name: &str) -> Option<(&str, Stamp)> {
     Some((prefix, Stamp::parse_compact(stamp.strip_prefix('_')?)?))
 }
 
+/// A name is a path; a bare one may also stand in the directory of backups.
+pub fn located(name: &str, dir: &Path) -> PathBuf {
+    let path = Path::new(name);
+    let there = dir.join(name);
+    if !path.exists() && !name.contains('/') && there.exists() { there } else { path.to_owned() }
+}
+
+/// The [`fault`](Backup::fault) of a file that is nobody's backup: it may be foreign.
+pub const NO_MANIFEST: &str = "no manifest";
+
 /// A dump in the directory.
 #[derive(Clone, Debug)]
 pub struct Backup {
@@ -59,7 +69,7 @@ impl Backup {
                 let fault = fault(&m, &name, meta.len());
                 (Some(m), fault)
             }
-            Ok(None) => (None, Some("no manifest".to_owned())),
+            Ok(None) => (None, Some(NO_MANIFEST.to_owned())),
             Err(e) => (None, Some(e.to_string())),
         };
         let modified = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());

@@ -16,9 +16,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::exit::{Code, Error, Result};
 
 mod pipe;
+mod sibling;
 mod signals;
 
 pub use pipe::{Sink, Source};
+pub use sibling::sibling;
 pub use signals::{catch_signals, clean_up, interrupted, pause};
 
 /// How long a child may take to end after SIGTERM before SIGKILL.
@@ -154,6 +156,12 @@ impl Ended {
             return Error::refused(format!("{how}: {said}"))
                 .hint("Is it installed there, and is its folder in PATH?");
         }
+        // 128 and a signal: a container that stops ends what `docker exec` runs in it, without a word
+        if let Some(137 | 143) = self.status.code() {
+            return Error::temporary(
+                format!("{how}, as when its container stops: {said}").trim_end_matches(": "),
+            );
+        }
         let temporary = TEMPORARY.iter().any(|t| said.contains(t)) && !FINAL.iter().any(|t| said.contains(t));
         let code = if temporary { Code::Temporary } else { Code::No };
         Error::new(code, if said.is_empty() { how } else { format!("{how}: {said}") })
@@ -162,7 +170,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 22] = [
+const TEMPORARY: [&str; 23] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -174,6 +182,8 @@ const TEMPORARY: [&str; 22] = [
     "too many clients",
     "remaining connection slots",
     "No space left on device",
+    // what could not be written is told to the server's log alone
+    "checkpoint request failed",
     "due to lock timeout",
     // what --lock-wait-timeout of pg_dump ends with
     "due to statement timeout",
@@ -269,6 +279,13 @@ mod tests {
         let wrong =
             "connection to server at \"h\" failed: FATAL:  password authentication failed for user \"u\"";
         assert_eq!(code(wrong), Code::No);
+    }
+
+    #[test]
+    fn a_container_that_stops_is_temporary() {
+        let (ended, _) = converse(&mut sh("exit 137"), "docker", "").unwrap();
+        assert_eq!(ended.error().code(), Code::Temporary);
+        assert!(ended.error().to_string().ends_with("as when its container stops"));
     }
 
     #[test]

@@ -46,6 +46,24 @@ pub fn number<T: FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T
     value.parse().map_err(|_| usage(format!("{option}: '{value}' is not a number in range")))
 }
 
+/// The value of the option just read, as bytes: `1000`, `64K`, `1.5M`, `50G`, `2T`, powers of 1024.
+pub fn size(parser: &mut lexopt::Parser, option: &str) -> Result<u64> {
+    let text = text(parser, option)?;
+    let wrong = || usage(format!("{option}: '{text}' is no size such as 64K, 1.5M or 50G"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * f64::from(shift).exp2();
+    if bytes >= 0.0 && bytes < 2f64.powi(63) { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
 /// Seconds of a span such as `90s`, `15m`, `36h`, `7d`, `4w`, or a sum of them (`1d12h`).
 pub fn span(text: &str) -> Result<i64> {
     let wrong = || usage(format!("'{text}' is not a span of time such as 36h, 7d or 1d12h"));

@@ -1,9 +1,11 @@
 //! Digests: SHA-256 of files, and the order-free hash of a table's rows.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed, xxh3_128};
 
 /// SHA-256 of a stream, in lower-case hexadecimal as `sha256sum` prints it.
 #[derive(Default)]
@@ -24,6 +26,13 @@ impl Sha {
         }
         hex
     }
+}
+
+/// A quick hash by which this process knows bytes again that it reads twice. It is not one for secrets, but
+/// it begins with a number that nobody else knows: who changes the bytes meanwhile cannot aim.
+pub fn quick(bytes: &[u8]) -> u64 {
+    static KEY: OnceLock<u64> = OnceLock::new();
+    xxh3_64_with_seed(bytes, *KEY.get_or_init(|| RandomState::new().hash_one(0)))
 }
 
 /// The row hash of a table: the sum modulo 2^128 of XXH3-128 over each row's COPY line, without

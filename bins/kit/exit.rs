@@ -22,6 +22,9 @@ pub enum Code {
     Refused = 4,
     /// Server unreachable, lock held, disk full, interrupted: worth another try.
     Temporary = 5,
+    /// PostgreSQL must stop: whatever it runs to restore its log answers above 125 when "not there"
+    /// would be a lie, because any lower code means that to it (`xlogarchive.c`).
+    Stop = 200,
 }
 
 impl Code {
@@ -90,6 +93,13 @@ impl Error {
         let mut first = text.chars();
         let text: String = first.next().map_or(String::new(), |c| c.to_lowercase().chain(first).collect());
         Self::new(code, format!("cannot {verb} '{thing}': {text}"))
+    }
+
+    /// The same failure with another exit code.
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
     }
 
     /// Adds a full sentence that tells the reader what to do next.

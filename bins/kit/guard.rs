@@ -5,13 +5,12 @@
 //! takes the lock first and then looks for it in all databases: of two that begin together, one
 //! at least sees the other. It ends with its session, however that ends.
 
-use std::io::Read;
-use std::process::Stdio;
 use std::time::Duration;
 
-use crate::child::{Child, Sink, Source, interrupted};
+use crate::child::interrupted;
 use crate::exit::{Code, Error, Result};
-use crate::pg::{Server, literal, literal_dbname};
+use crate::pg::{Server, literal};
+use crate::session::Session;
 
 /// The key of the lock, `pgkeep` in ASCII; `pg_locks` shows its upper and lower half.
 const KEY: i64 = 0x7067_6b65_6570;
@@ -34,7 +33,7 @@ pub fn marked() -> String {
 }
 
 /// Held until dropped.
-pub struct Guard(Option<(Sink, Source, Child)>);
+pub struct Guard(Session);
 
 impl Guard {
     /// Asks whether the lock is still ours: its session may have been ended by somebody.
@@ -46,20 +45,9 @@ impl Guard {
             Error::temporary("the session that keeps backups and restores apart was ended by somebody")
                 .hint("A backup may have been taken of a half-restored server meanwhile; do it again.")
         };
-        let Some((stdin, stdout, _)) = &mut self.0 else { return Err(lost()) };
-        let asked = std::io::Write::write_all(stdin, b"SELECT 1;\n\\echo end\n");
-        asked.map_err(|_| lost())?;
-        let answer = answer(stdout).map_err(|e| interrupted().err().unwrap_or(e))?;
-        if answer.is_some_and(|lines| lines.contains(&"1".to_owned())) { Ok(()) } else { Err(lost()) }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some((stdin, _, psql)) = self.0.take() {
-            // the end of its input is psql's end, and the lock's
-            drop(stdin);
-            let _ = psql.wait();
+        match self.0.ask("SELECT 1;") {
+            Ok(lines) if lines == ["1"] => Ok(()),
+            _ => Err(interrupted().err().unwrap_or_else(lost)),
         }
     }
 }
@@ -83,41 +71,14 @@ pub fn guard(server: &Server, database: &str, what: For, tool: &str) -> Result<G
 }
 
 fn try_guard(server: &Server, database: &str, what: For, tool: &str) -> Result<Guard> {
-    let mut command = server.psql(&literal_dbname(database)).args(["-A", "-t"]).command();
-    let mut psql = Child::spawn(&mut command, "psql", Stdio::piped(), Stdio::piped())?;
-    let (stdin, stdout) = (psql.stdin(), psql.stdout());
-    let (Some(mut stdin), Some(mut stdout)) = (stdin, stdout) else {
-        return Err(Error::no("cannot talk to psql"));
-    };
-    // one that ended before it read this tells why by its status
-    let _ = std::io::Write::write_all(&mut stdin, question(server.facts().version, what, tool).as_bytes());
-    let Some(lines) = answer(&mut stdout)? else {
-        let ended = psql.wait()?;
-        return Err(ended.error().within(format!("cannot ask database '{database}'")));
-    };
-    let guard = Guard(Some((stdin, stdout, psql)));
+    let mut session = Session::open(server, database)?;
+    let lines = session.ask(&question(server.facts().version, what, tool))?;
+    let guard = Guard(session);
     match lines.first() {
         None => Ok(guard),
         Some(other) => Err(Error::temporary(format!("{other} is at work on this server"))
             .hint("Wait for it to end: a backup taken during a restore would be of half a database.")),
     }
-}
-
-/// The lines that psql prints up to the mark; `None` when it has ended.
-fn answer(stdout: &mut Source) -> Result<Option<Vec<String>>> {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while !answer.ends_with(b"end\n") {
-        let n = stdout
-            .read(&mut buffer)
-            .map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read from", "psql", &e)))?;
-        if n == 0 {
-            return Ok(None);
-        }
-        answer.extend_from_slice(&buffer[..n]);
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    Ok(Some(answer.lines().filter(|l| *l != "end" && !l.is_empty()).map(str::to_owned).collect()))
 }
 
 fn question(version: u32, what: For, tool: &str) -> String {
@@ -136,7 +97,7 @@ fn question(version: u32, what: For, tool: &str) -> String {
         AND l.mode IN ({modes}) AND l.pid <> pg_backend_pid();\n\
         SELECT application_name || ' (server process ' || pid || ')' FROM pg_stat_activity \
         WHERE application_name = '{RESTORING}' AND pid <> pg_backend_pid() \
-        AND coalesce(shobj_description(datid, 'pg_database'), '') NOT LIKE '{}%';\n\\echo end\n",
+        AND coalesce(shobj_description(datid, 'pg_database'), '') NOT LIKE '{}%';",
         literal(tool),
         KEY >> 32,
         KEY & 0xffff_ffff,

@@ -27,13 +27,23 @@ pub mod dump;
 pub mod manifest;
 pub mod source;
 
+pub mod proof;
+
 pub mod catalog;
 pub mod retention;
 
+pub mod history;
+pub mod metrics;
+pub mod watch;
+
 pub mod beside;
 pub mod guard;
+pub mod instance;
 pub mod patroni;
 pub mod pg;
+pub mod session;
 pub mod via;
 
+pub mod notify;
 pub mod volume;
+pub mod wal;

@@ -13,11 +13,18 @@ use crate::exit::{Error, Result};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
+mod keys;
 mod kin;
+mod record;
+mod seal;
 mod toc;
 
 pub use kin::Kin;
+pub use record::{record, record_in};
+pub use seal::{Seal, seal};
 pub use toc::{Item, Toc, each_item};
+
+pub(crate) use seal::Sealing;
 
 /// The version of the format that is written, and the newest that is understood.
 pub const FORMAT_VERSION: u32 = 1;
@@ -71,6 +78,9 @@ pub struct Manifest {
     pub large_objects: u64,
     /// The latest proof.
     pub verified: Option<Verified>,
+    /// What the run that made it had to keep.
+    #[serde(default)]
+    pub rotation: Rotation,
     /// Where independent pieces begin: `[offset, raw offset]`.
     #[serde(default, skip_serializing)]
     pub frames: Vec<Frame>,
@@ -115,6 +125,15 @@ pub struct Artifact {
     pub format: Format,
 }
 
+/// The rules of retention that the run which made a backup went by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The rules, as options in their long form, such as `--keep-last 10`; empty where nothing was removed.
+    pub rules: Vec<String>,
+    /// It may be much smaller than those before it: somebody said so.
+    pub shrink_allowed: bool,
+}
+
 /// A proof: when, how, and what came of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verified {
@@ -150,13 +169,12 @@ impl Manifest {
         let frames = serde_json::to_string(&self.frames).map_err(|e| fail(e.into()))?;
         let mut toc = toc.into_reader()?;
         let mut part = Part::create(&path)?;
-        let mut out = BufWriter::new(&mut part);
+        let mut out = Sealing::new(BufWriter::new(&mut part));
         // the head's closing brace makes room for the two long lists
         let head = head.strip_suffix("\n}").unwrap_or(&head);
         write!(out, "{head},\n  \"frames\": {frames},\n  \"toc\": [").map_err(fail)?;
         std::io::copy(&mut toc, &mut out).map_err(fail)?;
-        out.write_all(b"\n  ]\n}\n").and_then(|()| out.flush()).map_err(fail)?;
-        drop(out);
+        out.write_all(b"\n  ]").and_then(|()| out.finish()).map_err(fail)?;
         part.place()
     }
 
@@ -190,7 +208,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    fn sample() -> Manifest {
+    pub(super) fn sample() -> Manifest {
         Manifest {
             format_version: FORMAT_VERSION,
             kind: Kind::Cluster,
@@ -211,6 +229,7 @@ mod tests {
             rows: 2,
             large_objects: 0,
             verified: Some(Verified { at: "2026-01-26T12:00:01Z".into(), how: "read-back".into(), ok: true }),
+            rotation: Rotation::default(),
             frames: vec![Frame(0, 0), Frame(10, 20)],
         }
     }

@@ -1,6 +1,5 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::child::{converse, pause};
@@ -8,6 +7,10 @@ use crate::exit::{Code, Error, Result};
 use crate::patroni::Patroni;
 use crate::settings::Settings;
 use crate::via::Via;
+
+mod homes;
+
+pub(crate) use homes::{Home, homes};
 
 /// Lifts what a role's or a database's settings may forbid or cut short by default.
 pub const UNHINDERED: &str =
@@ -251,51 +254,6 @@ pub fn way(prefix: Option<String>, settings: &Settings) -> Result<(Via, Option<P
             .hint("Put {leader} into --via (PG_VIA), or leave out --patroni (PATRONI_URLS).")),
         _ => Ok((via, patroni)),
     }
-}
-
-/// A directory with client programs.
-#[derive(Clone, Debug)]
-struct Home {
-    major: u32,
-    dir: PathBuf,
-}
-
-/// Where client programs are installed, newest version first. Debian's `/usr/bin/pg_dump` is a
-/// wrapper that guesses a version; the directories behind it are taken instead.
-fn homes() -> Vec<Home> {
-    let mut dirs: Vec<PathBuf> = Vec::new();
-    for (base, end) in [
-        ("/usr/lib/postgresql", "bin"),
-        ("/usr", "bin"),
-        ("/opt/homebrew/opt", "bin"),
-        ("/usr/local/opt", "bin"),
-    ] {
-        let Ok(entries) = std::fs::read_dir(base) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let named = base == "/usr/lib/postgresql"
-                || name.starts_with("pgsql-")
-                || name.starts_with("postgresql@");
-            if named {
-                dirs.push(entry.path().join(end));
-            }
-        }
-    }
-    // PATH first: of two equal versions, the one that the user chose
-    let path =
-        which::which("pg_dump").ok().filter(|p| p.canonicalize().is_ok_and(|p| !p.ends_with("pg_wrapper")));
-    dirs.splice(0..0, path.as_deref().and_then(Path::parent).map(Path::to_owned));
-    let mut homes: Vec<Home> = dirs.into_iter().filter_map(home).collect();
-    homes.sort_by_key(|h| std::cmp::Reverse(h.major));
-    homes
-}
-
-/// The directory as a home, if all four programs are in it and pg_dump tells its version.
-fn home(dir: PathBuf) -> Option<Home> {
-    let complete = ["pg_dump", "pg_dumpall", "psql", "pg_restore"].iter().all(|p| dir.join(p).is_file());
-    let mut ask = std::process::Command::new(dir.join("pg_dump"));
-    let (_, output) = complete.then(|| converse(ask.arg("--version"), "pg_dump", "").ok()).flatten()?;
-    Some(Home { major: major_of(&String::from_utf8_lossy(&output))?, dir })
 }
 
 /// The major version in `pg_dump (PostgreSQL) 15.18 (Debian …)`; 9.6 counts as 9.

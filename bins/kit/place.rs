@@ -6,10 +6,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use crate::exit::{Error, Result};
 
@@ -36,6 +36,34 @@ impl Part {
             .open(&path)
             .map_err(|e| Error::io("create", path.display(), &e))?;
         Ok(Part { file, path, target: target.to_owned(), placed: false })
+    }
+
+    /// Starts `part`, or takes over what a run that was killed left of it, for the final name `target`.
+    /// Who holds it is waited for, `pause` by `pause`, whose error ends the waiting: so that of
+    /// several runs that make the same file one at a time writes, without a lock of the directory.
+    pub fn claim(part: &Path, target: &Path, mut pause: impl FnMut() -> Result<()>) -> Result<Self> {
+        let fail = |e| Error::io("create", part.display(), &e);
+        let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+            let file = options.open(part).map_err(fail)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) => pause()?,
+                Err(e) => return Err(fail(e.into())),
+                // whoever held it may have given it its final name, or removed it
+                Ok(()) if is_still(&file, part).map_err(fail)? => {
+                    file.set_len(0).map_err(fail)?;
+                    return Ok(Part {
+                        file,
+                        path: part.to_owned(),
+                        target: target.to_owned(),
+                        placed: false,
+                    });
+                }
+                Ok(()) => {}
+            }
+        }
     }
 
     /// The open part file.
@@ -65,6 +93,14 @@ impl Part {
         self.placed = true;
         sync_dir(parent(&self.target))
     }
+
+    /// Puts the file under its final name, in place of what stands there. Nothing is brought to stable
+    /// storage: for what its reader makes durable by itself.
+    pub fn hand_over(mut self) -> Result<()> {
+        fs::rename(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
+        self.placed = true;
+        Ok(())
+    }
 }
 
 impl Write for Part {
@@ -89,12 +125,40 @@ impl Drop for Part {
 /// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
 /// own entirely, such as `SHA256SUMS`; backups never go through here.
 pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o600)
+}
+
+/// The same for a file that others have to read, such as one for Prometheus: mode 0644.
+pub fn publish(target: &Path, contents: &[u8]) -> Result<()> {
+    replace_with_mode(target, contents, 0o644)
+}
+
+fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let path = with_suffix(target, PART);
     let fail = |e| Error::io("write", target.display(), &e);
     // a part left by a crash belongs to nobody; the caller holds the directory's lock
     remove_if_there(&path)?;
     let mut part = Part::create(target)?;
     part.write_all(contents).map_err(fail)?;
+    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    part.sync()?;
+    fs::rename(&part.path, target).map_err(fail)?;
+    part.placed = true;
+    sync_dir(parent(target))
+}
+
+/// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
+/// owner and mode of `old`. The caller holds a lock that keeps others from doing it meanwhile.
+pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
+    let fail = |e| Error::io("write", target.display(), &e);
+    remove_if_there(&with_suffix(target, PART))?;
+    let mut part = Part::create(target)?;
+    let (is, was) = (part.file.metadata().map_err(fail)?, old.metadata().map_err(fail)?);
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        fchown(&part.file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
+    }
+    part.file.set_permissions(was.permissions()).map_err(fail)?;
+    write(&mut part).map_err(fail)?;
     part.sync()?;
     fs::rename(&part.path, target).map_err(fail)?;
     part.placed = true;
@@ -203,6 +267,15 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Whether the open file is the one of this name.
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    match (file.metadata()?, fs::symlink_metadata(path)) {
+        (ours, Ok(there)) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        (_, Err(e)) => Err(e),
+    }
+}
+
 /// Renames, and never overwrites.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -229,6 +302,20 @@ mod tests {
         assert!(part.place().is_err());
         assert_eq!(fs::read(&target).unwrap(), b"old");
         assert_eq!(names(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_part_is_taken_over_from_the_dead_and_waited_for_from_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("a.part"), dir.path().join("a.gz"));
+        fs::write(&path, "what a killed run left, longer").unwrap();
+        let mut first = Part::claim(&path, &target, || Ok(())).unwrap();
+        first.write_all(b"new").unwrap();
+        let mut first = Some(first);
+        let second = Part::claim(&path, &target, || first.take().map_or(Ok(()), Part::place)).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(second.place().is_err(), "the name is taken");
+        assert_eq!(names(dir.path()).unwrap(), ["a.gz"]);
     }
 
     #[test]

@@ -69,6 +69,32 @@ impl Policy {
     pub fn or_last(self, default: u32, ruled: bool) -> Self {
         if ruled { self } else { Policy { last: default, ..self } }
     }
+
+    /// The rules as options in their long form, as a manifest keeps them.
+    pub fn to_options(&self) -> Vec<String> {
+        let last = (self.last > 0).then(|| format!("--keep-last {}", self.last));
+        let within = self.within.map(|seconds| format!("--keep-within {seconds}s"));
+        let periods = self.periods.iter().map(|(period, n)| format!("--keep-{} {n}", name(*period)));
+        let tags = self.tags.iter().map(|tag| format!("--keep-tag {tag}"));
+        last.into_iter().chain(within).chain(periods).chain(tags).collect()
+    }
+
+    /// Reads what [`to_options`](Self::to_options) writes; what is no rule is passed over.
+    pub fn from_options(options: &[String]) -> Self {
+        let mut policy = Policy::default();
+        for (option, value) in options.iter().filter_map(|o| o.strip_prefix("--keep-")?.split_once(' ')) {
+            match option {
+                "last" => policy.last = value.parse().unwrap_or(0),
+                "within" => policy.within = crate::cli::span(value).ok(),
+                "tag" => policy.tags.push(value.to_owned()),
+                _ => {
+                    let period = PERIODS.into_iter().find(|p| name(*p) == option);
+                    policy.periods.extend(period.zip(value.parse().ok()));
+                }
+            }
+        }
+        policy
+    }
 }
 
 /// A backup as retention sees it.
@@ -159,6 +185,8 @@ fn judge<K>(policy: &Policy, candidates: &[Candidate<K>], order: &[usize], reaso
     }
 }
 
+const PERIODS: [Period; 5] = [Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
+
 fn name(period: Period) -> &'static str {
     match period {
         Period::Hour => "hourly",
@@ -224,6 +252,16 @@ mod tests {
         ] {
             assert_eq!(kept(&policy, NOW, &days), want, "{policy:?}");
         }
+    }
+
+    #[test]
+    fn rules_are_read_back_as_they_are_written() {
+        let periods = PERIODS.into_iter().zip(1..).collect();
+        let tags = vec!["before a release".into(), "x".into()];
+        let policy = Policy { last: 3, within: Some(90_000), periods, tags };
+        assert_eq!(Policy::from_options(&policy.to_options()), policy);
+        assert_eq!(Policy::from_options(&["--keep-last x".into(), "nonsense".into()]), Policy::default());
+        assert_eq!(Policy::default().to_options(), [""; 0]);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Settings {
     values: BTreeMap<String, String>,
     /// Variables to set for client programs, beyond what they inherit.
     connection: BTreeMap<String, String>,
+    /// They inherit nothing about a connection.
+    alone: bool,
 }
 
 impl Settings {
@@ -107,7 +109,19 @@ impl Settings {
                 values.insert(name.to_owned(), value);
             }
         }
-        Ok(Settings { values, connection })
+        Ok(Settings { values, connection, alone: false })
+    }
+
+    /// These variables of libpq's, and none that the environment has: for a server of our own, which
+    /// must not be mistaken for the one that the environment names.
+    pub fn alone<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let connection: BTreeMap<_, _> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        Settings { values: connection.clone(), connection, alone: true }
+    }
+
+    /// Whether client programs inherit nothing about a connection.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// With what the command line says, if it does, in place of the variable.
@@ -134,7 +148,8 @@ fn is_about_server(name: &str) -> bool {
 
 /// Whether a variable is one that the programs know.
 fn is_ours(name: &str) -> bool {
-    is_about_server(name) || ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS"].contains(&name)
+    let others = ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"];
+    is_about_server(name) || others.contains(&name)
 }
 
 /// Whether what could not be read stands in a line of `.env` that sets a variable of ours.

@@ -256,12 +256,16 @@ impl Dump {
         let index = self.index().filter(|i| i.fits(self.believed().map_or(self.bytes(), |m| m.file.bytes)));
         let (frames, raw_bytes) = match (kind, index) {
             _ if self.is_archive()? => return Ok(None),
-            (Kind::None, _) => (Arc::default(), self.bytes()),
+            (Kind::None, _) => {
+                let bytes = self.bytes();
+                ((0..bytes).step_by(read::CHUNK).map(|at| Frame(at, at)).collect(), bytes)
+            }
             (_, Some(index)) => (index.frames.into(), index.raw_bytes),
             _ => return Ok(None),
         };
         let file = self.file.try_clone().map_err(|e| Error::io("read", &self.name, &e))?;
-        Ok(Some(Stretches { file: file.into(), name: self.name.as_str().into(), kind, frames, raw_bytes }))
+        let (file, name, sums) = (file.into(), self.name.as_str().into(), Arc::default());
+        Ok(Some(Stretches { file, name, kind, frames, raw_bytes, sums }))
     }
 
     /// Which stretches of a compressed file with an index can be inflated; `None` where that is not

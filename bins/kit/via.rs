@@ -24,6 +24,8 @@ pub struct Via {
     splits_again: bool,
     /// Variables for the programs, from `.env` and `DATABASE_URL`.
     environment: BTreeMap<String, String>,
+    /// They inherit nothing else about a connection.
+    alone: bool,
     user: Option<String>,
     /// The directory whose programs to take, instead of those in `PATH`.
     bindir: Option<PathBuf>,
@@ -32,12 +34,14 @@ pub struct Via {
 impl Via {
     /// `prefix` from the command line, else `PG_VIA`, else programs run here.
     pub fn new(prefix: Option<String>, settings: &Settings) -> Self {
+        let alone = settings.is_alone();
         let prefix = prefix.or_else(|| settings.get("PG_VIA").map(str::to_owned));
         let prefix = prefix.filter(|p| !p.trim().is_empty());
         Via {
             splits_again: prefix.as_deref().is_some_and(is_ssh),
             prefix,
             environment: settings.connection().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            alone,
             user: settings.get("PGUSER").map(str::to_owned),
             bindir: None,
         }
@@ -131,6 +135,11 @@ impl Run<'_> {
                 command
             }
         };
+        if self.via.alone {
+            for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("PG")) {
+                command.env_remove(name);
+            }
+        }
         command.envs(&self.via.environment);
         // what programs say is looked into, and must not depend on the reader's language
         if let Some(all) = std::env::var_os("LC_ALL") {

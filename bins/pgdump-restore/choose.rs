@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kit::catalog::{self, Backup};
+use kit::catalog::{self, Backup, located};
 use kit::exit::{Error, Result};
 use kit::manifest::Kin;
 use kit::out::{self, Speech};
@@ -30,13 +30,6 @@ pub(crate) fn choose(
         Which::Latest => open(&latest(dir, series, server, speech)?.path, speech),
         Which::Pick => open(&pick(dir, series)?, speech),
     }
-}
-
-/// A name is a path; a bare one may also stand in the directory of backups.
-fn located(name: &str, dir: &Path) -> PathBuf {
-    let path = Path::new(name);
-    let there = dir.join(name);
-    if !path.exists() && !name.contains('/') && there.exists() { there } else { path.to_owned() }
 }
 
 fn open(path: &Path, speech: &Speech) -> Result<Dump> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::{What, drop_database};
+use kit::beside::{FLUSH, What, drop_database};
 use kit::child::converse;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::needs;
@@ -24,7 +24,11 @@ pub(crate) fn create(plan: &Plan, server: &Server) -> Result<()> {
             .query_in("UTF8", plan.from(target), &definition)
             .map_err(|e| e.within(format!("cannot create database '{}'", target.place)))?;
     }
-    for target in made.iter().filter(|t| plan.drops_first(t)) {
+    let goes = |t: &&&Target| t.present.is_some() && plan.drops_first(t);
+    if made.iter().any(|t| goes(&t)) {
+        server.query(&plan.entrance, FLUSH).map_err(|e| e.within("cannot make room for what was created"))?;
+    }
+    for target in made.iter().filter(goes) {
         if let Some(live) = &target.present {
             let sql = drop_database(plan.version, &target.name, live.is_template);
             server

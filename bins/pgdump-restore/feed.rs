@@ -5,11 +5,11 @@
 //! others is ignored. Databases are given the names under which they are restored. With several
 //! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kit::child::interrupted;
 use kit::codec::read::Seen;
-use kit::codec::seek::Stretches;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::names;
 use kit::dump::scan::{display, text_of};
@@ -18,21 +18,22 @@ use kit::exit::Result;
 use kit::out::count;
 use kit::pg::{Server, literal_dbname};
 use kit::progress::Progress;
+use kit::proof;
 use kit::source::Dump;
 
-use crate::check::{Checked, Table, sql};
+use crate::check::{Checked, Table};
 use crate::plan::Plan;
 use crate::session::Session;
 use crew::{Crew, Locks};
-use fingerprint::{Fingerprint, Rows};
 use load::{Loader, changed, may_truncate};
 use route::{Route, Router};
+use runs::Parts;
 use share::{Load, Shares};
 
 mod crew;
-pub(crate) mod fingerprint;
 mod load;
 mod route;
+pub(crate) mod runs;
 mod share;
 
 /// How much of a statement is held back until it is clear what it is.
@@ -52,11 +53,12 @@ pub(crate) fn feed(
 ) -> Result<Session> {
     let progress = Arc::new(Progress::start("restoring", Some(checked.facts.bytes), quiet));
     let mut feeder = Feeder::new(plan, checked, server, session, progress);
-    let fed = match (&checked.print, chosen.stretches()?) {
-        (Some(print), Some(stretches)) => feeder.in_parts(print, stretches),
-        _ => {
+    let fed = match &checked.parts {
+        Some(parts) => feeder.in_parts(parts),
+        None => {
             let mut lexer = Lexer::default();
-            sql(chosen, |bytes| feeder.feed(&mut lexer, bytes)).and_then(|seen| unchanged(&seen, checked))
+            proof::read(chosen, |bytes| feeder.feed(&mut lexer, bytes))
+                .and_then(|seen| unchanged(&seen, checked))
         }
     };
     let fed = interrupted().and(fed).and_then(|()| feeder.done());
@@ -98,8 +100,7 @@ struct Feeder<'a> {
     progress: Arc<Progress>,
     /// The tables of the dump whose rows are still to come, in its order.
     tables: std::slice::Iter<'a, Table>,
-    /// What passes by, where the rest is read by the crew.
-    print: Option<Fingerprint>,
+    /// For the crew, where it reads by itself.
     loader: Option<Loader>,
     /// Tables for the crew to load, as soon as no other rows follow.
     loads: Vec<Load>,
@@ -130,36 +131,27 @@ impl<'a> Feeder<'a> {
             line: Vec::new(),
             progress,
             tables: checked.tables.iter(),
-            print: None,
             loader: None,
             loads: Vec::new(),
         }
     }
 
-    /// Reads all but the rows of large tables, which those read who load them. No digest of the file
-    /// tells that it is the one that was checked; the hashes of what is read do.
-    fn in_parts(&mut self, checked: &Fingerprint, stretches: Stretches) -> Result<()> {
-        let (mut reader, end) = (stretches.reader(), stretches.raw_bytes());
-        let progress = self.progress.clone();
-        self.print = Some(checked.again());
-        self.loader = Some(Loader { stretches, hasher: Box::new(checked.hasher()), progress });
-        let (mut lexer, mut at) = (Lexer::default(), 0);
-        for rows in checked.runs() {
+    /// Reads all but the rows of large tables, which those read who load them.
+    fn in_parts(&mut self, parts: &Parts) -> Result<()> {
+        let Parts { stretches, runs } = parts;
+        let (mut reader, mut lexer, mut at) = (stretches.reader(), Lexer::default(), 0);
+        self.loader = Some(Loader { stretches: stretches.clone(), progress: self.progress.clone() });
+        for rows in runs {
             let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
-            reader.read(&(at..first.range.start), &mut |bytes| self.feed(&mut lexer, bytes))?;
-            if !self.print.as_ref().is_some_and(Fingerprint::is_within_rows) {
-                return Err(changed());
-            }
+            reader.read(&(at..first.start), &mut |bytes| self.feed(&mut lexer, bytes))?;
             self.rows_of_table(rows)?;
-            at = last.range.end;
+            at = last.end;
         }
-        reader.read(&(at..end), &mut |bytes| self.feed(&mut lexer, bytes))?;
-        let same = self.print.as_ref().is_some_and(|print| print.is_same_text(checked));
-        if same { Ok(()) } else { Err(changed()) }
+        reader.read(&(at..stretches.raw_bytes()), &mut |bytes| self.feed(&mut lexer, bytes))
     }
 
     /// Has the rows loaded that belong to the present COPY statement.
-    fn rows_of_table(&mut self, rows: &[Rows]) -> Result<()> {
+    fn rows_of_table(&mut self, rows: &[Range<u64>]) -> Result<()> {
         match (&self.copy, &self.loader) {
             _ if self.router.leaves_rows_out() => {}
             (Some(copy), _) => {
@@ -175,9 +167,6 @@ impl<'a> Feeder<'a> {
         self.progress.advance(bytes.len() as u64);
         let mut outcome = Ok(());
         lexer.feed(bytes, &mut |event| {
-            if let Some(print) = &mut self.print {
-                print.event(event);
-            }
             if outcome.is_ok() {
                 outcome = self.event(event);
             }

@@ -3,9 +3,10 @@
 //! Each guardrail has a name, and `--force` lifts it. A restore whose guardrail was lifted leaves out
 //! what would fail, and the plan says what that is.
 
+mod space;
+
 use std::collections::BTreeSet;
 
-use kit::child::converse;
 use kit::dump::scan::text_of;
 use kit::dump::statement::Name;
 use kit::exit::{Code, Error, Result};
@@ -13,7 +14,8 @@ use kit::out;
 use kit::pg::{Server, literal, major_of};
 
 use crate::check::Checked;
-use crate::cli::{Args, Way};
+use crate::cli::Args;
+use crate::plan::Target;
 use crate::survey::Live;
 
 /// What is left out of the dump because the server lacks something.
@@ -37,8 +39,8 @@ pub(crate) struct Question<'a> {
     pub(crate) checked: &'a Checked,
     pub(crate) server: &'a Server,
     pub(crate) entrance: &'a str,
-    /// The databases that are replaced.
-    pub(crate) present: Vec<&'a Live>,
+    /// The databases that come back.
+    pub(crate) targets: &'a [Target],
     /// The dump's own roles and tablespaces are created.
     pub(crate) globals: bool,
     /// The dump was taken of this very server, as its manifest says and its digest proves.
@@ -65,7 +67,7 @@ impl Question<'_> {
         holding.extend(self.extensions(&mut left_out)?);
         holding.extend(self.tablespaces(&mut left_out)?);
         holding.extend(self.locales(&mut left_out)?);
-        holding.extend(self.space()?);
+        holding.extend(self.space(&left_out)?);
         holding.extend(self.sessions()?);
         holding.extend(self.guard());
         left_out.settings = self.unknown_settings()?;
@@ -214,33 +216,17 @@ impl Question<'_> {
         Ok(holds.then(|| Holds { name: "locale", what, hint: hint.into() }))
     }
 
-    fn space(&self) -> Result<Option<Holds>> {
-        let Some(mut free) = free_space(self.server, self.entrance)? else { return Ok(None) };
-        let present: u64 = self.present.iter().map(|l| l.bytes).sum();
-        let in_place = self.args.way == Way::InPlace;
-        free = free.saturating_add(if in_place { present } else { 0 });
-        let needed = self.checked.facts.bytes.max(present);
-        Ok((needed > free).then(|| Holds {
-            name: "space",
-            what: format!(
-                "the server's disk has {} left, the restore needs some {}",
-                out::bytes(free),
-                out::bytes(needed)
-            ),
-            hint: if in_place || present == 0 {
-                "Make room first.".into()
-            } else {
-                "Make room, or drop the present databases first with --in-place.".into()
-            },
-        }))
+    /// The databases that are replaced.
+    fn present(&self) -> impl Iterator<Item = &Live> {
+        self.targets.iter().filter_map(|t| t.present.as_ref())
     }
 
     fn sessions(&self) -> Result<Option<Holds>> {
         // what is stopped before does not write any more; the server's own processes have no user
-        if self.present.is_empty() || self.args.services.stop_something() {
+        if self.present().next().is_none() || self.args.services.stop_something() {
             return Ok(None);
         }
-        let names: Vec<String> = self.present.iter().map(|l| literal(&l.name)).collect();
+        let names: Vec<String> = self.present().map(|l| literal(&l.name)).collect();
         let sql = format!(
             "SELECT coalesce(nullif(application_name, ''), usename) || ' in ' || datname FROM pg_stat_activity \
             WHERE backend_xid IS NOT NULL AND usename IS NOT NULL AND datname IN ({});",
@@ -289,27 +275,6 @@ fn refused(holding: Vec<Holds>) -> Option<Error> {
     let lift = |h: &Holds| format!("{} --force={} lifts this.", h.hint, h.name);
     let error = Error::refused(first.what.clone()).hint(lift(&first));
     Some(holding.fold(error, |e, h| e.hint(format!("Besides, {}. {}", h.what, lift(&h)))))
-}
-
-/// Bytes left where the server keeps its data, if that can be asked.
-fn free_space(server: &Server, entrance: &str) -> Result<Option<u64>> {
-    let sql = "SELECT current_setting('data_directory'), coalesce(host(inet_server_addr()), '127.');";
-    let Ok(rows) = server.query(entrance, sql) else { return Ok(None) };
-    let [folder, address] = &rows.concat()[..] else { return Ok(None) };
-    if !server.via().is_here() {
-        // whatever is behind the prefix may have no df
-        let asked = converse(&mut server.via().run("df").args(["-Pk", folder]).command(), "df", "");
-        let Ok((ended, output)) = asked else { return Ok(None) };
-        let text = String::from_utf8_lossy(&output);
-        let left = text.lines().last().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-        return Ok(left.filter(|_| ended.ok()).map(|k| k.saturating_mul(1024)));
-    }
-    // a server in a container that is reached by a port of this machine has another address
-    if !address.starts_with("127.") && address != "::1" {
-        return Ok(None);
-    }
-    let stat = rustix::fs::statvfs(folder.as_str()).ok();
-    Ok(stat.map(|s| s.f_bavail.saturating_mul(s.f_frsize)))
 }
 
 /// The package that usually brings an extension.

@@ -62,6 +62,9 @@ How:
                             'docker compose exec -T db' [PG_VIA]
       --patroni URLS        ask Patroni's REST API at one of URLS, parted by commas,
                             who is {leader} in CMD [PATRONI_URLS]
+      --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
+                            the words of these; none: nobody; repeatable [NOTIFY_URL]
+      --metrics FILE        write numbers for Prometheus to FILE
   -y, -f, --yes             do not ask
       --dry-run             check everything, print the plan, change nothing
       --json                one JSON object a line, for what was restored and --list

@@ -106,10 +106,9 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
             may_connect(server, &entrance, ending, args.jobs)?;
         }
     }
-    let present = targets.iter().filter_map(|t| t.present.as_ref()).collect();
     let of_here = chosen.manifest.as_ref().and_then(|m| m.source.system_identifier.as_ref());
     let own = of_here.is_some() && of_here == server.facts().system_identifier.as_ref();
-    let question = Question { args, checked, server, entrance: &entrance, present, globals, own };
+    let question = Question { args, checked, server, entrance: &entrance, targets: &targets, globals, own };
     let left_out = question.ask()?;
     // what stands beside others may be dropped
     let beside = beside::list(server, &entrance)?;

@@ -1,5 +1,5 @@
-//! The proof of a restore: as many rows as in the dump; with `--prove=hash` the very same rows, and the
-//! same schema.
+//! The proof of a restore: as many rows as in the dump; with `--prove=hash` the very same rows and large
+//! objects, and the same schema.
 
 mod count;
 pub(crate) mod schema;
@@ -110,6 +110,11 @@ fn compare(
         let (name, list) = (&target.name, differing.join(", "));
         return Err(Error::no(format!("rows of database '{name}' differ from those of the dump: {list}")));
     }
+    let section = target.section.as_bytes();
+    if plan.part != Part::Schema && !checked.schema.has_large_objects_of(section, &schema) {
+        let name = &target.name;
+        return Err(Error::no(format!("large objects of database '{name}' differ from those of the dump")));
+    }
     let left_out = &plan.left_out;
     if [&left_out.roles, &left_out.extensions, &left_out.tablespaces].iter().any(|names| !names.is_empty()) {
         speech.say("the schema is not compared: a part of it was left out");
@@ -120,7 +125,7 @@ fn compare(
         speech.say("the schema is not compared: the dump was made by another version of pg_dump");
         return Ok(());
     }
-    let differing = checked.schema.differences(target.section.as_bytes(), &schema, plan.part);
+    let differing = checked.schema.differences(section, &schema, plan.part);
     if differing.is_empty() {
         return Ok(());
     }

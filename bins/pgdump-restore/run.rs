@@ -8,6 +8,8 @@ use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
+use kit::metrics::Metrics;
+use kit::notify::{self, Account, telling};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::services;
@@ -23,7 +25,7 @@ use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of, tell_proof};
 use crate::session::Session;
-use crate::swap::{drop_beside, explain, swap, undo};
+use crate::swap::{drop_beside, drop_unmarked, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
 use crate::{safety, tables, transaction};
 
@@ -41,20 +43,28 @@ pub(crate) fn run() -> Result<Code> {
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let dir = Path::new(&dir);
     let speech = Speech::new(TOOL, args.quiet);
-    if args.action != Action::List {
-        catch_signals()?;
-        services::mend(dir, &speech);
+    if args.action == Action::List {
+        return list(&args, dir);
     }
+    catch_signals()?;
+    services::mend(dir, &speech);
+    let targets = if args.dry_run { Vec::new() } else { notify::targets(&args.notify, &settings)? };
+    let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None);
+    telling(&targets, TOOL, &speech, |account| {
+        metrics.of(&speech, || act(&args, &settings, dir, &speech, account))
+    })
+}
+
+fn act(args: &Args, settings: &Settings, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     match &args.action {
         Action::Restore(which) if !args.tables.is_empty() || args.part == Part::Data => {
-            may_ask(&args, which)?;
-            tables::restore(&args, which, &settings, dir, &speech)
+            may_ask(args, which)?;
+            tables::restore(args, which, settings, dir, speech, account)
         }
-        Action::Restore(which) => restore(&args, which, &settings, dir, &speech),
-        Action::Undo(time) => undo::undo(&args, &settings, *time, &speech),
-        Action::DropBefore(time) => undo::drop_before(&args, &settings, *time, &speech),
-        Action::KeepBefore => undo::keep_before(&args, &settings, args.keep_before.unwrap_or(0), &speech),
-        _ => list(&args, dir),
+        Action::Restore(which) => restore(args, which, settings, dir, speech, account),
+        Action::Undo(time) => undo::undo(args, settings, *time, speech, account),
+        Action::DropBefore(time) => undo::drop_before(args, settings, *time, speech),
+        _ => undo::keep_before(args, settings, args.keep_before.unwrap_or(0), speech),
     }
 }
 
@@ -63,7 +73,14 @@ fn list(args: &Args, dir: &Path) -> Result<Code> {
     Ok(Code::Done)
 }
 
-fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
+fn restore(
+    args: &Args,
+    which: &Which,
+    settings: &Settings,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     may_ask(args, which)?;
     let find = || Server::find(args.via.clone(), settings, None);
     // of the backups of several servers in one place, the latest is that of this one
@@ -73,7 +90,7 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     let server = early.map_or_else(find, Ok)?;
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
     speech.phase(&format!("checking {}", chosen.name));
-    let checked = check(&chosen, only, args.hash, args.jobs, args.quiet)?;
+    let checked = check(&chosen, only, args)?;
     let plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
@@ -94,7 +111,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
     // nobody else restores: what stands half-restored is nobody's
-    if let Err(error) = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore) {
+    let left = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore);
+    if let Err(error) = left.and_then(|_| drop_unmarked(&server, &plan.entrance, speech)) {
         // it is in nobody's way
         speech.error(&error);
     }
@@ -112,7 +130,8 @@ fn restore(args: &Args, which: &Which, settings: &Settings, dir: &Path, speech: 
     })?;
     started?;
     let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
-    tell(args, settings, &names, &server)?;
+    account.note(&format!("restored and proven, from {}: {}", chosen.name, names.join(", ")));
+    tell(args, settings, &names, &server, account)?;
     tidy(args, &plan, &server, speech)?;
     Ok(Code::Done)
 }

@@ -1,22 +1,16 @@
 //! The safety backup: what a restore replaces is backed up before, by the program that makes backups.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use kit::child::{Ended, converse};
-use kit::exit::{Code, Error, Result};
+use kit::child::{converse, sibling};
+use kit::exit::Result;
 use kit::out::Speech;
 
 use crate::cli::Args;
 
 /// How long a locked table is waited for, as pg_dump takes it.
 const PATIENCE: &str = "20s";
-
-/// A program that stands beside this one, else one of that name in `PATH`.
-pub(crate) fn sibling(name: &str) -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
-    beside.filter(|path| path.is_file()).unwrap_or(name.into())
-}
 
 /// Makes a backup of what `options` name into `safety` in `dir`; the newest `keep` stay. Its path.
 pub(crate) fn back_up(
@@ -30,6 +24,8 @@ pub(crate) fn back_up(
     let mut command = Command::new(sibling(program));
     command.arg("--dir").arg(dir.join("safety"));
     command.args(["--name", "pre_restore", "--tag", "pre-restore", "--quiet"]);
+    // it is a part of the restore, which tells for both
+    command.args(["--notify", "none"]);
     command.args(["--keep-last".to_owned(), keep.to_string()]);
     // a session that sits on a table must not keep a restore waiting for ever
     command.args(["--pg-dump-arg", &format!("--lock-wait-timeout={PATIENCE}")]);
@@ -40,7 +36,7 @@ pub(crate) fn back_up(
     }
     let (ended, output) = converse(command.args(options), program, "")?;
     if !ended.ok() {
-        let error = told(&ended).within("cannot make the safety backup");
+        let error = ended.told().within("cannot make the safety backup");
         // what is at work would stop the restore as well
         let at_work = error.to_string().contains("is at work on this server");
         let error = error.hint("Nothing was changed.");
@@ -49,14 +45,4 @@ pub(crate) fn back_up(
     let path = String::from_utf8_lossy(&output).trim_end().to_owned();
     speech.say(&format!("safety backup: {path}"));
     Ok(path)
-}
-
-/// The error of a program of ours, by its own words and code.
-pub(crate) fn told(ended: &Ended) -> Error {
-    let mut said = ended.stderr.iter().map(|l| l.split_once(": ").map_or(l.as_str(), |(_, words)| words));
-    let error = match (ended.status.code().and_then(Code::of), said.next()) {
-        (Some(code), Some(first)) => Error::new(code, first),
-        _ => return ended.error(),
-    };
-    said.filter_map(|line| line.strip_prefix("hint: ")).fold(error, |e, hint| e.hint(hint))
 }

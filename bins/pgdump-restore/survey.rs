@@ -11,11 +11,17 @@ pub(crate) struct Live {
     pub(crate) sessions: u64,
     pub(crate) is_template: bool,
     pub(crate) allows_connections: bool,
+    /// The tablespace that what is in it goes to by default.
+    pub(crate) tablespace: String,
     /// Idle logical replication slots, which are dropped with it.
     pub(crate) slots: String,
     /// Why the server would not drop it, and what helps.
     obstacle: Option<(String, &'static str)>,
 }
+
+/// `datconnlimit` of a database whose drop has not ended (DATCONNLIMIT_INVALID_DB of PostgreSQL's
+/// catalog/pg_database.h): nobody can connect to it, and it can only be dropped.
+pub(crate) const INVALID: i32 = -2;
 
 /// A database to begin in that can always be connected to.
 pub(crate) fn entrance(server: &Server) -> Result<String> {
@@ -44,7 +50,8 @@ pub(crate) fn live(server: &Server, entrance: &str) -> Result<Vec<Live>> {
         (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid()), \
         datistemplate, datallowconn, {}, \
         (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts x WHERE x.database = d.datname), \
-        {subscriptions}, {}, pg_has_role(datdba, 'USAGE') \
+        {subscriptions}, {}, pg_has_role(datdba, 'USAGE'), \
+        (SELECT spcname FROM pg_tablespace s WHERE s.oid = dattablespace), datconnlimit = {INVALID} \
         FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;",
         slots("NOT active"),
         slots("active"),
@@ -56,7 +63,10 @@ impl Live {
     fn from(row: &[String]) -> Self {
         let cell = |i: usize| row.get(i).map_or("", String::as_str);
         let number = |i: usize| cell(i).parse().unwrap_or(0);
-        let obstacle = if !cell(6).is_empty() {
+        let obstacle = if cell(11) == "t" {
+            let what = "was dropped halfway, and can only be dropped".to_owned();
+            Some((what, "DROP DATABASE it first; what it held is in its backups alone."))
+        } else if !cell(6).is_empty() {
             let what = format!("has prepared transactions ({})", cell(6));
             Some((what, "End each with COMMIT PREPARED or ROLLBACK PREPARED first."))
         } else if !cell(7).is_empty() {
@@ -76,6 +86,7 @@ impl Live {
             sessions: number(2),
             is_template: cell(3) == "t",
             allows_connections: cell(4) == "t",
+            tablespace: cell(10).to_owned(),
             slots: cell(5).to_owned(),
             obstacle,
         }
@@ -146,6 +157,8 @@ pub(crate) fn may_restore(server: &Server, entrance: &str, roles: bool, creates:
 pub(crate) fn has_objects(server: &Server, database: &str) -> Result<bool> {
     // 16384: FirstNormalObjectId of PostgreSQL's access/transam.h
     let sql = "SELECT 1 FROM pg_class WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_proc WHERE oid >= 16384 \
-        UNION ALL SELECT 1 FROM pg_largeobject_metadata UNION ALL SELECT 1 FROM pg_namespace WHERE oid >= 16384 LIMIT 1;";
+        UNION ALL SELECT 1 FROM pg_largeobject_metadata UNION ALL SELECT 1 FROM pg_namespace WHERE oid >= 16384 \
+        UNION ALL SELECT 1 FROM pg_type WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_extension WHERE oid >= 16384 \
+        LIMIT 1;";
     Ok(!server.query(database, sql)?.is_empty())
 }

@@ -18,6 +18,7 @@ use kit::stamp::Stamp;
 
 use crate::cli::Way;
 use crate::plan::{Plan, Target};
+use crate::survey::{INVALID, has_objects};
 
 /// How long a name is waited for at a time: who waits for it keeps all others out.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s';\n";
@@ -204,6 +205,34 @@ pub(crate) fn drop_beside(
     Ok(dropped)
 }
 
+/// Drops what a restore has created and did not come to mark, because it was killed in between: nothing
+/// tells of it but its name, so only what is empty is taken for that.
+pub(crate) fn drop_unmarked(server: &Server, entrance: &str, speech: &Speech) -> Result<()> {
+    let sql = format!(
+        "SELECT datname FROM pg_database d WHERE datname ~ '__{}_[0-9]{{8}}_[0-9]{{6}}$' AND datallowconn \
+        AND NOT datistemplate AND datconnlimit <> {INVALID} AND pg_has_role(datdba, 'USAGE') \
+        AND shobj_description(oid, 'pg_database') IS NULL \
+        AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid);",
+        What::Restore.word()
+    );
+    for name in server.query(entrance, &sql)?.concat() {
+        // without the others' sessions being ended: whoever has come meanwhile may be at work in it
+        if !has_objects(server, &name)? {
+            server.query(entrance, &format!("DROP DATABASE {};", identifier(&name)))?;
+            speech.say(&format!("removed {name}, empty, left by a restore that did not end"));
+        }
+    }
+    Ok(())
+}
+
+/// Those of `names` whose drop has not ended.
+fn half_dropped(server: &Server, entrance: &str, names: &[&str]) -> Vec<String> {
+    let sql = format!("SELECT datname FROM pg_database WHERE datconnlimit = {INVALID};");
+    let mut found = clean_up(|| server.query(entrance, &sql)).unwrap_or_default().concat();
+    found.retain(|name| names.contains(&name.as_str()));
+    found
+}
+
 /// The error of a restore that has failed: what was there is as it was, or is gone.
 pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error: Error) -> Error {
     if plan.targets.is_empty() || plan.way == Way::Transaction {
@@ -229,7 +258,16 @@ pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error:
     if gone.is_empty() {
         return error.hint("Every database is as it was.");
     }
-    let error = error.hint(format!("Dropped before, if the restore had come so far: {}.", gone.join(", ")));
+    let half = half_dropped(server, &plan.entrance, &gone);
+    let error = if half.is_empty() {
+        error.hint(format!("Dropped before, if the restore had come so far: {}.", gone.join(", ")))
+    } else {
+        error.hint(format!(
+            "Dropped halfway, and of no use any more: {}. When the cause is gone, DROP DATABASE each once more, \
+            then restore again.",
+            half.join(", ")
+        ))
+    };
     match safety {
         Some(path) => error.hint(format!("What they were is in {path}.")),
         None => error,

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kit::child::Child;
+use kit::child::{Child, sibling};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::{Server, identifier};
 use kit::services;
@@ -72,6 +73,7 @@ pub(crate) fn restore(
     settings: &Settings,
     dir: &Path,
     speech: &Speech,
+    account: &Account<'_>,
 ) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let own = server.facts().system_identifier.as_deref().filter(|_| *which == Which::Latest);
@@ -112,14 +114,16 @@ pub(crate) fn restore(
     })?;
     started?;
     let (tables, rows) = (out::count(tables as u64), out::count(rows));
-    speech.say(&format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump"));
-    tell(args, settings, &[&live.name], &server)?;
+    let proof = format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump");
+    speech.say(&proof);
+    account.note(&proof);
+    tell(args, settings, &[&live.name], &server, account)?;
     Ok(Code::Done)
 }
 
 /// `dump-inspect VERB`, on the dump, with the tables that are asked for.
 fn inspect(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Command> {
-    let mut command = Command::new(safety::sibling("dump-inspect"));
+    let mut command = Command::new(sibling("dump-inspect"));
     command.args(words).arg("--quiet");
     let all = ["*.*".to_owned()];
     let tables = if args.tables.is_empty() { &all[..] } else { &args.tables };
@@ -161,7 +165,7 @@ fn ask(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Vec<u8>> {
     let read = stdout.map(|mut out| std::io::Read::read_to_end(&mut out, &mut output)).transpose();
     read.map_err(|e| Error::io("read from", "dump-inspect", &e))?;
     let ended = child.wait()?;
-    if ended.ok() { Ok(output) } else { Err(safety::told(&ended)) }
+    if ended.ok() { Ok(output) } else { Err(ended.told()) }
 }
 
 /// The tables that are meant.
@@ -368,7 +372,7 @@ fn run(
     streamed?;
     let ended = child.wait()?;
     if !ended.ok() {
-        return Err(safety::told(&ended));
+        return Err(ended.told());
     }
     for line in &ended.stderr {
         speech.say(line.strip_prefix("dump-inspect: ").unwrap_or(line));

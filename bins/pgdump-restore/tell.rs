@@ -2,6 +2,7 @@
 
 use kit::beside::Beside;
 use kit::exit::Result;
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -114,8 +115,15 @@ impl Plan {
 }
 
 /// Prints the connection string of each of `databases`.
-pub(crate) fn tell(args: &Args, settings: &Settings, databases: &[&str], server: &Server) -> Result<()> {
+pub(crate) fn tell(
+    args: &Args,
+    settings: &Settings,
+    databases: &[&str],
+    server: &Server,
+    account: &Account<'_>,
+) -> Result<()> {
     for database in databases {
+        account.made(*database);
         let uri = connection_string(settings, server.via().is_here(), &server.facts().user, database);
         if args.json {
             let at = Stamp::now().to_string();

@@ -11,11 +11,12 @@ use kit::codec::{self, Codec};
 use kit::dump::scan::{self, Facts, Scan, display, text_of};
 use kit::exit::{Error, Result};
 use kit::guard::Guard;
-use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Source, Toc, Verified};
+use kit::manifest::{self, Artifact, FORMAT_VERSION, Format, Manifest, Rotation, Source, Toc, Verified};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place::{self, Part};
 use kit::progress::Progress;
+use kit::retention::Policy;
 use kit::stamp::Stamp;
 
 use crate::cli::{Args, TOOL};
@@ -187,6 +188,10 @@ impl Run<'_> {
             rows: facts.rows,
             large_objects: facts.large_objects,
             verified: None,
+            rotation: Rotation {
+                rules: self.args.policy.as_ref().map_or(Vec::new(), Policy::to_options),
+                shrink_allowed: self.args.allow_shrink,
+            },
             frames: written.frames.clone(),
         }
     }
@@ -201,16 +206,17 @@ impl Run<'_> {
                 "warning: at byte {offset} psql would run '{line}'; a restore will refuse it"
             ));
         }
-        let (bytes, raw) = (out::bytes(manifest.file.bytes), out::bytes(manifest.raw_bytes));
-        let size =
-            if manifest.file.bytes == manifest.raw_bytes { bytes } else { format!("{bytes} of {raw}") };
-        let (tables, rows) = (out::count(manifest.tables), out::count(manifest.rows));
-        let seconds = manifest.duration_ms as f64 / 1000.0;
-        self.speech.say(&format!(
-            "proven: {}: {tables} tables, {rows} rows, {size}, {seconds:.1} s",
-            manifest.file.name
-        ));
+        self.speech.say(&proof(manifest));
     }
+}
+
+/// What was proven, for people.
+pub(crate) fn proof(manifest: &Manifest) -> String {
+    let (bytes, raw) = (out::bytes(manifest.file.bytes), out::bytes(manifest.raw_bytes));
+    let size = if manifest.file.bytes == manifest.raw_bytes { bytes } else { format!("{bytes} of {raw}") };
+    let (tables, rows) = (out::count(manifest.tables), out::count(manifest.rows));
+    let seconds = manifest.duration_ms as f64 / 1000.0;
+    format!("proven: {}: {tables} tables, {rows} rows, {size}, {seconds:.1} s", manifest.file.name)
 }
 
 /// Adds what usually helps to the failures that people meet.

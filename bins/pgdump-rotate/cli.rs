@@ -51,9 +51,15 @@ What to keep (rules add up; default: --keep-last 10):
       --keep-hourly N, --keep-daily N, --keep-weekly N, --keep-monthly N,
       --keep-yearly N       the newest of each of the last N that have one
       --keep-tag TAG        all with this tag; repeatable
+      --allow-shrink        also after a backup that is much smaller than those before
       --no-rotate           remove nothing
       --rotate-only         make no backup, only remove
       --dry-run             do nothing; say what would be made, kept, removed and why
+
+Whom to tell:
+      --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
+                            the words of these; none: nobody; repeatable [NOTIFY_URL]
+      --metrics FILE        write numbers for Prometheus to FILE
 
       --list                list the backups, newest first
       --json                one JSON object a line, for backups made and --list
@@ -65,7 +71,8 @@ Exit codes:
   0  done
   1  failed for good: the dump is incomplete, the server said no, a file is unusable
   2  the command line is wrong
-  3  done in part: some of several databases failed
+  3  done in part: some of several databases failed, or a backup is made and removing
+     older ones is held back, because it is much smaller than they are
   4  refused: a guardrail holds; the hint says what would lift it
   5  temporary: server unreachable, lock held, disk full, interrupted
 ";
@@ -117,6 +124,10 @@ pub(crate) struct Args {
     pub(crate) lock_timeout: u64,
     /// `None`: `--no-rotate`.
     pub(crate) policy: Option<Policy>,
+    /// Backups are removed although the newest is much smaller.
+    pub(crate) allow_shrink: bool,
+    pub(crate) notify: Vec<String>,
+    pub(crate) metrics: Option<String>,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -145,6 +156,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         latest_link: None,
         lock_timeout: 0,
         policy: None,
+        allow_shrink: false,
+        notify: Vec::new(),
+        metrics: None,
         dry_run: false,
         json: false,
         quiet: false,
@@ -183,9 +197,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 args.latest_link = Some(file_name(text(&mut parser, "--latest-link")?, "--latest-link")?)
             }
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
+            Long("allow-shrink") => args.allow_shrink = true,
             Long("no-rotate") => no_rotate = true,
             Long("rotate-only") => rotate_only = true,
             Long("dry-run") => args.dry_run = true,
+            Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
+            Long("metrics") => args.metrics = Some(nonempty(text(&mut parser, "--metrics")?, "--metrics")?),
             Long("list") => list = true,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,

@@ -9,6 +9,8 @@ use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::lock::Lock;
 use kit::manifest::Manifest;
+use kit::metrics::Metrics;
+use kit::notify::{self, Account, telling};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place;
@@ -16,7 +18,7 @@ use kit::retention::{Candidate, Verdict};
 use kit::settings::Settings;
 use kit::stamp::Stamp;
 
-use crate::backup::Run;
+use crate::backup::{Run, proof};
 use crate::cli::{self, Action, Args, From, HELP, TOOL};
 use crate::produce::{Job, jobs};
 use crate::rotate::{rotate, verdicts};
@@ -36,8 +38,17 @@ pub(crate) fn run() -> Result<Code> {
     match args.action {
         Action::List => list(&args, dir),
         _ if args.dry_run => dry_run(&args, dir),
-        Action::RotateOnly => rotate_only(&args, dir, &speech),
-        _ => back_up(&args, &settings, dir, &speech),
+        _ => {
+            let targets = notify::targets(&args.notify, &settings)?;
+            kit::child::catch_signals()?;
+            let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir));
+            telling(&targets, TOOL, &speech, |account| {
+                metrics.of(&speech, || match args.action {
+                    Action::RotateOnly => rotate_only(&args, dir, &speech, account),
+                    _ => back_up(&args, &settings, dir, &speech, account),
+                })
+            })
+        }
     }
 }
 
@@ -45,8 +56,13 @@ fn print(text: &str) -> Result<Code> {
     out::record(text).map(|_| Code::Done)
 }
 
-fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
-    kit::child::catch_signals()?;
+fn back_up(
+    args: &Args,
+    settings: &Settings,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
         (Some(codec), _) => codec,
         (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
@@ -70,13 +86,14 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
     let guard = RefCell::new(guard);
     let run = Run { args, dir, codec, server: server.as_ref(), guard, speech, left_out, beside };
     let jobs = jobs(args);
-    let mut failed = Vec::new();
+    let (mut failed, mut held) = (Vec::new(), false);
     for job in &jobs {
-        match one(&run, job) {
-            Ok(()) => {}
+        match one(&run, job, account) {
+            Ok(all_gone) => held |= !all_gone,
             Err(error) if jobs.len() == 1 => return Err(error),
             Err(error) => {
                 speech.error(&error);
+                account.fault(&error);
                 failed.push(error.code());
                 // a signal is meant for the whole run
                 kit::child::interrupted()?;
@@ -84,6 +101,7 @@ fn back_up(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Res
         }
     }
     match failed.first() {
+        None if held => Ok(Code::Part),
         None => Ok(Code::Done),
         // nothing was done: then the first failure is what it was
         Some(code) if failed.len() == jobs.len() => Ok(*code),
@@ -129,17 +147,22 @@ fn find_through(names: &[String], args: &Args, settings: &Settings) -> Result<Se
     found
 }
 
-fn one(run: &Run<'_>, job: &Job) -> Result<()> {
+/// One backup. `Ok(false)`: it is made, and what no rule keeps any more stays for the time being.
+fn one(run: &Run<'_>, job: &Job, account: &Account<'_>) -> Result<bool> {
     let (path, manifest) = run.make(job)?;
+    account.made(path.display().to_string());
+    account.note(&proof(&manifest));
     if run.args.json {
         out::record(&as_json(&path, &manifest)?)?;
     } else {
         out::record(&path.display().to_string())?;
     }
-    match &run.args.policy {
-        Some(policy) => rotate(run.dir, &job.prefix, policy, Some(&manifest.file.name), run.speech),
-        None => Ok(()),
-    }
+    let made = Some(manifest.file.name.as_str());
+    run.args.policy.as_ref().map_or(Ok(true), |policy| {
+        let held = rotate(run.dir, &job.prefix, policy, run.args.allow_shrink, made, run.speech)?;
+        held.iter().for_each(|why| account.note(&format!("nothing older is removed: {why}")));
+        Ok(held.is_empty())
+    })
 }
 
 /// The directory, its lock, and what a crash left in it.
@@ -170,14 +193,17 @@ fn may_link(link: &Path) -> Result<()> {
     }
 }
 
-fn rotate_only(args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
+fn rotate_only(args: &Args, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     let _lock = prepare(args, dir, speech)?;
-    if let Some(policy) = &args.policy {
-        for job in jobs(args) {
-            rotate(dir, &job.prefix, policy, None, speech)?;
+    let Some(policy) = &args.policy else { return Ok(Code::Done) };
+    let mut code = Code::Done;
+    for job in jobs(args) {
+        for why in rotate(dir, &job.prefix, policy, args.allow_shrink, None, speech)? {
+            account.note(&format!("nothing older is removed: {why}"));
+            code = Code::Part;
         }
     }
-    Ok(Code::Done)
+    Ok(code)
 }
 
 fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
@@ -193,7 +219,8 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };
-        for (backup, name, verdict) in verdicts(dir, &job.prefix, policy, now, coming)? {
+        for (backup, name, verdict) in verdicts(dir, &job.prefix, policy, args.allow_shrink, now, coming)?.all
+        {
             match verdict {
                 Verdict::Remove(why) => rows.push(vec!["remove".into(), name, why]),
                 Verdict::Keep(why) if backup.is_some() => rows.push(vec!["keep".into(), name, why]),

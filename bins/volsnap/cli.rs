@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use kit::cli::{bad, folder, number, text, usage, utf8};
+use kit::cli::{bad, folder, number, size, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
 use kit::patroni::Patroni;
@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// Services of Compose all whose volumes are meant.
     pub(crate) of_services: Vec<String>,
     pub(crate) services: Wanted,
+    pub(crate) hot: bool,
+    pub(crate) with_wal: bool,
+    /// Bytes a second.
+    pub(crate) limit: Option<u64>,
     pub(crate) dir: Option<String>,
     pub(crate) codec: Option<Codec>,
     pub(crate) tag: Option<String>,
@@ -66,6 +70,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("patroni") => args.services.patroni = Some(text(&mut parser, "--patroni")?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
+            Long("hot") => args.hot = true,
+            Long("with-wal") => args.with_wal = true,
+            Long("limit") => args.limit = Some(size(&mut parser, "--limit")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
             Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
@@ -106,6 +113,15 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     }
     if args.services.compose.is_some() && args.services.services.is_empty() {
         return Err(usage("--compose is the file of --services"));
+    }
+    if args.hot && args.services.stop_something() {
+        return Err(usage("--hot is for a server that runs: nothing is stopped for it"));
+    }
+    if args.with_wal && !args.hot {
+        return Err(usage("--with-wal goes with --hot"));
+    }
+    if args.limit == Some(0) {
+        return Err(usage("--limit: at least one byte a second"));
     }
     args.policy = (!no_rotate).then_some(policy.or_last(KEEP, ruled));
     Ok(args)
@@ -153,6 +169,9 @@ mod tests {
             &["dir:x", "--keep-for-ever", "1"],
             &["dir:x", "--tag", ""],
             &["dir:x", "--nonsense"],
+            &["dir:x", "--with-wal"],
+            &["dir:x", "--hot", "--stop", "x"],
+            &["dir:x", "--limit", "0"],
         ] {
             assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }

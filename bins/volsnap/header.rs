@@ -22,12 +22,14 @@ pub(crate) struct Head<'a> {
     pub(crate) sparse: Option<&'a [(u64, u64)]>,
     /// Owner, mode, time and size.
     pub(crate) meta: &'a Metadata,
+    /// The size of what is no file on the disk, with the mode of a file.
+    pub(crate) size: Option<u64>,
 }
 
 impl<'a> Head<'a> {
     /// An entry without a link, attributes or holes.
     pub(crate) fn new(path: &'a [u8], kind: u8, meta: &'a Metadata) -> Self {
-        Head { path, kind, link: b"", xattrs: &[], sparse: None, meta }
+        Head { path, kind, link: b"", xattrs: &[], sparse: None, meta, size: None }
     }
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
     let parts = entry.sparse.unwrap_or_default();
     let stored = match entry.kind {
         b'0' if entry.sparse.is_some() => parts.iter().map(|p| p.1).sum(),
-        b'0' => meta.len(),
+        b'0' => entry.size.unwrap_or(meta.len()),
         _ => 0,
     };
     let kind = if entry.sparse.is_some() { b'S' } else { entry.kind };
@@ -72,7 +74,9 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
     let old = header.as_old_mut();
     let n = entry.link.len().min(NAME);
     old.linkname[..n].copy_from_slice(&entry.link[..n]);
-    header.set_mode(meta.mode() & 0o7777);
+    // of a directory's owner and reach, without its right to enter
+    let mode = if entry.size.is_some() { meta.mode() & 0o666 } else { meta.mode() };
+    header.set_mode(mode & 0o7777);
     header.set_uid(uid.min(OWNER));
     header.set_gid(gid.min(OWNER));
     header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));

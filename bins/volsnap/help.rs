@@ -25,6 +25,12 @@ Services (stopped together, started again whatever happens, also after a kill):
       --stop CMD            run CMD before the volumes are read
       --start CMD           run CMD when they are read, also after failure and signals
 
+Without stopping (by psql's own settings, PGHOST and so on):
+      --hot                 read the data directory while its server runs, as a base
+                            backup, which a recovery needs the log for
+      --with-wal            include that log, so that it starts by itself
+      --limit SIZE          read no more than SIZE bytes a second, such as 50M
+
 What is made:
   -o, --dir DIR             backups go to DIR, snapshots to DIR/snapshots; default
                             backups [BACKUP_DIR]

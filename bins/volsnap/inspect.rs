@@ -6,7 +6,7 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::volume::control::Control;
-use kit::volume::set::{Content, Data};
+use kit::volume::set::{Archive, Content, Data};
 use kit::volume::{Volume, live};
 
 /// A volume that can be read.
@@ -24,6 +24,15 @@ pub(crate) struct Source {
 pub(crate) struct Seen {
     pub(crate) content: Content,
     pub(crate) data: Vec<Data>,
+}
+
+impl Seen {
+    /// What was archived of a volume.
+    pub(crate) fn of(source: &Source, archives: &[Archive]) -> Self {
+        let archive = archives.iter().find(|a| a.label == source.volume.label);
+        let (content, data) = archive.map_or((Content::Other, Vec::new()), |a| (a.content, a.data.clone()));
+        Seen { content, data }
+    }
 }
 
 /// The volumes that are named, each where it can be read, none within another.

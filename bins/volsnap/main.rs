@@ -1,8 +1,8 @@
 //! `volsnap`: a snapshot of volumes that belong together, as ordinary tar archives.
 //!
 //! It stops what is named, reads all volumes as one set, starts again what ran, and proves what it
-//! wrote before the set gets its record. It refuses a data directory on which somebody runs, and finds
-//! that out by looking. Snapshots without a record count for nothing and are never removed for others.
+//! wrote before the set gets its record. It refuses a data directory on which somebody runs, unless that
+//! server is told of the backup (`--hot`), and finds that out by looking. Snapshots without a record count for nothing and are never removed for others.
 
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ mod cli;
 mod header;
 mod help;
 mod holes;
+mod hot;
 mod inspect;
 mod leader;
 mod rotate;

@@ -21,6 +21,7 @@ use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
+use crate::hot;
 use crate::inspect::{Seen, Source, glance, look, outside, sources, warn_of_state};
 use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
@@ -69,15 +70,16 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     outside(&sources, args.allow_outside, speech)?;
-    if !args.services.stop_something() {
+    let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
-    if args.services.stop.is_none() {
+    if args.services.stop.is_none() && running.is_none() {
         sources.iter().try_for_each(|s| s.volume.place.no_container_runs(&args.services.services))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
-    let taking = Taking { dir: &snapshots, stamp, codec, speech };
+    let taking = Taking { dir: &snapshots, stamp, codec, limit: args.limit, speech };
     let mut wanted = args.services.clone();
     wanted.patroni = wanted.patroni.or(settings.get("PATRONI_URLS").map(str::to_owned));
     if !wanted.services.is_empty() && sources.len() > 1 {
@@ -89,7 +91,11 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     let all_read = || {
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
-    let (parts, archives, seen) = read(&taking, &sources, all_read)?;
+    let (parts, archives, wal) = match &running {
+        Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
+    };
+    let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();
     let downtime = started.as_ref().ok().copied().flatten();
     let mut set = Set {
         format_version: FORMAT_VERSION,
@@ -99,11 +105,11 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         downtime_ms: downtime.map(|d| d.as_millis() as u64),
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: args.tag.clone(),
-        mode: Mode::Cold,
+        mode: if running.is_some() { Mode::Hot } else { Mode::Cold },
         leader: None,
         system_identifier: None,
         timeline: None,
-        wal: None,
+        wal,
         volumes: archives,
         verified: Some(Verified { at: Stamp::now().to_string(), how: "read-back".into(), ok: true }),
     };
@@ -136,7 +142,7 @@ fn read(
     taking: &Taking<'_>,
     sources: &[Source],
     all_read: impl FnOnce(),
-) -> Result<(Vec<Part>, Vec<Archive>, Vec<Seen>)> {
+) -> Result<(Vec<Part>, Vec<Archive>)> {
     let seen: Vec<Seen> = sources.iter().map(look).collect::<Result<_>>()?;
     for (source, seen) in sources.iter().zip(&seen) {
         warn_of_state(source, seen, taking.speech);
@@ -160,11 +166,11 @@ fn read(
             Some(all_read) => unchanged().map(|()| all_read()),
             None => Ok(()),
         };
-        let (part, archive) = taking.take(source, seen, read)?;
+        let (part, archive) = taking.take(source, seen, None, read)?;
         parts.push(part);
         archives.push(archive);
     }
-    Ok((parts, archives, seen))
+    Ok((parts, archives))
 }
 
 /// Gives all archives their names, and last of all the record.

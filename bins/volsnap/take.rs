@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kit::codec::write::write;
 use kit::codec::{Codec, Kind};
@@ -15,22 +16,25 @@ use kit::volume::set::{self, Archive, Artifact};
 use kit::volume::tar::Reader;
 
 use crate::inspect::{Seen, Source};
-use crate::tree::Tree;
+use crate::tree::{Live, Tree};
 
 /// What all archives of a run have in common.
 pub(crate) struct Taking<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) stamp: Stamp,
     pub(crate) codec: Codec,
+    /// Bytes that may be read in a second.
+    pub(crate) limit: Option<u64>,
     pub(crate) speech: &'a Speech,
 }
 
 impl Taking<'_> {
-    /// Archives a volume; `read` is called once its last byte has been read, before that is proven.
+    /// Archives a volume, `live` if a server runs on it; `read` is called once its last byte has been read, before that is proven.
     pub(crate) fn take(
         &self,
         source: &Source,
         seen: &Seen,
+        live: Option<Live>,
         read: impl FnOnce() -> Result<()>,
     ) -> Result<(Part, Archive)> {
         let label = &source.volume.label;
@@ -38,7 +42,7 @@ impl Taking<'_> {
         let name = set::archive_name(self.stamp, label, self.codec.kind);
         let path = self.dir.join(&name);
         let part = Part::create(&path)?;
-        let mut tree = Tree::open(&source.root)?;
+        let mut tree = Tree::open(&source.root)?.with(live);
         let (mut reader, mut check, mut wrong) = (Reader::default(), Check::default(), None);
         let progress = Progress::start(&format!("reading {label}"), None, self.speech.is_quiet());
         // what a restore would refuse is refused now
@@ -48,7 +52,8 @@ impl Taking<'_> {
                 wrong = reader.feed(bytes, &mut check).err();
             }
         };
-        let stream = AtEnd { inner: &mut tree, then: Some(read) };
+        let slow = Limited { inner: &mut tree, rate: self.limit, begun: Instant::now(), read: 0 };
+        let stream = AtEnd { inner: slow, then: Some(read) };
         let written = write(self.codec, stream, look, part.file(), &name)?;
         wrong.map_or_else(|| reader.finish(), Err).map_err(|e: Error| {
             e.within(format!("cannot archive {}", source.volume.place))
@@ -88,6 +93,29 @@ impl<R: Read, F: FnOnce() -> Result<()>> Read for AtEnd<R, F> {
         {
             then().map_err(io::Error::other)?;
         }
+        Ok(n)
+    }
+}
+
+/// A reader that takes its time.
+struct Limited<R> {
+    inner: R,
+    /// Bytes a second; `None`: as fast as it goes.
+    rate: Option<u64>,
+    begun: Instant,
+    read: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
+            let due = Duration::from_secs_f64(self.read as f64 / rate as f64);
+            if let Some(early) = due.checked_sub(self.begun.elapsed()) {
+                kit::child::pause(early).map_err(io::Error::other)?;
+            }
+        }
+        let n = self.inner.read(buffer)?;
+        self.read += n as u64;
         Ok(n)
     }
 }

@@ -16,6 +16,7 @@ use kit::volume::live::PID_FILE;
 
 use crate::header::{Head, head};
 use crate::holes::parts;
+use crate::hot::{Taken, taken};
 
 const BLOCK: u64 = 512;
 
@@ -31,7 +32,31 @@ pub(crate) struct Tree {
     /// Names of files that have several: by device and number.
     names: HashMap<(u64, u64), PathBuf>,
     left_out: BTreeSet<String>,
+    /// Set where a server runs on it.
+    live: Option<Live>,
+    /// Files that come last: where they stand, and their path below the root.
+    later: VecDeque<(PathBuf, PathBuf)>,
     ended: bool,
+}
+
+/// What is done differently where a server runs.
+pub(crate) struct Live {
+    /// The path of its data directory, below the root; `None`: it is another volume's.
+    pub(crate) data: Option<PathBuf>,
+    /// Asked for what belongs behind all files, once they have been read.
+    pub(crate) last: Option<Last>,
+}
+
+/// Gives what belongs behind all files.
+pub(crate) type Last = Box<dyn FnOnce() -> Result<Vec<Extra>> + Send>;
+
+/// A file of the archive that is not read where it stands: its path below the root, and its content.
+#[derive(Debug)]
+pub(crate) enum Extra {
+    /// What it holds.
+    Bytes(PathBuf, Vec<u8>),
+    /// Where it stands.
+    File(PathBuf, PathBuf),
 }
 
 struct Body {
@@ -41,8 +66,8 @@ struct Body {
     offset: u64,
     left: u64,
     padding: u64,
-    /// Size and time of the last change, when it was opened.
-    state: (u64, i64, i64),
+    /// Size and time of the last change, when it was opened; `None`: it may change.
+    state: Option<(u64, i64, i64)>,
 }
 
 impl Tree {
@@ -57,11 +82,19 @@ impl Tree {
             body: None,
             names: HashMap::new(),
             left_out: BTreeSet::new(),
+            live: None,
+            later: VecDeque::new(),
             ended: false,
         };
         let xattrs = crate::xattr::of(root).map_err(fail)?;
         tree.ready.extend(head(&Head { xattrs: &xattrs, ..Head::new(b"./", b'5', &meta) }));
         Ok(tree)
+    }
+
+    /// Reads it while a server runs on it: what changes or vanishes meanwhile is mended by the log.
+    pub(crate) fn with(mut self, live: Option<Live>) -> Self {
+        self.live = live;
+        self
     }
 
     /// What was left out, by path.
@@ -72,6 +105,12 @@ impl Tree {
     /// Makes the next header; at the end of all, the end of the archive.
     fn next(&mut self) -> Result<()> {
         let Some((names, below)) = self.open.last_mut() else {
+            if let Some(last) = self.live.as_mut().and_then(|live| live.last.take()) {
+                return last()?.into_iter().try_for_each(|extra| self.append(extra));
+            }
+            if let Some((path, name)) = self.later.pop_front() {
+                return self.add_last(path, &name);
+            }
             if !self.ended {
                 self.ready.resize(2 * BLOCK as usize, 0);
                 self.ended = true;
@@ -85,8 +124,43 @@ impl Tree {
         };
         let entry = entry.map_err(|e| Error::io("read", dir.display(), &e))?;
         let (path, name) = (entry.path(), below.join(entry.file_name()));
-        let meta = path.symlink_metadata().map_err(|e| Error::io("read", path.display(), &e))?;
-        self.add(path, name, &meta)
+        match path.symlink_metadata() {
+            Err(e) if self.live.is_some() && e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("read", path.display(), &e)),
+            Ok(meta) => self.add(path, name, &meta),
+        }
+    }
+
+    /// A file that must be there.
+    fn add_last(&mut self, path: PathBuf, name: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(Error::no(format!("cannot read '{}': it is gone", path.display())));
+        }
+        self.add_file(path, name, &[])
+    }
+
+    /// What becomes of a path where a server runs.
+    fn taken(&self, name: &Path) -> Taken {
+        let data = self.live.as_ref().and_then(|live| live.data.as_ref());
+        data.and_then(|data| name.strip_prefix(data).ok()).map_or(Taken::Whole, taken)
+    }
+
+    /// Puts a file behind all others.
+    fn append(&mut self, extra: Extra) -> Result<()> {
+        match extra {
+            Extra::File(name, path) => self.later.push_back((path, name)),
+            Extra::Bytes(name, bytes) => {
+                let meta = self.root.metadata().map_err(|e| Error::io("read", self.root.display(), &e))?;
+                let path = name.as_os_str().as_bytes();
+                let size = Some(bytes.len() as u64);
+                self.ready.extend(head(&Head { size, ..Head::new(path, b'0', &meta) }));
+                let padding = (bytes.len() as u64).next_multiple_of(BLOCK) as usize;
+                let end = self.ready.len() + padding;
+                self.ready.extend(bytes);
+                self.ready.resize(end, 0);
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: PathBuf, name: PathBuf, meta: &Metadata) -> Result<()> {
@@ -101,16 +175,38 @@ impl Tree {
             self.leave_out(&name);
             return Ok(());
         }
+        let taken = self.taken(&name);
+        if taken == Taken::No {
+            self.leave_out(&name);
+            return Ok(());
+        }
         let bytes = name.as_os_str().as_bytes();
-        let xattrs = if kind.is_symlink() { Vec::new() } else { crate::xattr::of(&path).map_err(fail)? };
+        if taken == Taken::Empty {
+            // a directory also where a link leads elsewhere: the log there is not this backup's
+            let meta = path.metadata().map_err(fail)?;
+            self.ready.extend(head(&Head::new(&[bytes, b"/"].concat(), b'5', &meta)));
+            return Ok(());
+        }
+        let xattrs = if kind.is_symlink() {
+            Vec::new()
+        } else {
+            match crate::xattr::of(&path) {
+                Err(e) if self.live.is_some() && e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other.map_err(fail)?,
+            }
+        };
         if kind.is_symlink() {
             let target = std::fs::read_link(&path).map_err(fail)?;
             let link = target.as_os_str().as_bytes();
             self.ready.extend(head(&Head { link, ..Head::new(bytes, b'2', meta) }));
         } else if kind.is_dir() {
+            let names = match std::fs::read_dir(&path) {
+                Err(e) if self.live.is_some() && e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other.map_err(fail)?,
+            };
             self.ready
                 .extend(head(&Head { xattrs: &xattrs, ..Head::new(&[bytes, b"/"].concat(), b'5', meta) }));
-            self.open.push((std::fs::read_dir(&path).map_err(fail)?, name));
+            self.open.push((names, name));
         } else if let Some(first) = self.names.get(&(meta.dev(), meta.ino())) {
             let link = first.as_os_str().as_bytes();
             self.ready.extend(head(&Head { link, ..Head::new(bytes, b'1', meta) }));
@@ -122,13 +218,18 @@ impl Tree {
 
     fn add_file(&mut self, path: PathBuf, name: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
         let fail = |e| Error::io("read", path.display(), &e);
-        let file = kit::place::open_regular(&path).map_err(fail)?;
+        let live = self.live.is_some();
+        let file = match kit::place::open_regular(&path) {
+            Err(e) if live && e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(fail)?,
+        };
         // that of the open file: what the name means may have changed
         let meta = file.metadata().map_err(fail)?;
         if meta.nlink() > 1 {
             self.names.insert((meta.dev(), meta.ino()), name.to_owned());
         }
-        let parts = parts(&file, &meta).map_err(fail)?;
+        // a hole may be filled while it is read
+        let parts = if live { None } else { parts(&file, &meta).map_err(fail)? };
         let bytes = name.as_os_str().as_bytes();
         let sparse = parts.as_deref();
         self.ready.extend(head(&Head { xattrs, sparse, ..Head::new(bytes, b'0', &meta) }));
@@ -136,7 +237,7 @@ impl Tree {
         let stored: u64 = parts.iter().map(|p| p.1).sum();
         if stored > 0 {
             let padding = stored.next_multiple_of(BLOCK) - stored;
-            let state = (meta.len(), meta.mtime(), meta.mtime_nsec());
+            let state = (!live).then_some((meta.len(), meta.mtime(), meta.mtime_nsec()));
             self.body =
                 Some(Body { file, path, parts: parts.into_iter(), offset: 0, left: 0, padding, state });
         }
@@ -166,7 +267,7 @@ impl Body {
             let Some((offset, length)) = self.parts.next() else {
                 // what changed under our hands may be half of the old and half of the new
                 let now = self.file.metadata().map_err(|e| Error::io("read", self.path.display(), &e))?;
-                if (now.len(), now.mtime(), now.mtime_nsec()) != self.state {
+                if self.state.is_some_and(|s| s != (now.len(), now.mtime(), now.mtime_nsec())) {
                     return Err(self.changed());
                 }
                 return Ok(0);
@@ -175,7 +276,14 @@ impl Body {
         }
         let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         match self.file.read_at(&mut buffer[..most], self.offset) {
-            Ok(0) => Err(self.changed()),
+            Ok(0) if self.state.is_some() => Err(self.changed()),
+            // cut off meanwhile: its header has been written, and the log will cut it off again
+            Ok(0) => {
+                buffer[..most].fill(0);
+                self.offset += most as u64;
+                self.left -= most as u64;
+                Ok(most)
+            }
             Ok(n) => {
                 self.offset += n as u64;
                 self.left -= n as u64;

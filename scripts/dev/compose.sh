@@ -24,12 +24,12 @@ compose_names() {
     export STACK_PG1="$DEV_PORT" STACK_PG2=$((DEV_PORT + 1)) STACK_PG3=$((DEV_PORT + 2))
     export STACK_REST1="$DEV_REST_PORT" STACK_REST2=$((DEV_REST_PORT + 1)) STACK_REST3=$((DEV_REST_PORT + 2))
     [ -z "$POSTGRES_PASSWORD" ] || export POSTGRES_PASSWORD
-    find_compose
 }
 
-# In the order in which pgdump-restore looks for it (bins/kit/services.rs), which must find
-# the same one.
+# Whatever is done begins with it. In the order in which the programs look for Compose
+# (bins/kit/services.rs), which must find the same one.
 find_compose() {
+    [ -z "${engine:-}" ] || return 0
     compose=''
     for words in 'docker compose' docker-compose 'podman compose' podman-compose; do
         $words version >/dev/null 2>&1 || continue
@@ -67,6 +67,7 @@ running() { "$engine" ps --format '{{.Names}}'; }
 # Whether the cluster is ready; then `leader` leads it. Else `missing` is what it lacks, and a status
 # of 2 says that it is no use to wait.
 compose_missing() {
+    find_compose
     missing='' leader='' seen='' up=$(running)
     for node in etcd $nodes; do
         printf '%s\n' "$up" | grep -qx "$DEV_PROJECT-$node" || missing="$missing; container $DEV_PROJECT-$node does not run"
@@ -88,6 +89,7 @@ compose_missing() {
 # Sets `leader` to the node that leads, whatever else is missing. Where none does just now, or where
 # it has changed before it was reached, it is looked for again, WAIT_SECONDS at most.
 find_leader() {
+    find_compose
     until=$(($(date +%s) + WAIT_SECONDS))
     while :; do
         for leader in $nodes; do
@@ -117,19 +119,29 @@ compose_settings() {
 
 # The same for our programs, which find the leader by themselves, and the services by Compose.
 compose_reach() {
+    find_compose
     # shellcheck disable=SC2086 # a list of names
     unset $connection
     PG_VIA="$engine exec -i $DEV_PROJECT-{leader}"
     PATRONI_URLS=http://127.0.0.1:$STACK_REST1,http://127.0.0.1:$STACK_REST2,http://127.0.0.1:$STACK_REST3
     # with a host in the environment, nothing about the server is taken from `.env`
     export PG_VIA PATRONI_URLS PGHOST=/run/postgresql PGUSER=postgres PGDATABASE=postgres
-    if [ -z "$DEV_STOP_CMD$DEV_START_CMD" ]; then
-        : "${DEV_SERVICES:=backend frontend}"
-        export COMPOSE_PROJECT_NAME="$DEV_PROJECT" COMPOSE_FILE="$pgkeep_home/scripts/stack/compose.yml"
+    [ -z "$DEV_STOP_CMD$DEV_START_CMD" ] || return 0
+    : "${DEV_SERVICES:=backend frontend}"
+    export COMPOSE_PROJECT_NAME="$DEV_PROJECT" COMPOSE_FILE="$pgkeep_home/scripts/stack/compose.yml"
+    # Before 1.1 it cannot tell which services there are.
+    if [ "$compose" = podman-compose ]; then
+        up='' names=$(running)
+        for service in $DEV_SERVICES; do
+            ! printf '%s\n' "$names" | grep -qx "$DEV_PROJECT-$service" || up="$up $DEV_PROJECT-$service"
+        done
+        DEV_SERVICES='' DEV_STOP_CMD=${up:+podman stop$up} DEV_START_CMD=${up:+podman start$up}
     fi
 }
 
+# The image that the stack runs, made where it is missing.
 compose_image() {
+    find_compose
     STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
     export STACK_IMAGE
 }
@@ -146,14 +158,19 @@ compose_up() {
 
 # All nodes at once: one after another, each would hand the lead to the next.
 compose_down() {
+    find_compose
     compose_quietly down
     say "the stack is stopped; its volumes stay"
 }
 
-compose_destroy() { compose_quietly down -v; }
+compose_destroy() {
+    find_compose
+    compose_quietly down -v
+}
 
 # Whether there is something to back up, started if need be.
 compose_data() {
+    find_compose
     "$engine" volume inspect "${volumes}patroni1-data" >/dev/null 2>&1 || return 1
     running | grep -q "^$DEV_PROJECT-patroni[123]\$" || compose_up
 }

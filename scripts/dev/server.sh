@@ -79,13 +79,34 @@ END
     say "made a PostgreSQL $pg_major in '$dev/data'"
 }
 
+# The archive of this server's log.
+wal_archive() {
+    identifier=$(LC_ALL=C as_runner "$pg_bin/pg_controldata" "$data" | sed -n 's/^Database system identifier: *//p')
+    printf '%s/wal/%s' "$base" "$identifier"
+}
+
+# Prints the settings that have the log archived, once dev-wal-on has asked for it.
+wal_settings() {
+    [ -f "$base/wal/on" ] || return 0
+    program=$(find_program wal-archive)
+    if ! as_runner test -x "$program"; then
+        # shellcheck disable=SC2016
+        as_runner sh -c 'cat >"$1.new" && chmod 700 "$1.new" && mv "$1.new" "$1"' sh "$base/wal/wal-archive" <"$program"
+        program=$base/wal/wal-archive
+    fi
+    archive=$(wal_archive)
+    as_runner "$program" init -a "$archive" && as_runner "$program" config -a "$archive" --compress zstd --ahead 4
+}
+
 try_start() {
+    archiving=$(wal_settings) || die 1 "cannot archive the log"
     runner_file "$data/dev.conf" <<END
 listen_addresses = '127.0.0.1'
 port = $port
 unix_socket_directories = '$run'
 password_encryption = 'scram-sha-256'
 cluster_name = 'pgkeep-dev'
+$archiving
 END
     [ ! -f "$log" ] || mv -f "$log" "$log.1"
     : >"$log"

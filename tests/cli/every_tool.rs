@@ -35,14 +35,23 @@ pub(crate) use every_tool;
 /// A value that an option takes, by the name of the value in the help.
 fn value(tool: &str, name: &str) -> &'static str {
     match name {
+        "ANSWER" => "1",
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
         "LIST" => "some thing",
+        "PLACE" => "docker:some",
+        "SQL" => "SELECT 1",
+        "NAME" if tool == "wal-archive" => "000000010000000000000001.00000028.backup",
         "DB" | "DIR" | "FILE" | "LABEL" | "NAME" | "NEW" | "PATTERN" | "PREFIX" | "TAG" => "some",
+        "URL" => "none",
         "FORMAT" if tool == "dump-inspect" => "csv",
+        "FORMAT" if tool == "backup-validate" => "html",
+        "PERCENT" => "30%",
+        "SIZE" => "1.5M",
         "FORMAT" => "plain",
         "N" | "SECS" => "3",
+        "SEGMENT" => "000000010000000000000001",
         "HOW" => "hash",
         "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
@@ -94,7 +103,8 @@ pub(crate) fn every_option_of_the_help_is_accepted(tool: &str) {
         for name in opt.short.iter().chain([long]) {
             // --help ends the parsing where it stands, and so whatever the option would do
             let mut words = vec![name.as_str()];
-            words.extend(opt.value.as_deref().filter(|_| !opt.optional).map(|name| value(tool, name)));
+            let values = opt.value.as_deref().filter(|_| !opt.optional).unwrap_or_default();
+            words.extend(values.split_whitespace().map(|name| value(tool, name)));
             words.push("--help");
             let ran = run(tool, &words);
             assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);
@@ -169,24 +179,31 @@ pub(crate) fn a_reader_who_is_gone_is_no_panic(tool: &str) {
     fs::create_dir(dir.path().join("backups/snapshots")).unwrap();
     fs::write(dir.path().join("backups/snapshots/20251127_143022.json"), "").unwrap();
     fs::write(dir.path().join("some.sql"), "SELECT 1;\n").unwrap();
-    let listing = if tool == "dump-inspect" { "some.sql" } else { "--list" };
-    for word in ["--help", "--version", listing] {
+    let listing = match tool {
+        "dump-inspect" => "some.sql",
+        // it lists nothing
+        "backup-validate" => "--help",
+        "wal-archive" => "config -a some",
+        _ => "--list",
+    };
+    for words in ["--help", "--version", listing] {
+        let words: Vec<&str> = words.split(' ').collect();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let gone = lab::end(child).exits(0);
-        assert_eq!(gone.err, "", "{word}");
+        assert_eq!(gone.err, "", "{words:?}");
 
         let mut shell = std::process::Command::new("sh");
         let program = lab::tool(tool, dir.path());
-        shell.args(["-c", "exec \"$0\" \"$1\" >&-"]).arg(program.get_program()).arg(word);
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(program.get_program()).args(&words);
         let closed = lab::run(shell.current_dir(dir.path()).stdin(Stdio::null())).exits(0);
-        assert_eq!(closed.err, "", "{word}");
+        assert_eq!(closed.err, "", "{words:?}");
 
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let child =
-            lab::tool(tool, dir.path()).arg(word).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+            lab::tool(tool, dir.path()).args(&words).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         lab::end(child).exits(5).says("no space left");
     }
 }

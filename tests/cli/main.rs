@@ -7,6 +7,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod backup_validate;
 mod dump_inspect;
 mod every_tool;
 mod pages;
@@ -14,6 +15,7 @@ mod pgdump_restore;
 mod pgdump_rotate;
 mod volrestore;
 mod volsnap;
+mod wal_archive;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -69,7 +69,9 @@ fn collect(opts: &mut Opts, words: impl Iterator<Item = (bool, String)>) {
         if !is_flag {
             let opt = opts.entry(last.clone()).or_default();
             opt.optional = word.starts_with('[');
-            opt.value = Some(word.trim_matches(['[', ']']).to_owned());
+            let name = word.trim_matches(['[', ']']).to_owned();
+            // some take two
+            opt.value = Some(opt.value.as_ref().map_or(name.clone(), |first| format!("{first} {name}")));
         } else if word.starts_with("--") {
             let opt = Opt { short: std::mem::take(&mut short), ..Opt::default() };
             assert!(opts.insert(word.clone(), opt).is_none(), "{word} stands there twice");

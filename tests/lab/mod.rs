@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)] // a part of several targets, none of which uses all of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod hook;
 mod ran;
 
 use std::ffi::OsStr;
@@ -33,6 +34,23 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server with a copy of a data directory, and further lines of `postgresql.conf`; not started.
+    pub fn from(data: &Path, settings: &str) -> Server {
+        let place = tempfile::Builder::new().prefix("pgkeep-").tempdir_in("/tmp").unwrap();
+        // whoever runs the server must get through to its data
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let server = Server { place, postmaster: None };
+        for dir in [server.home(), server.host()] {
+            fs::create_dir(dir).unwrap();
+        }
+        give(&server.host());
+        let copied = Command::new("cp").arg("-a").arg(data).arg(server.data()).status().unwrap();
+        assert!(copied.success());
+        let conf = fs::File::options().append(true).open(server.data().join("postgresql.conf"));
+        conf.unwrap().write_all(settings.as_bytes()).unwrap();
+        server
+    }
+
     /// Starts a server with the three databases that every cluster has.
     pub fn start() -> Server {
         Server::start_with("")
@@ -40,29 +58,14 @@ impl Server {
 
     /// The same, with further lines of `postgresql.conf`.
     pub fn start_with(settings: &str) -> Server {
-        let place = tempfile::Builder::new().prefix("pgkeep-").tempdir_in("/tmp").unwrap();
-        // whoever runs the server must get through to its data
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let mut server = Server { place, postmaster: None };
-        for dir in [server.home(), server.host()] {
-            fs::create_dir(dir).unwrap();
-        }
-        give(&server.host());
-        let copied = Command::new("cp").arg("-a").arg(template()).arg(server.data()).status().unwrap();
-        assert!(copied.success());
-        let conf = fs::File::options().append(true).open(server.data().join("postgresql.conf"));
-        conf.unwrap().write_all(settings.as_bytes()).unwrap();
+        let mut server = Server::from(template(), settings);
         server.start_again();
         server
     }
 
     /// Starts a server that was stopped: it finds everything that was committed.
     pub fn start_again(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = as_runner(bin("postgres"));
-        command.current_dir(self.data()).arg("-D").arg(self.data()).arg("-k").arg(self.host());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut postmaster = command.spawn().unwrap();
+        let mut postmaster = self.spawn();
         // the last line of the pid file tells when connections are taken
         let ready = || {
             assert_eq!(postmaster.try_wait().unwrap(), None, "{}", fs::read_to_string(self.log()).unwrap());
@@ -70,6 +73,19 @@ impl Server {
         };
         wait_until("PostgreSQL takes connections", ready);
         self.postmaster = Some(postmaster);
+    }
+
+    fn spawn(&self) -> Child {
+        let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = as_runner(bin("postgres"));
+        command.current_dir(self.data()).arg("-D").arg(self.data()).arg("-k").arg(self.host());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().unwrap()
+    }
+
+    /// Starts a server that is expected to end by itself, and waits for that.
+    pub fn runs_out(&self) -> Ran {
+        end(self.spawn())
     }
 
     /// Stops the server at once, as a crash would; sessions are cut off. Nothing happens twice.
@@ -318,7 +334,8 @@ fn runner() -> Option<(u32, u32)> {
     *RUNNER.get_or_init(|| getuid().is_root().then(|| find("postgres").or(find("nobody")).unwrap()))
 }
 
-fn as_runner(program: PathBuf) -> Command {
+/// A program run by those who run servers.
+pub fn as_runner(program: PathBuf) -> Command {
     let mut command = clean(Command::new(program), Path::new("/"));
     if let Some((user, group)) = runner() {
         command.uid(user).gid(group);
@@ -326,7 +343,8 @@ fn as_runner(program: PathBuf) -> Command {
     command
 }
 
-fn give(path: &Path) {
+/// Makes `path` belong to those who run servers.
+pub fn give(path: &Path) {
     if let Some((user, group)) = runner() {
         chown(path, Some(user), Some(group)).unwrap();
     }
@@ -338,8 +356,10 @@ pub fn tool(name: &str, dir: &Path) -> Command {
         "pgdump-rotate" => env!("CARGO_BIN_EXE_pgdump-rotate"),
         "pgdump-restore" => env!("CARGO_BIN_EXE_pgdump-restore"),
         "dump-inspect" => env!("CARGO_BIN_EXE_dump-inspect"),
+        "backup-validate" => env!("CARGO_BIN_EXE_backup-validate"),
         "volsnap" => env!("CARGO_BIN_EXE_volsnap"),
         "volrestore" => env!("CARGO_BIN_EXE_volrestore"),
+        "wal-archive" => env!("CARGO_BIN_EXE_wal-archive"),
         _ => panic!("no program '{name}'"),
     };
     clean(Command::new(path), dir)
@@ -349,7 +369,11 @@ pub fn tool(name: &str, dir: &Path) -> Command {
 fn clean(mut command: Command, dir: &Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text == "DATABASE_URL" || text.starts_with("PG") || text.starts_with("BACKUP_") {
+        if text == "DATABASE_URL"
+            || text == "NOTIFY_URL"
+            || text.starts_with("PG")
+            || text.starts_with("BACKUP_")
+        {
             command.env_remove(&name);
         }
     }

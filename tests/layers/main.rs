@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
-const LAYERS: [&str; 29] = [
+const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
@@ -28,13 +28,19 @@ const LAYERS: [&str; 29] = [
     "dump",
     "manifest",
     "source",
+    "proof",
     "store",
     "retention",
     "catalog",
     "patroni",
+    "history",
+    "watch",
+    "metrics",
     "services",
     "via",
     "pg",
+    "session",
+    "instance",
     "beside",
     "guard",
     "redis",

@@ -320,7 +320,7 @@ fn a_folder_of_hooks_is_written_to_if_it_is_the_repositorys() {
 }
 
 #[test]
-fn what_make_install_installs_has_the_hooks() {
+fn what_make_install_installs_has_the_hooks_and_the_stack() {
     let prefix = tempfile::Builder::new().prefix("pgkeep installed ").tempdir_in("/tmp").unwrap();
     let built = Path::new(env!("CARGO_BIN_EXE_pgdump-rotate")).parent().unwrap();
     let repo = Repo::bare_of_hooks("");
@@ -329,6 +329,7 @@ fn what_make_install_installs_has_the_hooks() {
     let output = install.arg(format!("RELEASE={}", built.display())).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
 
+    assert!(prefix.path().join("share/pgkeep/scripts/stack/compose.yml").is_file());
     // without a Makefile of one's own
     let guest = prefix.path().join("share/pgkeep/Makefile.dev");
     repo.0.ok(&["-f", guest.to_str().unwrap(), "dev-hooks"]);

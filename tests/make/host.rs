@@ -34,8 +34,19 @@ impl Host {
         command.current_dir(self.path()).env("PGKEEP_BIN", programs).stdin(Stdio::null());
         for (name, _) in std::env::vars() {
             // neither our own make's flags nor somebody's server, repository or migrations
-            let foreign =
-                ["PG", "MAKE", "MFLAGS", "BACKUP", "DEV_", "DATABASE_URL", "GIT_", "HOOK_", "MIGRA", "SKIP_"];
+            let foreign = [
+                "PG",
+                "MAKE",
+                "MFLAGS",
+                "BACKUP",
+                "DEV_",
+                "DATABASE_URL",
+                "GIT_",
+                "HOOK_",
+                "MIGRA",
+                "SKIP_",
+                "NOTIFY_",
+            ];
             if foreign.iter().any(|p| name.starts_with(p)) && name != "PGKEEP_BIN" {
                 command.env_remove(name);
             }

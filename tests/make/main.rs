@@ -6,6 +6,7 @@ mod host;
 mod snapshots;
 
 use std::fs;
+use std::time::Duration;
 
 use host::{Host, said};
 
@@ -21,8 +22,9 @@ fn help_lists_targets_and_variables_with_their_values() {
     let help = Host::new("BACKUP_KEEP = 3\nGUEST\n").ok(&["dev-help"]);
     for target in
         "dev-setup dev-up dev-down dev-restart wait-healthy dev-seed dev-shell-db dev-migrate dev-reset \
-                   dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-hooks \
-                   dev-snapshot dev-snapshots dev-restore-snapshot dev-undo-snapshot dev-hooks-remove test-failover"
+                   dev-backup dev-backups dev-restore dev-restore-table dev-undo dev-validate dev-drill dev-report \
+                   dev-snapshot dev-snapshots dev-restore-snapshot dev-undo-snapshot dev-wal-on dev-wal-status \
+                   dev-hooks dev-hooks-remove test-failover"
             .split_whitespace()
     {
         assert!(help.lines().any(|l| l.split_whitespace().next() == Some(target)), "{target}: {help}");
@@ -47,6 +49,26 @@ fn with_the_users_own_server_nothing_is_started_or_destroyed() {
     host.ok(&["dev-up"]);
     assert!(!host.path().join(".dev/data").exists());
     assert!(!host.make(&["dev-reset", "SKIP_BACKUP=1"]).status.success());
+}
+
+#[test]
+fn what_was_backed_up_is_checked_drilled_and_told() {
+    let host = Host::new("GUEST\n");
+    let nothing = host.make(&["dev-validate"]);
+    assert!(!nothing.status.success() && said(&nothing).contains("cannot list"), "{}", said(&nothing));
+    host.ok(&["dev-up", "dev-seed"]);
+    host.ok(&["dev-backup"]);
+    // the server is of no use to any of these
+    host.ok(&["dev-down"]);
+    let backup = host.backups().remove(0);
+    let name = backup.file_name().unwrap().to_str().unwrap();
+    assert_eq!(host.ok(&["dev-validate"]).trim_end(), format!("backups/{name}"));
+    let drill = host.make(&["dev-drill"]);
+    assert!(drill.status.success(), "{}", said(&drill));
+    assert!(said(&drill).contains("restored into PostgreSQL ") && said(&drill).contains(" and proven in "));
+    assert_eq!(host.ok(&["dev-report"]).trim_end(), "backups/report.html");
+    let page = fs::read_to_string(host.path().join("backups/report.html")).unwrap();
+    assert!(page.contains("<h1>Recoverable</h1>"), "{page}");
 }
 
 #[test]
@@ -99,4 +121,30 @@ fn the_playbook_from_start_to_end() {
     assert_eq!(grades(), before);
     host.ok(&["dev-down"]);
     assert!(!host.make(&["dev-backup"]).status.success());
+}
+
+#[test]
+fn the_log_is_archived_from_one_command_on() {
+    let host = Host::new("GUEST\n");
+    host.ok(&["dev-up"]);
+    assert!(!host.make(&["dev-wal-status"]).status.success(), "it is not on");
+    host.ok(&["dev-wal-on"]);
+    host.sql("CREATE TABLE t AS SELECT 1 AS n");
+    host.sql("SELECT pg_switch_wal()");
+    let wait = || {
+        let archived = || host.sql("SELECT archived_count > 0 FROM pg_stat_archiver") == "t";
+        assert!((0..600).any(|_| archived() || {
+            std::thread::sleep(Duration::from_millis(100));
+            false
+        }));
+    };
+    wait();
+    assert!(host.ok(&["dev-wal-status"]).contains("last archived\t0000"));
+    // it stays on, and what dev-reset makes anew has an archive of its own
+    host.ok(&["dev-restart"]);
+    assert_eq!(host.sql("SHOW archive_mode"), "on");
+    host.ok(&["dev-reset", "SKIP_BACKUP=1"]);
+    host.sql("SELECT pg_switch_wal()");
+    wait();
+    host.ok(&["dev-wal-status"]);
 }

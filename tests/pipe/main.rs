@@ -8,9 +8,12 @@
 mod lab;
 
 mod disk;
+mod metrics;
 mod names;
+mod notify;
 mod producer;
 mod reader;
+mod shrink;
 mod signals;
 mod size;
 mod together;

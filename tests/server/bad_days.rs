@@ -300,3 +300,27 @@ fn standard_input_that_ends_too_soon_keeps_nothing() {
     }
     assert_eq!(kept(backup.parent().unwrap()), before);
 }
+
+#[test]
+fn what_a_kill_left_without_a_mark_is_removed_only_where_it_is_empty() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let kept = [
+        ("shop__restore_20260102_000000", "CREATE TYPE somebodys AS ENUM ('a')"),
+        ("shop__restore_20260103_000000", "COMMENT ON DATABASE shop__restore_20260103_000000 IS 'mine'"),
+        ("shop__restore_2026", "SELECT 1"),
+        ("shop__before_20260101_000000", "SELECT 1"),
+    ];
+    server.sql("postgres", "CREATE DATABASE shop__restore_20260101_000000 TEMPLATE template0");
+    for (name, act) in kept {
+        server.sql("postgres", &format!("CREATE DATABASE {name}"));
+        server.sql(name, act);
+    }
+    let ran = server.restore(&[backup.to_str().unwrap(), "--yes", "--no-safety", "-D"]).exits(0);
+    let removed = "removed shop__restore_20260101_000000, empty, left by a restore that did not end";
+    assert!(ran.err.contains(removed), "{}", ran.err);
+    assert_eq!(ran.err.matches("removed ").count(), 1, "{}", ran.err);
+    let there = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop\\_\\_%'";
+    assert_eq!(server.sql("postgres", there), kept.len().to_string());
+}

@@ -45,12 +45,7 @@ impl Drop for Small {
 
 #[test]
 fn a_disk_that_fills_up_midway() {
-    let server = Server::start();
-    let Some(small) = Small::mount(&server, "24m") else {
-        eprintln!("nobody may mount a small disk here: what happens on a full one is not tested");
-        return;
-    };
-    server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", small.0.display()));
+    let Some((server, small)) = with_small_disk() else { return };
     server.make("shop");
     server.sql(
         "shop",
@@ -73,6 +68,83 @@ fn a_disk_that_fills_up_midway() {
         (rows(&server, "shop"), server.sql("shop", "SELECT count(*) FROM pages")),
         ("500".into(), "90000".into())
     );
+}
+
+/// A server with a small disk, on which there is a tablespace.
+fn with_small_disk() -> Option<(Server, Small)> {
+    let server = Server::start();
+    let Some(small) = Small::mount(&server, "24m") else {
+        eprintln!("nobody may mount a small disk here: what happens on a full one is not tested");
+        return None;
+    };
+    server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", small.0.display()));
+    Some((server, small))
+}
+
+#[test]
+fn room_is_looked_for_where_the_database_goes() {
+    let Some((server, small)) = with_small_disk() else { return };
+    server.make("shop");
+    server.sql("postgres", "ALTER DATABASE shop SET TABLESPACE small");
+    server.sql("postgres", "CREATE DATABASE big");
+    server.sql(
+        "big",
+        "CREATE TABLE pages AS SELECT n, repeat('x', 1000) AS t FROM generate_series(1, 30000) n",
+    );
+    // the whole dump has no room where one database of it has
+    let cluster = back_up(&server, &[]);
+    let only = [cluster.to_str().unwrap(), "--yes", "--no-safety", "-D", "--only"];
+    server.restore(&[&only[..], &["shop"]].concat()).exits(0);
+    assert_eq!(rows(&server, "shop"), "500");
+    let home = "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = 'shop'";
+    assert_eq!(server.sql("postgres", home), "small");
+    // where a database goes to a disk of its own, that one counts
+    let big = back_up(&server, &["-d", "big"]);
+    server.sql(
+        "postgres",
+        "ALTER DATABASE shop SET TABLESPACE pg_default; CREATE DATABASE there TABLESPACE small",
+    );
+    let into = [big.to_str().unwrap(), "-d", "there", "-D", "--yes", "--no-safety"];
+    server.restore(&into).exits(4).says("the server's disk has").says("--force=space");
+    server.restore(&[&into[..], &["--force=space"]].concat()).exits(5).says("No space left");
+    small.grow("99m");
+    server.restore(&into).exits(0);
+    server.restore(&[big.to_str().unwrap(), "-d", "elsewhere", "--yes"]).exits(0);
+}
+
+#[test]
+fn in_place_on_a_full_disk_nothing_is_dropped() {
+    let Some((server, small)) = with_small_disk() else { return };
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    server.sql("postgres", "ALTER DATABASE shop SET TABLESPACE small; CHECKPOINT");
+    let mut fill = vec![0; 24 << 20];
+    while !fill.is_empty() && fs::write(small.0.join("fill"), &fill).is_err() {
+        fill.truncate(fill.len() - (64 << 10));
+    }
+    assert!(!fill.is_empty());
+    let was = Was::of(&server);
+    let args = [backup.to_str().unwrap(), "--yes", "--no-safety", "--in-place", "--force=space"];
+    let ran = server.restore(&args).exits(5);
+    assert!(!ran.err.contains("halfway"), "{}", ran.err);
+    fs::remove_file(small.0.join("fill")).unwrap();
+    was.still(&server);
+    server.restore(&args).exits(0);
+    assert_eq!(rows(&server, "shop"), "500");
+}
+
+#[test]
+fn a_database_that_was_dropped_halfway_is_told_of() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    // what the server leaves where a drop fails (dropdb of commands/dbcommands.c)
+    server.sql("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'shop'");
+    let args = [backup.to_str().unwrap(), "--yes"];
+    server.restore(&args).exits(4).says("was dropped halfway").says("DROP DATABASE it first");
+    server.sql("postgres", "DROP DATABASE shop");
+    server.restore(&args).exits(0);
+    assert_eq!(rows(&server, "shop"), "500");
 }
 
 #[test]

@@ -338,3 +338,29 @@ fn a_role_that_is_no_superuser() {
     as_clerk(&["--drop-before", "--yes"]).exits(0);
     assert_eq!(beside(&server, "before"), [""; 0]);
 }
+
+#[test]
+fn parameters_of_databases_and_roles_that_the_server_does_not_know_are_left_out() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "postgres",
+        "CREATE ROLE clerk; ALTER DATABASE shop SET work_mem TO '7MB'; ALTER ROLE clerk SET work_mem TO '8MB'; \
+        ALTER ROLE clerk IN DATABASE shop SET work_mem TO '9MB'; \
+        ALTER DATABASE shop SET \"DateStyle\" TO 'German'; ALTER ROLE clerk SET my.parameter TO 'x'",
+    );
+    let text = run(server.client("pg_dumpall").arg("-w")).exits(0).out;
+    edited(&server, &text, "SET work_mem TO", "SET of_another_server TO");
+    server.sql("postgres", "DROP DATABASE shop; DROP ROLE clerk");
+    for more in [&[][..], &["--only", "shop"]] {
+        let args =
+            [&["edited.sql", "-D", "--yes", "--no-safety", "--prove=hash", "--create-roles"], more].concat();
+        let ran = server.restore(&args).exits(0);
+        let told = "without settings that this server does not know: of_another_server";
+        assert!(ran.err.contains(told), "{}", ran.err);
+        assert_eq!(server.sql("shop", "SHOW DateStyle"), "German, DMY");
+    }
+    let settings =
+        "SELECT string_agg(array_to_string(setconfig, ' '), ' ' ORDER BY setconfig) FROM pg_db_role_setting";
+    assert_eq!(server.sql("postgres", settings), "DateStyle=German my.parameter=x");
+}

@@ -105,3 +105,24 @@ fn what_a_restore_leaves_out_is_not_missed() {
     empty.restore(&args).exits(0).says("the schema is not compared");
     assert_eq!(empty.sql("shop", "SELECT count(*) FROM grades"), "500");
 }
+
+#[test]
+fn a_changed_large_object_is_found_also_where_the_schema_is_not_compared() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("postgres", "CREATE ROLE clerk");
+    server.sql("shop", "ALTER TABLE grades OWNER TO clerk");
+    server.sql("shop", "SELECT lo_from_bytea(777, decode(repeat('00ff5c2e', 20000), 'hex')), lo_create(778)");
+    let change = "DO $$ BEGIN PERFORM pg_catalog.lo_put(777, 70000, '\\xaa'); END $$;";
+    dump_with(&server, "shop", change, "changed.sql");
+    dump_with(&server, "shop", "DO $$ BEGIN PERFORM pg_catalog.lo_unlink(778); END $$;", "gone.sql");
+    dump_with(&server, "shop", "DO $$ BEGIN PERFORM 777; END $$;", "same.sql");
+    let empty = Server::start();
+    for (file, code) in [("changed.sql", 1), ("gone.sql", 1), ("same.sql", 0)] {
+        fs::copy(server.home().join(file), empty.home().join(file)).unwrap();
+        let args = [file, "-d", "copy", "--yes", "--prove=hash", "--force=roles,guard"];
+        let ran = empty.restore(&args).exits(code);
+        assert_eq!(ran.err.contains("large objects of database 'copy' differ"), code == 1, "{}", ran.err);
+    }
+    assert_eq!(empty.sql("copy", "SELECT octet_length(lo_get(777))"), "80000");
+}

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use crate::lab::Server;
-use crate::stage::{back_up, plain_dump, same};
+use crate::lab::{Server, run};
+use crate::stage::{back_up, beside, edit, plain_dump, same};
 
 /// A small table, two that one session loads each, and one that is larger than its share.
 const SIZES: &str = "CREATE EXTENSION pg_visibility;
@@ -102,4 +102,64 @@ fn csv_is_loaded_by_one_session() {
     fs::write(server.home().join("csv.sql"), dump).unwrap();
     // lines are counted, and these rows have two each
     server.restore(&["csv.sql", "-d", "copy", "--yes", "--jobs", "2"]).exits(1).says("199,999 rows");
+}
+
+/// The line of a manifest about the rows of a table.
+fn rows_of<'a>(manifest: &'a mut serde_json::Value, table: &str) -> &'a mut serde_json::Value {
+    let lines = manifest["toc"].as_array_mut().unwrap();
+    lines.iter_mut().find(|line| line["kind"] == "TABLE DATA" && line["name"] == table).unwrap()
+}
+
+#[test]
+fn a_manifest_that_lies_about_where_rows_are_hides_nothing() {
+    let server = with_sizes();
+    let want = sorted(&server, "sizes");
+    let was = server.everything();
+    let backup = back_up(&server, &["-d", "sizes"]);
+    let restore = || {
+        server.restore(&[backup.to_str().unwrap(), "-d", "copy", "-D", "--yes", "--jobs", "2", "--no-safety"])
+    };
+    // all that stands between the rows of two tables is said to be rows, and the sums are right
+    let honest = fs::read(beside(&backup)).unwrap();
+    edit(&backup, |m| {
+        let medium = rows_of(m, "medium").clone();
+        let large = rows_of(m, "large");
+        let number = |line: &serde_json::Value, key: &str| line[key].as_u64().unwrap();
+        let end = number(&medium, "offset") + number(&medium, "bytes");
+        large["bytes"] = (end - number(large, "offset")).into();
+        large["rows"] = (number(large, "rows") + number(&medium, "rows")).into();
+        rows_of(m, "medium")["row_hash"] = serde_json::Value::Null;
+        rows_of(m, "medium")["rows"] = 0.into();
+    });
+    restore().exits(1).says("rows are not where its manifest says");
+    same(&server.everything(), &was);
+    // what cannot be so is read as a whole
+    for wrong in [1, 1 << 40] {
+        fs::write(beside(&backup), &honest).unwrap();
+        edit(&backup, |m| {
+            let large = rows_of(m, "large");
+            large["offset"] = (large["offset"].as_u64().unwrap() + wrong).into();
+        });
+        restore().exits(0);
+        same(&sorted(&server, "copy"), &want);
+    }
+}
+
+#[test]
+fn damage_that_a_manifest_has_the_digest_of_is_found_before_anything_is_replaced() {
+    let server = with_sizes();
+    let backup = back_up(&server, &["-d", "sizes"]);
+    let was = server.everything();
+    let mut bytes = fs::read(&backup).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&backup, bytes).unwrap();
+    let digest = run(server.shell("sha256sum \"$1\"").arg(&backup)).exits(0).out;
+    edit(&backup, |m| m["file"]["sha256"] = digest[..64].into());
+    let file = backup.to_str().unwrap();
+    server.restore(&[file, "--yes", "--jobs", "2", "--no-safety"]).exits(1).says("is damaged");
+    same(&server.everything(), &was);
+    // where what is there goes first, nothing is believed
+    server.restore(&[file, "--in-place", "--yes", "--jobs", "2", "--no-safety"]).exits(1).says("is damaged");
+    same(&server.everything(), &was);
 }

@@ -4,6 +4,8 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
+use crate::lab::wait_until;
+use crate::sh;
 use crate::stage::Stack;
 
 #[test]
@@ -15,6 +17,7 @@ fn a_cluster_lives_fails_and_comes_back() {
         ("a migration reaches the leader", a_migration_reaches_the_leader),
         ("the leader is found", the_leader_is_found_among_the_dead),
         ("the next leader is waited for", the_next_leader_is_waited_for),
+        ("a failover that takes too long", a_failover_test_that_fails_puts_the_node_back),
         ("a failover loses nothing", a_failover_loses_nothing),
         ("reset keeps a backup", reset_begins_anew_after_a_backup),
     ] {
@@ -93,11 +96,40 @@ fn the_leader_is_found_among_the_dead(stack: &Stack) {
 
 fn the_next_leader_is_waited_for(stack: &Stack) {
     let leader = stack.leader();
+    let count = |locks: &str| {
+        stack.sql(
+            "university",
+            &format!("SELECT count(*) FROM pg_locks WHERE relation = 'grades'::regclass AND {locks}"),
+        )
+    };
+    let lock = "psql -d university -c 'BEGIN; LOCK grades; SELECT pg_sleep(99)'";
+    let mut lock = sh(&format!("docker exec {}-{leader} {lock}", stack.name)).spawn().unwrap();
+    wait_until("grades are locked", || count("granted AND mode = 'AccessExclusiveLock'") == "1");
+    // the leader goes away in the middle of a dump
+    let cut = std::thread::scope(|scope| {
+        let dump = scope.spawn(|| stack.tool("pgdump-rotate", &[], &["--dir", "one", "-d", "university"]));
+        wait_until("the dump waits for them", || count("NOT granted") == "1");
+        stack.docker(&["kill"], &leader);
+        dump.join().unwrap()
+    });
+    cut.exits(5).says("as when its container stops");
+    lock.wait().unwrap();
     // nobody knows yet that it is dead, so at first it is still named
-    stack.docker(&["kill"], &leader);
     stack.tool("pgdump-rotate", &[], &["--dir", "one", "-d", "university"]).exits(0);
     stack.docker(&["start"], &leader);
     assert_ne!(stack.leader(), leader);
+}
+
+fn a_failover_test_that_fails_puts_the_node_back(stack: &Stack) {
+    // less than the leader's key in etcd lives on
+    let leader = stack.leader();
+    let words = ["test-failover", "WAIT_SECONDS=6", "SKIP_BACKUP=1"];
+    stack
+        .fails(&words, 5)
+        .says("NO BACKUP IS TAKEN BEFORE test-failover")
+        .says(&format!("no row was written after {leader} was killed within 6 s"));
+    assert!(stack.running(&leader).is_some());
+    stack.make(&["wait-healthy"]).exits(0);
 }
 
 fn a_failover_loses_nothing(stack: &Stack) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod drill;
 mod services;
 mod stage;
 mod volumes;

@@ -1,7 +1,8 @@
 //! The stage: a stack of the test's own, beside whatever else runs here.
 
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use crate::host::{Host, home};
@@ -14,6 +15,7 @@ pub(crate) struct Stack {
     host: Host,
     pub(crate) name: String,
     rest: u16,
+    keeper: Child,
 }
 
 impl Stack {
@@ -27,7 +29,8 @@ impl Stack {
             "DEV_STACK = compose\nDEV_PROJECT = {name}\nDEV_PORT = {sql}\nDEV_REST_PORT = {rest}\n\
             DEV_REDIS_PORT = {redis}\nGUEST\n"
         );
-        let stack = Stack { host: Host::new(&makefile), name, rest };
+        let host = Host::new(&makefile);
+        let stack = Stack { keeper: keeper(&host, &name), host, name, rest };
         stack.make(&["dev-up"]).exits(0);
         stack
     }
@@ -119,11 +122,10 @@ impl Stack {
     }
 
     /// Removes all of it, and sees that it is gone.
-    pub(crate) fn remove(&self) {
-        self.destroy();
+    pub(crate) fn remove(mut self) {
+        self.end();
         let left = format!("docker ps -aq -f name={0}; docker volume ls -q -f name={0}", self.name);
-        let left = Ran::from(sh(&left).output().unwrap());
-        assert_eq!((left.exits(0).out, self.host.path().exists()), (String::new(), true));
+        assert_eq!(Ran::from(sh(&left).output().unwrap()).exits(0).out, "");
     }
 
     /// Takes containers and volumes away.
@@ -133,12 +135,28 @@ impl Stack {
         command.env("DEV_STACK", "compose").env("DEV_PROJECT", &self.name);
         println!("{:?}", command.output());
     }
+
+    fn end(&mut self) {
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().unwrap();
+    }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        self.destroy();
+        self.end();
     }
+}
+
+/// Removes the stack when its standard input ends: when we say so, fail, or are killed.
+fn keeper(host: &Host, name: &str) -> Child {
+    let script =
+        format!("trap '' HUP INT TERM; cat; exec sh '{}/scripts/dev/stack' destroy", home().display());
+    let mut command = host.command("sh");
+    command.args(["-c", &script]).env("DEV_STACK", "compose").env("DEV_PROJECT", name);
+    // its folder may go before it does
+    command.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// The first of three ports of loopback that nobody has.

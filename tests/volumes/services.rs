@@ -76,7 +76,8 @@ fn a_promise_that_others_may_have_written_is_not_kept() {
     let promise = "backups/.pgkeep.stopped.1";
     let text = r#"{"start":{"first":"touch done","last":null,"patroni":null},"directory":".","hold":null}"#;
     stage.write(promise, text);
-    let mode = |mode| std::fs::set_permissions(stage.path(promise), std::fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |mode| std::fs::set_permissions(stage.path(promise), std::fs::Permissions::from_mode(mode)).unwrap();
     mode(0o666);
     stage.snap(&["dir:data"]).exits(0).says("is not ours alone");
     assert!(!stage.there("done") && stage.there(promise));

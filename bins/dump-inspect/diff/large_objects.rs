@@ -3,48 +3,32 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use kit::dump::lex::{Event, Lexer};
+use kit::dump::large::Contents;
+use kit::dump::lex::Lexer;
 use kit::dump::scan::text_of;
-use kit::dump::statement::{LargeObject, large_object};
 use kit::exit::Result;
 use kit::source::Dump;
-use xxhash_rust::xxh3::Xxh3;
 
 /// A large object: its place in a list of databases, and its number.
 type Key = (usize, String);
 
 /// Reads the stretches that write large objects, each of a database; the hash of what is written into
-/// each of them, in however many pieces.
+/// each of them.
 pub(super) fn hashes(dump: &Dump, stretches: &[Range<u64>]) -> Result<BTreeMap<Key, u128>> {
-    let mut found: BTreeMap<Key, Xxh3> = BTreeMap::new();
-    let (mut lexer, mut last) = (Lexer::default(), 0);
-    let (mut statement, mut open): (Vec<u8>, Option<String>) = (Vec::new(), None);
+    let mut found: BTreeMap<Key, u128> = BTreeMap::new();
+    let (mut lexer, mut contents, mut last) = (Lexer::default(), Contents::default(), 0);
+    let mut note = |i, number: Vec<u8>, hash: u128| {
+        let sum = found.entry((i, text_of(&number))).or_default();
+        *sum = sum.wrapping_add(hash);
+    };
     dump.ranges(stretches, |i, bytes| {
         if i != last {
-            (lexer, last, open) = (Lexer::default(), i, None);
-            statement.clear();
+            contents.end(&mut |number, hash| note(last, number, hash));
+            (lexer, contents, last) = (Lexer::default(), Contents::default(), i);
         }
-        lexer.feed(bytes, &mut |event| match event {
-            Event::Sql { bytes, .. } => statement.extend_from_slice(bytes),
-            Event::SqlEnd { .. } => {
-                match large_object(&statement) {
-                    Some(LargeObject::Opened(oid)) => {
-                        let oid = text_of(&oid);
-                        found.entry((i, oid.clone())).or_default();
-                        open = Some(oid);
-                    }
-                    Some(LargeObject::Written(contents)) => {
-                        if let Some(hash) = open.clone().and_then(|oid| found.get_mut(&(i, oid))) {
-                            hash.update(&contents);
-                        }
-                    }
-                    None => {}
-                }
-                statement.clear();
-            }
-            _ => {}
-        });
+        lexer.feed(bytes, &mut |event| contents.event(event, &mut |number, hash| note(i, number, hash)));
         Ok(())
     })?;
-    Ok(found.into_iter().map(|(key, hash)| (key, hash.digest128())).collect())
+    contents.end(&mut |number, hash| note(last, number, hash));
+    Ok(found)
 }

@@ -10,11 +10,11 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use super::ordered::{ordered, workers};
 use super::{Frame, Kind};
 use crate::child::interrupted;
-use crate::digest::Sha;
+use crate::digest::{self, Sha};
 use crate::exit::{Error, Result};
 
 /// How much is handed on at a time where the file has no pieces of its own.
-const CHUNK: usize = 1 << 20;
+pub(crate) const CHUNK: usize = 1 << 20;
 /// An index that claims larger pieces is not ours, and not believed: a piece is held in memory.
 const LARGEST: u64 = 8 << 20;
 
@@ -38,6 +38,9 @@ pub struct Seen {
     pub raw_bytes: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
+    /// Of each piece of the file its [`digest::quick`]: those of the index, or each MiB of a file that is not
+    /// compressed; empty where neither is so.
+    pub pieces: Vec<u64>,
 }
 
 /// Reads `file` from its beginning and hands every raw byte to `sink`, in order.
@@ -60,7 +63,7 @@ pub fn read(
     let kind = Kind::detect(&first);
     let index = index.filter(|i| kind != Kind::None && i.fits(bytes));
     match index {
-        Some(index) => pieces(file, name, kind, bytes, index, sink),
+        Some(index) => pieces(file, name, kind, index, sink),
         None => stream(file, name, kind, sink),
     }
 }
@@ -83,27 +86,63 @@ pub(super) struct Piece {
     pub(super) raw_bytes: usize,
 }
 
+/// Reads `file` from its beginning to its end as it is: nothing is inflated.
+///
+/// # Errors
+/// When it cannot be read; a signal.
+pub fn sums(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<Seen> {
+    let mut packed = Packed::of(file, name, index)?;
+    while packed.next()?.is_some() {}
+    Ok(packed.seen(kind))
+}
+
 fn pieces(
     file: &File,
     name: &str,
     kind: Kind,
-    bytes: u64,
     index: Index<'_>,
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
-    let mut sha = Sha::default();
-    let ends = index.frames.iter().skip(1).copied().chain([Frame(bytes, index.raw_bytes)]);
-    let mut spans = index.frames.iter().zip(ends);
-    let next = || {
+    let mut packed = Packed::of(file, name, index)?;
+    ordered(workers(), || packed.next(), || inflater(kind, name), |raw: Vec<u8>| sink(&raw))?;
+    Ok(packed.seen(kind))
+}
+
+/// The pieces of a file, one after the other, digested on the way.
+struct Packed<'a> {
+    file: &'a File,
+    name: &'a str,
+    index: Index<'a>,
+    bytes: u64,
+    sha: Sha,
+    sums: Vec<u64>,
+}
+
+impl<'a> Packed<'a> {
+    fn of(mut file: &'a File, name: &'a str, index: Index<'a>) -> Result<Self> {
+        let fail = |e: io::Error| Error::io("read", name, &e);
+        file.rewind().map_err(fail)?;
+        let bytes = file.metadata().map_err(fail)?.len();
+        Ok(Packed { file, name, index, bytes, sha: Sha::default(), sums: Vec::new() })
+    }
+
+    fn next(&mut self) -> Result<Option<Piece>> {
         interrupted()?;
-        let Some((begin, end)) = spans.next() else { return Ok(None) };
+        let frame = |i: usize| self.index.frames.get(i).copied();
+        let Some(begin) = frame(self.sums.len()) else { return Ok(None) };
+        let end = frame(self.sums.len() + 1).unwrap_or(Frame(self.bytes, self.index.raw_bytes));
         let mut packed = Vec::with_capacity((end.0 - begin.0) as usize);
-        file.take(end.0 - begin.0).read_to_end(&mut packed).map_err(|e| Error::io("read", name, &e))?;
-        sha.update(&packed);
+        let read = self.file.take(end.0 - begin.0).read_to_end(&mut packed);
+        read.map_err(|e| Error::io("read", self.name, &e))?;
+        self.sha.update(&packed);
+        self.sums.push(digest::quick(&packed));
         Ok(Some(Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize }))
-    };
-    ordered(workers(), next, || inflater(kind, name), |raw: Vec<u8>| sink(&raw))?;
-    Ok(Seen { kind, bytes, raw_bytes: index.raw_bytes, sha256: sha.hex() })
+    }
+
+    fn seen(self, kind: Kind) -> Seen {
+        let (bytes, raw_bytes) = (self.bytes, self.index.raw_bytes);
+        Seen { kind, bytes, raw_bytes, sha256: self.sha.hex(), pieces: self.sums }
+    }
 }
 
 /// Inflates pieces, each to exactly the bytes it must give.
@@ -112,6 +151,9 @@ pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Ve
     let mut gzip = libdeflater::Decompressor::new();
     let mut zstd: Option<zstd::bulk::Decompressor<'static>> = None;
     move |piece| {
+        if kind == Kind::None {
+            return Ok(piece.packed);
+        }
         let mut raw = vec![0; piece.raw_bytes];
         let n = match kind {
             Kind::Gzip => gzip.gzip_decompress(&piece.packed, &mut raw).map_err(|e| e.to_string()),
@@ -142,7 +184,7 @@ fn stream(
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
     let mut digested = Digested { inner: file, sha: Sha::default(), bytes: 0 };
-    let mut raw_bytes = 0;
+    let (mut raw_bytes, mut sums) = (0, Vec::new());
     {
         let buffered = BufReader::with_capacity(CHUNK, &mut digested);
         let mut raw: Box<dyn Read + '_> = match kind {
@@ -163,6 +205,8 @@ fn stream(
             failed = read.err().map(|e| unreadable(name, kind, &e));
             if chunk.is_empty() {
                 failed.take().map_or(Ok(()), Err)?;
+            } else if kind == Kind::None {
+                sums.push(digest::quick(&chunk));
             }
             Ok((!chunk.is_empty()).then_some(chunk))
         };
@@ -177,7 +221,7 @@ fn stream(
         )?;
     }
     let Digested { sha, bytes, .. } = digested;
-    Ok(Seen { kind, bytes, raw_bytes, sha256: sha.hex() })
+    Ok(Seen { kind, bytes, raw_bytes, sha256: sha.hex(), pieces: sums })
 }
 
 fn unreadable(name: &str, kind: Kind, e: &io::Error) -> Error {

@@ -9,10 +9,8 @@ use super::ordered::{ordered, workers};
 use super::read::{Index, Piece, inflater};
 use super::{Frame, Kind};
 use crate::child::interrupted;
+use crate::digest;
 use crate::exit::{Error, Result};
-
-/// How much of a file that is not compressed is read at a time; it stays in the processor's cache.
-const CHUNK: usize = 256 << 10;
 
 /// A dump of which any thread can read any stretch, without the help of others.
 #[derive(Clone)]
@@ -20,12 +18,20 @@ pub struct Stretches {
     pub(crate) file: Arc<File>,
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
-    /// Where its pieces begin; of no use where it is not compressed.
+    /// Where its pieces begin.
     pub(crate) frames: Arc<[Frame]>,
     pub(crate) raw_bytes: u64,
+    /// Of each piece its [`digest::quick`], where that is known.
+    pub(crate) sums: Arc<[u64]>,
 }
 
 impl Stretches {
+    /// The same, of which every piece must be what it was when it gave these sums, see
+    /// [`super::read::Seen::pieces`].
+    pub fn known_by(self, sums: Vec<u64>) -> Self {
+        Stretches { sums: sums.into(), ..self }
+    }
+
     /// One who reads.
     pub fn reader(&self) -> Reader {
         let inflate = Box::new(inflater(self.kind, &self.name));
@@ -50,25 +56,13 @@ impl Reader {
     /// Hands `sink` the raw bytes of `range`.
     ///
     /// # Errors
-    /// [`crate::exit::Code::No`] when a piece is damaged or the range lies beyond the end; what `sink`
-    /// answers; a signal.
+    /// [`crate::exit::Code::No`] when a piece is damaged or was changed, or the range lies beyond the end;
+    /// what `sink` answers; a signal.
     pub fn read(&mut self, range: &Range<u64>, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let Stretches { file, name, kind, frames, raw_bytes } = &self.of;
+        let Stretches { file, name, frames, raw_bytes, sums, .. } = &self.of;
         let fail = |e| Error::io("read", name, &e);
         if range.end > *raw_bytes {
             return Err(Error::no(format!("'{name}' has no bytes {} to {}", range.start, range.end)));
-        }
-        if *kind == Kind::None {
-            let mut buffer = vec![0; CHUNK.min((range.end - range.start) as usize)];
-            let mut at = range.start;
-            while at < range.end {
-                interrupted()?;
-                let n = buffer.len().min((range.end - at) as usize);
-                file.read_exact_at(&mut buffer[..n], at).map_err(fail)?;
-                sink(&buffer[..n])?;
-                at += n as u64;
-            }
-            return Ok(());
         }
         let index = Index { frames, raw_bytes: *raw_bytes };
         let bytes = file.metadata().map_err(fail)?.len();
@@ -79,6 +73,9 @@ impl Reader {
                 let end = end_of(index, begin, bytes);
                 let mut packed = vec![0; (end.0 - begin.0) as usize];
                 file.read_exact_at(&mut packed, begin.0).map_err(fail)?;
+                if !sums.is_empty() && sums.get(i) != Some(&digest::quick(&packed)) {
+                    return Err(Error::no(format!("'{name}' was changed by somebody while it was read")));
+                }
                 let piece = Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize };
                 self.last = Some((i, (self.inflate)(piece)?));
             }

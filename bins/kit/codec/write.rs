@@ -91,9 +91,11 @@ fn memory_bound(codec: Codec) -> usize {
     }
 }
 
-type Packed = Result<(usize, Vec<u8>)>;
+/// The bytes of a piece before compression, and what became of them.
+pub type Packed = Result<(usize, Vec<u8>)>;
 
-fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
+/// Compresses pieces, each to one that can be inflated by itself.
+pub fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
     let failed = |what: &str| Error::no(format!("cannot compress: {what}"));
     match codec.kind {
         Kind::None => Box::new(|raw| Ok((raw.len(), raw))),

@@ -25,8 +25,10 @@ pub struct Needs {
     pub locations: BTreeMap<Name, Name>,
     /// Locales of the C library that its databases have.
     pub locales: BTreeSet<Name>,
-    /// Parameters that it sets for its session.
+    /// Parameters that it sets, for its session, for a database or for a role.
     pub settings: BTreeSet<Name>,
+    /// The tablespaces of the databases that it creates, where it names them.
+    pub homes: BTreeMap<Name, Name>,
     /// A table hides rows from its own owner.
     pub forces_row_security: bool,
 }
@@ -95,6 +97,7 @@ impl Needs {
             return;
         }
         self.roles.extend(roles(statement));
+        self.settings.extend(kept(statement));
         match classify(statement) {
             Statement::CreateExtension(name) => {
                 self.extensions.insert(name);
@@ -103,7 +106,11 @@ impl Needs {
                 self.locations.insert(name, value(statement, "location").unwrap_or_default());
             }
             Statement::CreateDatabase(_) => {
-                self.tablespaces.extend(value(statement, "tablespace"));
+                let tablespace = value(statement, "tablespace");
+                if let (Some((_, name)), Some(tablespace)) = (database(statement), &tablespace) {
+                    self.homes.insert(name, tablespace.clone());
+                }
+                self.tablespaces.extend(tablespace);
                 self.locales.extend(locales(statement));
             }
             Statement::Session => match set(statement) {
@@ -170,6 +177,28 @@ pub fn set(statement: &[u8]) -> Option<(Name, Option<Name>)> {
     }
     p.0.next();
     Some((name, p.0.next().and_then(name_of)))
+}
+
+/// The parameter that `ALTER DATABASE … SET` or `ALTER ROLE … SET` is about. Its case means nothing, also
+/// where it is quoted.
+pub fn kept(statement: &[u8]) -> Option<Name> {
+    let p = &mut Parser::new(statement);
+    if !(p.take("alter") && p.take_any(&["database", "role", "user"])) {
+        return None;
+    }
+    // the name may be a word, such as ALL
+    p.0.next();
+    if p.take("in") && p.take("database") {
+        p.0.next();
+    }
+    if !p.take("set") {
+        return None;
+    }
+    let name = p.name()?.to_ascii_lowercase();
+    let is_value = matches!(p.0.peek(), Some(Token::Mark(b'=') | Token::Word(_)));
+    // a name of two parts, which pg_dump quotes as one, belongs to an extension, and any server takes it;
+    // `SET TABLESPACE name` sets no parameter
+    (is_value && name != b"tablespace" && !name.contains(&b'.')).then_some(name)
 }
 
 /// The roles that a statement names, but those that it creates.
@@ -319,6 +348,25 @@ mod tests {
         assert!(globals.roles.is_empty() && globals.locations.len() == 1);
         let (place, _) = tablespace(b"CREATE DATABASE b TABLESPACE = \"x\" TEMPLATE = y;").unwrap();
         assert_eq!(place, 18..34);
+        assert_eq!(b.homes.into_iter().collect::<Vec<_>>(), [(b"b".to_vec(), b"my fast".to_vec())]);
+    }
+
+    #[test]
+    fn parameters_that_are_kept_for_databases_and_roles() {
+        for (sql, want) in [
+            ("ALTER DATABASE d SET transaction_timeout TO '5s';", Some("transaction_timeout")),
+            ("ALTER DATABASE \"set\" SET \"TimeZone\" = 'UTC';", Some("timezone")),
+            ("ALTER ROLE all SET work_mem TO '1MB';", Some("work_mem")),
+            ("ALTER ROLE \"in\" IN DATABASE database SET work_mem TO '1MB';", Some("work_mem")),
+            ("ALTER ROLE a SET my.parameter TO 'x';", None),
+            ("ALTER ROLE a SET \"my.parameter\" TO 'x';", None),
+            ("ALTER DATABASE d SET TABLESPACE fast;", None),
+            ("ALTER DATABASE d OWNER TO a;", None),
+            ("ALTER ROLE a WITH LOGIN PASSWORD 'SET x TO y';", None),
+            ("ALTER TABLE t SET (fillfactor = 50);", None),
+        ] {
+            assert_eq!(kept(sql.as_bytes()), want.map(|w| w.as_bytes().to_vec()), "{sql}");
+        }
     }
 
     #[test]

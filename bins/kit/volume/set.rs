@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::control::{Control, Lsn};
 use crate::codec::{Frame, Kind as Codec};
 use crate::exit::{Error, Result};
-use crate::manifest::Verified;
+use crate::manifest::{Sealing, Verified};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
@@ -81,6 +81,9 @@ pub struct WalRange {
     pub first: String,
     /// Name of the last segment that is needed.
     pub last: String,
+    /// Whether the archive of the data directory holds these segments: then it starts by itself.
+    #[serde(default)]
+    pub included: bool,
 }
 
 /// What a volume holds.
@@ -196,11 +199,13 @@ impl Set {
     /// Starts the record of the snapshot at `path`, whole and durable, but not under its name yet:
     /// [`Part::place`] is the snapshot's last act.
     pub fn begin(&self, path: &Path) -> Result<Part> {
-        let text = serde_json::to_vec(self)
+        let text = serde_json::to_string(self)
             .map_err(|e| Error::no(format!("cannot write '{}': {e}", path.display())))?;
         let mut part = Part::create(path)?;
-        part.write_all(&text)
-            .and_then(|()| part.write_all(b"\n"))
+        let mut out = Sealing::new(&mut part);
+        // its last brace comes with the seal
+        out.write_all(text.strip_suffix('}').unwrap_or(&text).as_bytes())
+            .and_then(|()| out.finish())
             .map_err(|e| Error::io("write", path.display(), &e))?;
         part.sync()?;
         Ok(part)

@@ -1,6 +1,7 @@
 //! A session that reads the rows it loads by itself, and which tables it may load as new ones.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kit::codec::seek::Stretches;
@@ -8,9 +9,8 @@ use kit::dump::statement::{Qualified, Statement, classify};
 use kit::exit::{Error, Result};
 use kit::pg::Server;
 use kit::progress::Progress;
-use xxhash_rust::xxh3::Xxh3;
+use memchr::memmem::Finder;
 
-use crate::feed::fingerprint::Rows;
 use crate::feed::share::{Load, Share};
 use crate::session::Session;
 use crate::tables::stream::quoted;
@@ -22,8 +22,6 @@ const FREEZE: u32 = 90_300;
 #[derive(Clone)]
 pub(crate) struct Loader {
     pub(crate) stretches: Stretches,
-    /// A hash that nothing was fed to.
-    pub(crate) hasher: Box<Xxh3>,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -49,22 +47,62 @@ impl Loader {
         session.sync()
     }
 
-    /// Hands on rows, which must be those that were checked.
-    pub(crate) fn rows(&self, rows: &[Rows], sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    /// Hands on rows, each stretch of them from the beginning of one to the end of another.
+    pub(crate) fn rows(
+        &self,
+        stretches: &[Range<u64>],
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut reader = self.stretches.reader();
-        for rows in rows {
-            let mut hash = (*self.hasher).clone();
-            reader.read(&rows.range, &mut |bytes| {
-                hash.update(bytes);
+        for rows in stretches {
+            let mut lines = Lines::default();
+            reader.read(rows, &mut |bytes| {
+                lines.pass(bytes)?;
                 self.progress.advance(bytes.len() as u64);
                 sink(bytes)
             })?;
-            if hash.digest128() != rows.hash {
-                return Err(changed());
-            }
+            lines.end()?;
         }
         Ok(())
     }
+}
+
+/// Looks at what is loaded as rows: the line that ends them for psql must not be among them, or what
+/// follows it would be run as SQL that nobody has judged; and the last must have an end.
+struct Lines {
+    end: Finder<'static>,
+    /// The last two bytes so far.
+    last: [u8; 2],
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Lines { end: Finder::new(b"\n\\."), last: *b"\n\n" }
+    }
+}
+
+impl Lines {
+    fn pass(&mut self, bytes: &[u8]) -> Result<()> {
+        let seam: Vec<u8> = self.last.iter().chain(bytes.iter().take(2)).copied().collect();
+        if self.end.find(bytes).is_some() || self.end.find(&seam).is_some() {
+            return Err(not_rows());
+        }
+        self.last = match *bytes {
+            [.., a, b] => [a, b],
+            [b] => [self.last[1], b],
+            [] => self.last,
+        };
+        Ok(())
+    }
+
+    fn end(&self) -> Result<()> {
+        if self.last[1] == b'\n' { Ok(()) } else { Err(not_rows()) }
+    }
+}
+
+fn not_rows() -> Error {
+    Error::no("the dump's rows are not where its manifest says")
+        .hint("'dump-inspect index' makes a manifest anew.")
 }
 
 /// What was fed is not what was checked.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::{What, drop_database};
+use kit::beside::{FLUSH, What, drop_database};
 use kit::dump::needs;
 use kit::dump::object::{Object, describe, is_of_large_object};
 use kit::dump::scan::{display, text_of};
@@ -113,6 +113,7 @@ impl<'a> Router<'a> {
             self.rows_out = true;
             // the statements that make a database stand behind the contents of the one before it
             return match &statement {
+                _ if self.keeps_unknown(head) => (Route::Out, Vec::new()),
                 Statement::CreateDatabase(name) => self.created(&text_of(name), head),
                 Statement::OnDatabase => self.on_database(head),
                 Statement::Session if says_how_to_read(head) => (Route::Set, head.to_vec()),
@@ -120,6 +121,7 @@ impl<'a> Router<'a> {
             };
         }
         match &statement {
+            _ if self.keeps_unknown(head) => (Route::Out, Vec::new()),
             Statement::Session | Statement::SearchPath(_) => self.setting(head),
             Statement::CreateDatabase(name) => self.created(&text_of(name), head),
             Statement::OnDatabase => self.on_database(head),
@@ -144,6 +146,12 @@ impl<'a> Router<'a> {
         }
     }
 
+    /// Whether it would keep a parameter for a database or a role that this server does not know.
+    fn keeps_unknown(&self, head: &[u8]) -> bool {
+        let unknown = &self.plan.left_out.settings;
+        !unknown.is_empty() && needs::kept(head).is_some_and(|name| unknown.contains(&text_of(&name)))
+    }
+
     /// `CREATE DATABASE`: under the name that it is restored under, with a mark on it.
     fn created(&mut self, name: &str, head: &[u8]) -> (Route, Vec<u8>) {
         let made = |t: &&Target| t.section == name && t.by_dump && self.plan.way != Way::Transaction;
@@ -153,6 +161,7 @@ impl<'a> Router<'a> {
         };
         self.after = What::Restore.mark(&target.place, &target.name, self.plan.stamp).into_bytes();
         if let Some(live) = target.present.as_ref().filter(|_| self.plan.drops_first(target)) {
+            self.after.extend_from_slice(FLUSH.as_bytes());
             self.after.extend_from_slice(
                 drop_database(self.plan.version, &target.name, live.is_template).as_bytes(),
             );

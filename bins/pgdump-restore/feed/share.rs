@@ -4,9 +4,8 @@
 //! own, the largest first. Only what is too large for that is cut, the more finely the less is left, so
 //! that all come to an end together.
 
+use std::ops::Range;
 use std::sync::Arc;
-
-use crate::feed::fingerprint::Rows;
 
 /// A table of fewer bytes is not cut.
 const SMALL: u64 = 32 << 20;
@@ -18,7 +17,7 @@ pub(crate) struct Load {
     /// What empties the table, where it is known to be empty: rows that come in the same transaction need
     /// no more work later.
     pub(crate) truncate: Option<Vec<u8>>,
-    pub(crate) rows: Vec<Rows>,
+    pub(crate) rows: Vec<Range<u64>>,
 }
 
 /// Rows that one session loads.
@@ -26,7 +25,7 @@ pub(crate) struct Load {
 pub(crate) struct Share {
     pub(crate) copy: Arc<Vec<u8>>,
     pub(crate) truncate: Option<Vec<u8>>,
-    pub(crate) rows: Vec<Rows>,
+    pub(crate) rows: Vec<Range<u64>>,
 }
 
 /// What is not given to anybody yet.
@@ -67,11 +66,11 @@ impl Shares {
     }
 }
 
-fn length(rows: &Rows) -> u64 {
-    rows.range.end - rows.range.start
+fn length(rows: &Range<u64>) -> u64 {
+    rows.end - rows.start
 }
 
-fn bytes(rows: &[Rows]) -> u64 {
+fn bytes(rows: &[Range<u64>]) -> u64 {
     rows.iter().map(length).sum()
 }
 
@@ -84,7 +83,7 @@ mod tests {
     /// The shares of tables of so many MiB, as `table:MiB`, with a star where it is emptied first.
     fn shares(tables: &[u64], sessions: usize) -> Vec<String> {
         let load = |(i, mib): (usize, &u64)| {
-            let stretch = |at: u64| Rows { range: at * 16 * MIB..((at + 1) * 16).min(*mib) * MIB, hash: 0 };
+            let stretch = |at: u64| at * 16 * MIB..((at + 1) * 16).min(*mib) * MIB;
             Load {
                 copy: Arc::new(vec![b'a' + i as u8]),
                 truncate: Some(Vec::new()),

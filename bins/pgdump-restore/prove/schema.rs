@@ -1,13 +1,15 @@
-//! The schema of each database as a set of statements, so that two dumps of it can be compared.
+//! The schema of each database as a set of statements, so that two dumps of it can be compared; and what is
+//! in its large objects.
 
 use std::collections::BTreeMap;
 
+use kit::dump::large::Contents;
 use kit::dump::lex::Event;
 use kit::dump::names::normal;
 use kit::dump::object::{describe, is_of_large_object};
 use kit::dump::scan::display;
 use kit::dump::statement::{Name, Statement, classify, connect_target};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Part;
 
@@ -19,7 +21,7 @@ const TOLD: usize = 5;
 /// Kinds of statements that pg_dump is told to leave out (`--no-owner`, `--no-acl`, `--no-comments`).
 const OPTIONAL: [&str; 4] = ["owner ", "acl ", "default acl ", "comment "];
 
-/// What makes or changes large objects, which are rows.
+/// What makes large objects, or gives them owners, grants and comments.
 const LARGE: &str = "large objects";
 
 /// Statements by database, hash and what they make. Those that set up a session, and those about the
@@ -27,8 +29,12 @@ const LARGE: &str = "large objects";
 #[derive(Default)]
 pub(crate) struct Schema {
     databases: BTreeMap<Name, BTreeMap<u128, String>>,
+    /// Of each database, how many large objects are written, and the sum of the hashes of their numbers and
+    /// contents.
+    large: BTreeMap<Name, (u64, u128)>,
     current: Name,
     open: Open,
+    contents: Contents,
 }
 
 /// The statement that passes by.
@@ -44,7 +50,13 @@ struct Open {
 impl Schema {
     /// Takes what the lexer found next.
     pub(crate) fn event(&mut self, event: Event<'_>) {
-        let (open, databases, current) = (&mut self.open, &mut self.databases, &mut self.current);
+        let Schema { databases, large, current, open, contents } = self;
+        let mut written = |number: Name, hash: u128| {
+            let sum = large.entry(current.clone()).or_default();
+            let one = xxh3_128(&[&hash.to_le_bytes(), number.as_slice()].concat());
+            *sum = (sum.0 + 1, sum.1.wrapping_add(one));
+        };
+        contents.event(event, &mut written);
         match event {
             Event::Sql { bytes, .. } => {
                 let room = (LONGEST - open.text.len()).min(bytes.len());
@@ -66,12 +78,18 @@ impl Schema {
             Event::Meta { bytes, .. } => open.line.extend_from_slice(bytes),
             Event::MetaEnd { .. } => {
                 if let Some(name) = connect_target(open.line.trim_ascii_end()) {
+                    contents.end(&mut written);
                     *current = name;
                 }
                 open.line.clear();
             }
             _ => {}
         }
+    }
+
+    /// Whether the large objects of database `name` hold what those of `other` do, a dump of a single database.
+    pub(crate) fn has_large_objects_of(&self, name: &[u8], other: &Schema) -> bool {
+        self.large.get(name) == other.large.get(&b""[..])
     }
 
     /// Statements of database `name`, or of a dump that names none.

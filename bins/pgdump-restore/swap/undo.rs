@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kit::beside::{Beside, What, list};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::{Server, literal};
 use kit::settings::Settings;
@@ -25,7 +26,13 @@ fn before(server: &Server, entrance: &str) -> Result<Vec<Beside>> {
 
 /// Swaps back what a restore has swapped: the latest, or that of a time. What is there now is kept as
 /// what was there before, so that this can be undone, too.
-pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech: &Speech) -> Result<Code> {
+pub(crate) fn undo(
+    args: &Args,
+    settings: &Settings,
+    time: Option<Stamp>,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let entrance = entrance(&server)?;
     let kept = before(&server, &entrance)?;
@@ -74,7 +81,8 @@ pub(crate) fn undo(args: &Args, settings: &Settings, time: Option<Stamp>, speech
     let _lock = guard(&server, vantage, For::Restore, TOOL)?;
     exchange_all(&server, vantage, &entrance, exchanges, now)?;
     let names: Vec<&str> = chosen.iter().map(|b| b.of.as_str()).collect();
-    tell(args, settings, &names, &server)?;
+    account.note(&format!("undone: {}", names.join(", ")));
+    tell(args, settings, &names, &server, account)?;
     Ok(Code::Done)
 }
 

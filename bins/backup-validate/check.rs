@@ -1,0 +1,181 @@
+//! The check of one backup: what every kind of artifact has in common; a module for each kind.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use kit::archive;
+use kit::catalog;
+use kit::codec::{Kind as Codec, read};
+use kit::exit::{Code, Error, Result};
+use kit::manifest::{self, Manifest, Seal, Verified, path_of};
+use kit::out::{self, Speech};
+use kit::place::{self, open_regular};
+use kit::proof;
+use kit::stamp::Stamp;
+use kit::volume::set::Set;
+
+use crate::cli::Args;
+use crate::verdict::Verdict;
+
+mod contents;
+mod dump;
+mod rdb;
+mod volume;
+
+/// What an artifact is, by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Artifact {
+    /// A dump, or an archive of pg_dump.
+    Dump,
+    /// A snapshot of Redis.
+    Rdb,
+}
+
+/// A backup that was looked at.
+pub(crate) struct Checked {
+    /// Its path, links followed: beside it stands its manifest. Of a snapshot its record.
+    pub(crate) real: PathBuf,
+    pub(crate) manifest: Option<Manifest>,
+    /// What is known of a dump that was read.
+    pub(crate) dump: Option<dump::About>,
+    /// The set of a snapshot of volumes.
+    pub(crate) set: Option<Set>,
+}
+
+/// Looks at a backup as closely as it is asked for. What came of it goes into its manifest, if
+/// the data were read. `None`: there was nothing to look at.
+pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Option<Checked> {
+    verdict.fact("how", if args.quick { "quick" } else { "check" });
+    look(path, args, speech, verdict).map_err(|error| verdict.fault(error)).ok()
+}
+
+fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<Checked> {
+    if let Some(record) = volume::record_of(path) {
+        let set = volume::check(path, &record, args.quick, speech, verdict)?;
+        return Ok(Checked { real: record, manifest: None, dump: None, set: Some(set) });
+    }
+    let folder = archive::is_directory(path);
+    let artifact = if folder { Artifact::Dump } else { recognise(path, verdict)? };
+    // a link is another name of a backup, whose manifest stands beside the backup
+    let real = path.canonicalize().unwrap_or(path.to_owned());
+    let manifest = if folder { None } else { manifest_of(&real, verdict)? };
+    let mut checked = Checked { real, manifest, dump: None, set: None };
+    if args.quick {
+        verdict.note("looked at from outside only");
+        return Ok(checked);
+    }
+    // a file of another size is not read: it is not the one that was proven
+    if !verdict.passes() {
+        return Ok(checked);
+    }
+    let manifest = checked.manifest.as_ref();
+    let looked = match artifact {
+        Artifact::Dump => dump::check(path, manifest, speech, verdict).map(Some),
+        Artifact::Rdb => rdb::check(path, manifest, verdict).map(|()| None),
+    };
+    checked.dump = looked.unwrap_or_else(|error| {
+        verdict.fault(error);
+        None
+    });
+    // nothing is known of what could not be read
+    if verdict.passes() || verdict.code() == Code::No {
+        checked.enter("check", verdict);
+    }
+    Ok(checked)
+}
+
+/// What the file is; refuses what is no file, what is empty, and what cannot be told.
+fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
+    let name = path.display().to_string();
+    let file = open_regular(path).map_err(|e| match path.is_dir() {
+        true => Error::no(format!("'{name}' is a folder, and no archive of pg_dump")),
+        false => Error::io("open", &name, &e),
+    })?;
+    let bytes = file.metadata().map_err(|e| Error::io("read", &name, &e))?.len();
+    verdict.fact("bytes", bytes);
+    if bytes == 0 {
+        return Err(Error::no("it is empty"));
+    }
+    verdict.note(out::bytes(bytes));
+    let head = read::peek(&file, &name, 262)?;
+    Ok(if rdb::is(&head) { Artifact::Rdb } else { Artifact::Dump })
+}
+
+/// The manifest, if it can be believed; what is wrong with it is told.
+fn manifest_of(real: &Path, verdict: &mut Verdict) -> Result<Option<Manifest>> {
+    let name = real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let bytes = real.metadata().map_or(0, |m| m.len());
+    let Some(manifest) = Manifest::of(real)? else {
+        verdict.warn("it has no manifest, so that nobody knows what should be in it");
+        return Ok(None);
+    };
+    sealed(&path_of(real), verdict)?;
+    if manifest.file.name != name {
+        verdict.bad(format!("its manifest is that of {}", manifest.file.name));
+    } else if manifest.file.bytes != bytes {
+        proof::of_file(&manifest, bytes, "").into_iter().for_each(|what| verdict.bad(what));
+    }
+    if verdict.passes() && manifest.verified.as_ref().is_some_and(|v| !v.ok) {
+        verdict.note("an earlier proof failed");
+    }
+    Ok(Some(manifest))
+}
+
+/// Whether a record is as it was written.
+fn sealed(record: &Path, verdict: &mut Verdict) -> Result<()> {
+    let seal = File::open(record).and_then(|file| manifest::seal(&file));
+    match seal.map_err(|e| Error::io("read", record.display(), &e))? {
+        Seal::Holds => {}
+        Seal::Broken => verdict.fault(
+            Error::no("its manifest was changed after it was written")
+                .hint("That of a dump is made anew by 'dump-inspect index', once the old one is removed."),
+        ),
+        Seal::None => verdict.warn("its manifest has no seal: a change in it would not be seen"),
+    }
+    Ok(())
+}
+
+/// Holds the file against its manifest and against the list of digests in its folder.
+fn same_file(real: &Path, manifest: Option<&Manifest>, bytes: u64, sha256: &str, verdict: &mut Verdict) {
+    let differences = manifest.map_or(Vec::new(), |m| proof::of_file(m, bytes, sha256));
+    differences.into_iter().for_each(|what| verdict.bad(what));
+    listed(real, sha256, verdict);
+}
+
+/// `SHA256SUMS` knows of files without a manifest, too.
+fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
+    let name = real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let sums = catalog::sums(place::parent(real)).ok().flatten().unwrap_or_default();
+    let digest =
+        sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
+    if digest.is_some_and(|digest| digest != sha256) {
+        verdict.bad(format!("{} tells of another digest", catalog::SUMS));
+    }
+}
+
+impl Checked {
+    /// Whether there is a record to enter a proof into.
+    pub(crate) fn has_record(&self) -> bool {
+        self.manifest.is_some() || self.set.is_some()
+    }
+
+    /// Enters that it was proven, and how.
+    pub(crate) fn enter(&self, how: &str, verdict: &mut Verdict) {
+        if let Some(set) = &self.set {
+            return volume::enter(&self.real, set, how, verdict);
+        }
+        let Some(manifest) = &self.manifest else { return };
+        // that nobody saw how its producer ended stays true
+        let unseen = manifest.verified.as_ref().is_some_and(|v| v.how.split(", ").any(|how| how == "footer"));
+        let how = if unseen { format!("{how}, footer") } else { how.to_owned() };
+        let verified = Verified { at: Stamp::now().to_string(), how, ok: verdict.passes() };
+        if let Err(error) = manifest::record(&self.real, &verified) {
+            verdict.warn(error.to_string());
+        }
+    }
+}
+
+/// How a file is compressed, for people.
+fn packed(kind: Codec) -> String {
+    if kind == Codec::None { "not compressed".into() } else { kind.to_string() }
+}

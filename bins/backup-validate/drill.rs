@@ -1,0 +1,253 @@
+//! `--drill`: a restore into a throwaway server, by the very program that people will use, and the proof
+//! of what it gave. How long that took is the time that a real restore takes at least.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use kit::child::{Child, Ended, sibling};
+use kit::exit::{Code, Error, Result};
+use kit::history;
+use kit::out::Speech;
+use kit::pg::{Server, major_of};
+use kit::place;
+use serde_json::json;
+
+use crate::check::Checked;
+use crate::cli::{Args, Place, Query};
+use crate::verdict::Verdict;
+
+mod docker;
+mod ground;
+mod prove;
+mod queries;
+mod snapshot;
+
+use ground::Ground;
+
+/// The name of a database whose dump does not tell it.
+const NAMELESS: &str = "drill";
+
+/// Guardrails that a throwaway server need not hold: where its files are, and how its machine sorts.
+const LIFTED: &str = "--force=tablespaces,locale";
+
+/// What `pgdump-restore` says when it has counted and compared all but the schema.
+const NOT_COMPARED: &str = "the schema is not compared";
+
+/// What all drills of a run have in common.
+pub(crate) struct Drill<'a> {
+    args: &'a Args,
+    place: &'a Place,
+    queries: Vec<Query>,
+}
+
+/// How a drill went, step by step. Seconds.
+#[derive(Debug, Default)]
+struct Times {
+    server: f64,
+    restore: f64,
+    prove: f64,
+}
+
+impl Times {
+    fn total(&self) -> f64 {
+        self.server + self.restore + self.prove
+    }
+}
+
+/// Sees to it that drills can be held before the first backup is read: reads the queries, and removes
+/// what drills that were killed have left.
+pub(crate) fn prepare<'a>(args: &'a Args, speech: &Speech) -> Result<Option<Drill<'a>>> {
+    let Some(place) = &args.drill else { return Ok(None) };
+    let mut queries = args.queries.clone();
+    if let Some(file) = &args.queries_file {
+        queries.extend(queries::read(Path::new(file))?);
+    }
+    for swept in ground::sweep(place)? {
+        speech.say(&format!("removed {swept}, left by a drill that was killed"));
+    }
+    Ok(Some(Drill { args, place, queries }))
+}
+
+impl Drill<'_> {
+    /// Restores the backup and proves it; what came of it goes into the history, and a drill that went well
+    /// into the manifest. One that failed says nothing about the file, which was checked before: what
+    /// this machine lacks must not make a backup uncounted.
+    pub(crate) fn restore(&self, path: &Path, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
+        let mut times = Times::default();
+        let before = verdict.passes();
+        let version = match self.hold(path, checked, &mut times, verdict, speech) {
+            Ok(version) => version,
+            Err(error) => {
+                verdict.fault(error.within("drill"));
+                None
+            }
+        };
+        let ok = before && verdict.passes();
+        let seconds = |s: f64| (s * 1000.0).round() / 1000.0;
+        let drill = json!({
+            "ok": ok,
+            "server": version,
+            "seconds": seconds(times.total()),
+            "server_seconds": seconds(times.server),
+            "restore_seconds": seconds(times.restore),
+            "prove_seconds": seconds(times.prove),
+            "queries": self.queries.len(),
+        });
+        verdict.fact("drill", drill);
+        if ok {
+            verdict.note(format!(
+                "restored into PostgreSQL {} and proven in {:.1} s",
+                version.as_deref().unwrap_or_default(),
+                times.total()
+            ));
+        }
+        // what was not held, for lack of a program or of time, says nothing about what a restore would do
+        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
+        if !checked.has_record() || !failed && (!ok || version.is_none()) {
+            return;
+        }
+        let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
+        let held = history::Drill {
+            ok,
+            faults: verdict.faults().iter().map(ToString::to_string).collect(),
+            server: version,
+            seconds: seconds(times.total()),
+            server_seconds: seconds(times.server),
+            restore_seconds: seconds(times.restore),
+            prove_seconds: seconds(times.prove),
+            queries: self.queries.len(),
+            ..history::Drill::of(&name, checked.manifest.as_ref())
+        };
+        if let Err(error) = held.record(place::parent(&checked.real)) {
+            verdict.warn(error.to_string());
+        }
+        if ok {
+            checked.enter("drill", verdict);
+        }
+    }
+
+    /// The version of the server that it was held on.
+    fn hold(
+        &self,
+        path: &Path,
+        checked: &Checked,
+        times: &mut Times,
+        verdict: &mut Verdict,
+        speech: &Speech,
+    ) -> Result<Option<String>> {
+        let clock = Instant::now();
+        let ground = match (&checked.dump, &checked.set) {
+            (Some(dump), _) => {
+                let major = dump.server_version.as_deref().and_then(major_of);
+                Ground::make(self.place, major, &dump.encoding)?
+            }
+            (None, Some(set)) => match snapshot::data(set) {
+                Ok((label, data)) => Ground::of(snapshot::start(&checked.real, label, data)?),
+                Err(why) => return not_drilled(why, verdict),
+            },
+            (None, None) => return not_drilled("only dumps and snapshots are", verdict),
+        };
+        times.server = clock.elapsed().as_secs_f64();
+        let server = ground.server()?;
+        let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
+        speech.say(&format!("drill of {} on PostgreSQL {version}", path.display()));
+
+        let clock = Instant::now();
+        if checked.dump.is_some() {
+            self.load(&ground, checked, verdict)?;
+        }
+        times.restore = clock.elapsed().as_secs_f64();
+
+        let clock = Instant::now();
+        let databases = prove::databases(&server)?;
+        for database in &databases {
+            prove::prove(&server, database, verdict)?;
+        }
+        prove::amcheck(&server, self.jobs(), verdict)?;
+        self.ask(&server, &databases, verdict)?;
+        times.prove = clock.elapsed().as_secs_f64();
+        ground.end()?;
+        Ok(Some(version))
+    }
+
+    /// Restores the dump.
+    fn load(&self, ground: &Ground, checked: &Checked, verdict: &mut Verdict) -> Result<()> {
+        let ended = self.run(ground, checked)?;
+        if !ended.ok() {
+            let error = ended.told();
+            // its hints are for those who have a database to lose
+            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
+        }
+        if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
+            verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));
+        }
+        Ok(())
+    }
+
+    fn jobs(&self) -> usize {
+        self.args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Runs the program that restores, to its end.
+    fn run(&self, ground: &Ground, checked: &Checked) -> Result<Ended> {
+        let program = "pgdump-restore";
+        let mut command = Command::new(sibling(program));
+        // the environment, and a `.env` where we are, may lead to a server that somebody needs
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let leads = ["PG", "PATRONI_", "DATABASE_URL"].iter().any(|name| text.starts_with(name));
+            if leads || text.starts_with("BACKUP_") {
+                command.env_remove(&name);
+            }
+        }
+        command.current_dir(ground.folder()).envs(ground.environment());
+        command.args([
+            "--notify",
+            "none",
+            "--yes",
+            "--no-safety",
+            "--drop",
+            "--prove=hash",
+            "--create-roles",
+            LIFTED,
+        ]);
+        command.arg("--jobs").arg(self.jobs().to_string());
+        if let Some(via) = ground.via() {
+            command.arg("--via").arg(via);
+        }
+        if checked.dump.as_ref().is_some_and(|d| d.is_nameless) {
+            command.args(["--database", NAMELESS]);
+        }
+        command.arg(absolute(&checked.real));
+        Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()
+    }
+
+    /// Puts the user's own questions.
+    fn ask(&self, server: &Server, databases: &[String], verdict: &mut Verdict) -> Result<()> {
+        if self.queries.is_empty() {
+            return Ok(());
+        }
+        let own: Vec<&String> =
+            databases.iter().filter(|d| !["postgres", "template1"].contains(&d.as_str())).collect();
+        let database = match (&self.args.database, &own[..]) {
+            (Some(name), _) => name.clone(),
+            (None, [one]) => (*one).clone(),
+            (None, []) => "postgres".into(),
+            (None, _) => {
+                return Err(Error::usage("--query: there are several databases to ask")
+                    .hint("Name one with --database."));
+            }
+        };
+        self.queries.iter().try_for_each(|query| queries::ask(server, &database, query, verdict))
+    }
+}
+
+fn not_drilled(why: &str, verdict: &mut Verdict) -> Result<Option<String>> {
+    verdict.warn(format!("it is not drilled: {why}"));
+    Ok(None)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or(path.to_owned())
+}

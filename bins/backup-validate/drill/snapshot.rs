@@ -1,0 +1,115 @@
+//! The drill of a snapshot of volumes: it is put into a folder of the drill's own, and its server started there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kit::child::{Child, sibling};
+use kit::exit::{Error, Result};
+use kit::instance::{Instance, Programs, Site};
+use kit::pg::major_of;
+use kit::volume::set::{Data, Mode, Set};
+
+use super::ground::{SETTINGS, TAG, WAIT};
+
+/// Settings of the snapshot's own server are of no concern, and some are dangerous: its `archive_command`
+/// would write to where the real one does.
+const OWN: [(&str, &str); 2] = [("archive_mode", "off"), ("max_prepared_transactions", "64")];
+
+/// The data directory that a drill starts: that of the volume which leads. `Err`: why there is none.
+pub(super) fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str> {
+    if set.mode == Mode::Hot {
+        return Err("a hot snapshot is of no use without its WAL");
+    }
+    let mut holds = set.volumes.iter().filter(|v| !v.data.is_empty());
+    let volume = match &set.leader {
+        Some(leader) => holds.find(|v| v.label == *leader),
+        None => holds.next().filter(|_| holds.next().is_none()),
+    };
+    let volume = volume.ok_or("it is not known which of its volumes leads")?;
+    match &volume.data[..] {
+        [data] => Ok((&volume.label, data)),
+        _ => Err("its volume holds several data directories"),
+    }
+}
+
+/// Puts the snapshot of `record` into a folder of our own, and starts the server of `label`.
+pub(super) fn start(record: &Path, label: &str, data: &Data) -> Result<(Instance, Site)> {
+    let site = Site::new(TAG, &Programs::find(None)?)?;
+    let volumes = site.path().join("volumes");
+    restore(record, &volumes, site.path())?;
+    let data = volumes.join(label).join(&data.path);
+    let version = data.join("PG_VERSION");
+    let text = fs::read_to_string(&version).map_err(|e| Error::io("read", version.display(), &e))?;
+    let major =
+        major_of(&text).ok_or_else(|| Error::no(format!("'{}' tells no version", version.display())))?;
+    let programs = Programs::exactly(major)?;
+    stays_inside(&volumes, site.path())?;
+    for name in ["postgresql.auto.conf", "standby.signal", "recovery.signal"] {
+        kit::place::remove_if_there(&data.join(name))?;
+    }
+    let [config, hba, ident] =
+        [("drill.conf", ""), ("hba.conf", "local all all trust\n"), ("ident.conf", "")].map(
+            |(name, text)| {
+                let path = site.path().join(name);
+                fs::write(&path, text).map_err(|e| Error::io("write", path.display(), &e)).map(|()| path)
+            },
+        );
+    let (config, hba, ident) = (config?, hba?, ident?);
+    for path in [&config, &hba, &ident] {
+        programs.give(path)?;
+    }
+    give_all(&volumes, &programs)?;
+    let (config, hba, ident) =
+        (config.display().to_string(), hba.display().to_string(), ident.display().to_string());
+    let files = [("config_file", config.as_str()), ("hba_file", &hba), ("ident_file", &ident)];
+    let settings: Vec<(&str, &str)> = files.into_iter().chain(SETTINGS).chain(OWN).collect();
+    // a server that was not stopped in order recovers first
+    let instance = Instance::start(&programs, &site, &data, &settings, WAIT * 10)?;
+    Ok((instance, site))
+}
+
+fn restore(record: &Path, volumes: &Path, folder: &Path) -> Result<()> {
+    let program = "volrestore";
+    let mut command = Command::new(sibling(program));
+    command.arg("--quiet").arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
+    let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
+    if ended.ok() { Ok(()) } else { Err(ended.told()) }
+}
+
+/// Refuses links that lead out, as those of tablespaces do: what is there is the real server's.
+fn stays_inside(folder: &Path, site: &Path) -> Result<()> {
+    let site = site.canonicalize().map_err(|e| Error::io("read", site.display(), &e))?;
+    each(folder, &mut |path| {
+        let leads_out = || path.canonicalize().map_or(true, |to| !to.starts_with(&site));
+        if path.is_symlink() && leads_out() {
+            return Err(Error::refused(format!(
+                "'{}' is a link that leads out of the snapshot",
+                path.display()
+            ))
+            .hint("A server that is started on it would write where the real one does."));
+        }
+        Ok(())
+    })
+}
+
+fn give_all(folder: &Path, programs: &Programs) -> Result<()> {
+    programs.give(folder)?;
+    each(folder, &mut |path| if path.is_symlink() { Ok(()) } else { programs.give(path) })
+}
+
+/// Calls `act` for all that is in a folder, links not followed.
+fn each(folder: &Path, act: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    let mut waiting: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let entries = fs::read_dir(&folder).map_err(|e| Error::io("list", folder.display(), &e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| Error::io("list", folder.display(), &e))?.path();
+            act(&path)?;
+            if path.is_dir() && !path.is_symlink() {
+                waiting.push(path);
+            }
+        }
+    }
+    Ok(())
+}

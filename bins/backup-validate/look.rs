@@ -1,0 +1,71 @@
+//! The folder as a whole: stale, shrunken, too large. What is wrong is a line of standard output each, and exit
+//! code 1.
+
+use std::path::Path;
+
+use kit::catalog::{self, Backup};
+use kit::exit::{Error, Result};
+use kit::out::{self, Speech};
+use kit::stamp::Stamp;
+use kit::watch::{Finding, compare_manifests, judge, used};
+
+use crate::cli::{Args, usual};
+
+/// What the folder holds, and what is wrong with that.
+pub(crate) struct Look {
+    pub(crate) now: Stamp,
+    pub(crate) backups: Vec<Backup>,
+    pub(crate) used: u64,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Looks at `dir`; a report without rules of its own is made by the usual ones.
+pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
+    let rules = args.rules.clone().unwrap_or_else(usual);
+    let now = Stamp::now();
+    let mut backups = catalog::scan(dir, None)?;
+    let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
+    backups.retain(wanted);
+    let used = used(dir)?;
+    let findings = judge(&rules, now, &backups, used, compare_manifests)?;
+    Ok(Look { now, backups, used, findings })
+}
+
+/// Tells each finding: to standard output, or where that holds the paths of backups that passed, to
+/// standard error.
+pub(crate) fn tell(look: &Look, args: &Args, alone: bool, speech: &Speech) -> Result<()> {
+    for finding in &look.findings {
+        let more = if args.json {
+            out::record(&as_json(finding).to_string())?
+        } else if alone {
+            out::record(&line(finding))?
+        } else {
+            speech.warn(&line(finding).replace('\t', " "));
+            true
+        };
+        if !more {
+            return Err(Error::read_enough());
+        }
+    }
+    if look.findings.is_empty() {
+        speech.say("nothing to find fault with");
+    }
+    Ok(())
+}
+
+/// Kind, series, backup and reason, parted by tabs.
+fn line(finding: &Finding) -> String {
+    let text = |text: &Option<String>| out::plain(text.as_deref().unwrap_or("-"));
+    let (series, backup) = (text(&finding.series), text(&finding.backup));
+    format!("{}\t{series}\t{backup}\t{}", finding.what.word(), out::plain(&finding.why))
+}
+
+/// The same as one object.
+pub(crate) fn as_json(finding: &Finding) -> serde_json::Value {
+    serde_json::json!({
+        "finding": finding.what.word(),
+        "series": finding.series,
+        "backup": finding.backup,
+        "why": finding.why,
+    })
+}

@@ -1,0 +1,88 @@
+//! The report for CI: JUnit's XML, in the form that GitLab, Jenkins and GitHub's actions read.
+//!
+//! A test case for each backup that was judged, and for each series whether anything is wrong with it as a whole.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::model::Model;
+use super::words::escaped;
+
+/// A test case: its class, its name, its seconds, and why it fails.
+struct Case {
+    class: String,
+    name: String,
+    seconds: f64,
+    failures: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// The whole text.
+pub(crate) fn junit(model: &Model<'_>) -> String {
+    let cases: Vec<Case> = model.judged.iter().map(of_judged).chain(of_series(model)).collect();
+    let failures = cases.iter().filter(|c| !c.failures.is_empty()).count();
+    let seconds: f64 = cases.iter().map(|c| c.seconds).sum();
+    let at = model.now.to_string();
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    // writing into a String cannot fail
+    let _ = writeln!(
+        xml,
+        "<testsuites>\n<testsuite name=\"backups\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\" \
+         time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"{}\">",
+        cases.len(),
+        at.trim_end_matches('Z'),
+        escaped(&model.host)
+    );
+    for case in &cases {
+        let (class, name) = (escaped(&case.class), escaped(&case.name));
+        let _ = write!(xml, "<testcase classname=\"{class}\" name=\"{name}\" time=\"{:.3}\">", case.seconds);
+        if let Some(first) = case.failures.first() {
+            // more than one of them in a case is not read by all
+            let all: Vec<String> = case.failures.iter().map(|why| escaped(why)).collect();
+            let (first, all) = (escaped(first), all.join("\n"));
+            let _ = write!(xml, "\n  <failure message=\"{first}\">{all}</failure>");
+        }
+        if !case.warnings.is_empty() {
+            let _ = write!(xml, "\n  <system-out>{}</system-out>", escaped(&case.warnings.join("; ")));
+        }
+        xml.push_str("</testcase>\n");
+    }
+    xml.push_str("</testsuite>\n</testsuites>\n");
+    xml
+}
+
+fn of_judged(verdict: &Value) -> Case {
+    let texts = |name: &str| -> Vec<String> {
+        let list = verdict[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Case {
+        class: "backup".into(),
+        name: verdict["path"].as_str().unwrap_or_default().to_owned(),
+        seconds: verdict["seconds"].as_f64().unwrap_or(0.0),
+        failures: texts("faults"),
+        warnings: texts("warnings"),
+    }
+}
+
+/// A case for each series, and one for the directory.
+fn of_series<'a>(model: &'a Model<'_>) -> impl Iterator<Item = Case> + 'a {
+    let mut series: Vec<Option<&str>> = model.groups.iter().map(|g| Some(g.series)).collect();
+    series.extend(model.findings.iter().map(|f| f.series.as_deref()).filter(Option::is_some));
+    series.push(None);
+    series.sort_unstable();
+    series.dedup();
+    series.into_iter().map(|series| {
+        let found = model.findings.iter().filter(move |f| f.series.as_deref() == series);
+        Case {
+            class: "series".into(),
+            name: series.unwrap_or(&model.dir).to_owned(),
+            seconds: 0.0,
+            failures: found
+                .map(|f| format!("{}: {} {}", f.what.word(), f.backup.as_deref().unwrap_or("-"), f.why))
+                .collect(),
+            warnings: Vec::new(),
+        }
+    })
+}

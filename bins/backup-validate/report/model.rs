@@ -1,0 +1,184 @@
+//! What a report tells, before it is put into any words: gathered once, for all forms.
+
+use std::path::Path;
+
+use kit::catalog::{Backup, NO_MANIFEST};
+use kit::exit::Result;
+use kit::history::{Drill, drills};
+use kit::manifest::{Kin, Manifest};
+use kit::retention::{Candidate, Policy, Verdict, plan};
+use kit::stamp::Stamp;
+use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
+use serde_json::{Value, json};
+
+use crate::cli::TOOL;
+use crate::look::{self, Look};
+
+/// All of it.
+pub(crate) struct Model<'a> {
+    pub(crate) now: Stamp,
+    pub(crate) host: String,
+    pub(crate) dir: String,
+    pub(crate) used: u64,
+    pub(crate) groups: Vec<Group<'a>>,
+    /// Files with a manifest that are not what that says.
+    pub(crate) faulty: Vec<&'a Backup>,
+    /// How many files have no manifest.
+    pub(crate) foreign: usize,
+    pub(crate) findings: &'a [Finding],
+    /// What this run has judged, as `--json` tells it.
+    pub(crate) judged: &'a [Value],
+}
+
+/// The backups of one series and kin.
+pub(crate) struct Group<'a> {
+    pub(crate) series: &'a str,
+    pub(crate) kin: Kin,
+    pub(crate) is_chief: bool,
+    /// Newest first, never none.
+    pub(crate) backups: Vec<Dated<'a>>,
+    /// The rules that the latest run went by.
+    pub(crate) rules: Vec<String>,
+    /// Drills of them, oldest first.
+    pub(crate) drills: Vec<Drill>,
+}
+
+/// A backup, and what the next run with the same rules makes of it.
+pub(crate) struct Dated<'a> {
+    pub(crate) backup: &'a Backup,
+    pub(crate) manifest: &'a Manifest,
+    /// `None` where the rules remove nothing.
+    pub(crate) next: Option<Verdict>,
+    /// What is wrong with it, in a word.
+    pub(crate) wrong: Option<&'static str>,
+}
+
+impl Group<'_> {
+    pub(crate) fn newest(&self) -> &Dated<'_> {
+        &self.backups[0]
+    }
+
+    pub(crate) fn last_drill(&self) -> Option<&Drill> {
+        self.drills.last()
+    }
+
+    /// Those that the next run removes.
+    pub(crate) fn going(&self) -> Vec<&Dated<'_>> {
+        self.backups.iter().filter(|d| matches!(d.next, Some(Verdict::Remove(_)))).collect()
+    }
+
+    /// The last drill of one of its backups, where there was any.
+    pub(crate) fn drill_of(&self, backup: &Backup) -> Option<&Drill> {
+        self.drills.iter().rev().find(|d| d.name == backup.name)
+    }
+
+    /// What it is, in a few words.
+    pub(crate) fn title(&self) -> String {
+        self.kin.to_string()
+    }
+}
+
+/// Gathers it.
+pub(crate) fn model<'a>(dir: &Path, look: &'a Look, judged: &'a [Value]) -> Result<Model<'a>> {
+    let drills = drills(dir)?;
+    let groups = lines(&look.backups, look.now).into_iter().map(|line| group(line, look, &drills)).collect();
+    let faulty = |b: &&Backup| b.fault.as_ref().is_some_and(|f| f != NO_MANIFEST);
+    Ok(Model {
+        now: look.now,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        dir: dir.canonicalize().unwrap_or(dir.to_owned()).to_string_lossy().into_owned(),
+        used: look.used,
+        groups,
+        faulty: look.backups.iter().filter(faulty).collect(),
+        foreign: look.backups.iter().filter(|b| b.fault.as_deref() == Some(NO_MANIFEST)).count(),
+        findings: &look.findings,
+        judged,
+    })
+}
+
+fn group<'a>(line: Line<'a>, look: &Look, drills: &[Drill]) -> Group<'a> {
+    let rotation = line.newest().manifest.as_ref().map(|m| m.rotation.clone()).unwrap_or_default();
+    let verdicts = next(&line, &Policy::from_options(&rotation.rules), look.now);
+    let removes = !rotation.rules.is_empty();
+    let backups = line.backups.iter().zip(verdicts).filter_map(|(backup, verdict)| {
+        let manifest = backup.manifest.as_ref()?;
+        let finding = look.findings.iter().find(|f| f.backup.as_ref() == Some(&backup.name));
+        let wrong = finding.map(|f| f.what.word());
+        Some(Dated { backup, manifest, next: removes.then_some(verdict), wrong })
+    });
+    Group {
+        series: line.series,
+        is_chief: line.is_chief,
+        backups: backups.collect(),
+        rules: rotation.rules,
+        drills: drills.iter().filter(|d| d.is_of(line.series, &line.kin)).cloned().collect(),
+        kin: line.kin,
+    }
+}
+
+/// The verdict on each backup when the next one is made: as long after the newest as that came after the one
+/// before it, and not before now.
+fn next(line: &Line<'_>, policy: &Policy, now: Stamp) -> Vec<Verdict> {
+    let times: Vec<i64> = line.backups.iter().take(2).map(|b| b.time.unix()).collect();
+    let due = if let [newest, before] = times[..] { newest + (newest - before) } else { now.unix() };
+    let time = now.max(Stamp::from_unix(due));
+    let kin = Some(line.kin.clone());
+    let coming = Candidate { name: String::new(), time, tag: None, kin, fault: None };
+    let candidates: Vec<Candidate> = line.backups.iter().map(|b| b.candidate()).chain([coming]).collect();
+    let mut verdicts = plan(policy, time, &candidates);
+    verdicts.pop();
+    if drop_of(&line.backups, SUSPICIOUS).is_some() {
+        let going = verdicts.iter_mut().filter(|v| matches!(v, Verdict::Remove(_)));
+        going.for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
+    }
+    verdicts
+}
+
+impl Model<'_> {
+    /// As one JSON object; `docs/formats.md` describes it.
+    pub(crate) fn json(&self) -> Value {
+        let reason = |verdict: &Verdict| match verdict {
+            Verdict::Keep(why) | Verdict::Remove(why) => why.clone(),
+        };
+        let backup = |d: &Dated<'_>| {
+            json!({
+                "name": d.backup.name,
+                "created": d.backup.time.to_string(),
+                "bytes": d.backup.bytes,
+                "raw_bytes": d.manifest.raw_bytes,
+                "tables": d.manifest.tables,
+                "rows": d.manifest.rows,
+                "duration_ms": d.manifest.duration_ms,
+                "tag": d.manifest.tag,
+                "verified": d.manifest.verified,
+                "next": d.next.as_ref().map(|v| json!({
+                    "removed": matches!(v, Verdict::Remove(_)), "why": reason(v)
+                })),
+            })
+        };
+        let group = |g: &Group<'_>| {
+            json!({
+                "series": g.series,
+                "kind": g.kin.kind,
+                "database": g.kin.database,
+                "server": g.kin.server,
+                "partial": g.kin.partial,
+                "rules": g.rules,
+                "backups": g.backups.iter().map(backup).collect::<Vec<_>>(),
+                "drills": g.drills,
+            })
+        };
+        json!({
+            "tool": format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
+            "at": self.now.to_string(),
+            "host": self.host,
+            "dir": self.dir,
+            "used_bytes": self.used,
+            "findings": self.findings.iter().map(look::as_json).collect::<Vec<_>>(),
+            "judged": self.judged,
+            "groups": self.groups.iter().map(group).collect::<Vec<_>>(),
+            "unproven": self.faulty.iter().map(|b| json!({"name": b.name, "why": b.fault})).collect::<Vec<_>>(),
+            "foreign": self.foreign,
+        })
+    }
+}

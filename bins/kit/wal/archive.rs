@@ -1,0 +1,292 @@
+//! An archive of WAL files: what is in it, and reading a file of it to its last byte, proven.
+//!
+//! `<archive>/<timeline>/<name>`, segments also with `.gz` or `.zst` behind. `archive.json` makes a
+//! directory an archive and tells whose: without it an empty mount point would look like an archive
+//! from which everything is missing. Writing is not done here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::header::{Header, LONG};
+use super::history::History;
+use super::name::{Name, Segment};
+use super::sums;
+use crate::codec::{Kind, read::inflated};
+use crate::exit::{Code, Error, Result};
+use crate::place::{self, PART};
+
+/// What makes a directory an archive.
+pub const IDENTITY: &str = "archive.json";
+/// How much is read at a time. A multiple of every page's size.
+const CHUNK: usize = 256 << 10;
+/// The longest of the small files: histories and backups' labels.
+const LONGEST_TEXT: u64 = 1 << 20;
+
+/// Whose archive it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// 1.
+    pub format_version: u32,
+    /// The system identifier of the server, in decimal; `None` until its first file comes.
+    pub system_identifier: Option<String>,
+    /// `wal_segment_size`, bytes; `None` until the first segment comes.
+    pub segment_bytes: Option<u64>,
+}
+
+/// An archive that can be read.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    dir: PathBuf,
+    identity: Identity,
+}
+
+/// A file of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is.
+    pub name: Name,
+    /// Where it stands.
+    pub path: PathBuf,
+}
+
+/// Why a file could not be read.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It could not be read now: the archive is away, the disk fails.
+    Away(Error),
+    /// It is not what was put there.
+    Damaged(Error),
+    /// What takes the bytes complains.
+    Taker(Error),
+}
+
+impl Fault {
+    /// The error in it.
+    pub fn error(self) -> Error {
+        match self {
+            Fault::Away(error) | Fault::Damaged(error) | Fault::Taker(error) => error,
+        }
+    }
+}
+
+impl Identity {
+    /// Of an archive into which nothing has come yet.
+    pub fn fresh() -> Self {
+        Identity { format_version: 1, system_identifier: None, segment_bytes: None }
+    }
+}
+
+impl Archive {
+    /// Opens the archive in `dir`.
+    ///
+    /// # Errors
+    /// [`Code::Temporary`] when it cannot be read or is none: it may not be mounted.
+    /// [`Code::Refused`] when a later version of these programs made it.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(IDENTITY);
+        let away =
+            |cause: String| Error::temporary(format!("cannot open the archive '{}': {cause}", dir.display()));
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(away(format!("there is no '{IDENTITY}' in it"))
+                    .hint("Is its file system mounted? A new archive is made once, by the verb init."));
+            }
+            Err(e) => return Err(away(Error::io("read", path.display(), &e).to_string())),
+        };
+        let identity: Identity = serde_json::from_slice(&text)
+            .map_err(|e| away(format!("'{IDENTITY}' cannot be understood: {e}")))?;
+        if identity.format_version != 1 {
+            return Err(Error::refused(format!("the archive '{}' is of a later format", dir.display())));
+        }
+        Ok(Archive { dir: dir.to_owned(), identity })
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whose it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// `wal_segment_size` of its server, bytes.
+    pub fn segment_bytes(&self) -> Option<u64> {
+        self.identity.segment_bytes
+    }
+
+    /// Where the files of a timeline are kept.
+    pub fn folder(&self, timeline: u32) -> PathBuf {
+        self.dir.join(format!("{timeline:08X}"))
+    }
+
+    /// Looks for a file; `None` when it is proven not to be there.
+    ///
+    /// # Errors
+    /// [`Code::Temporary`] when that cannot be told.
+    pub fn find(&self, name: Name) -> Result<Option<Stored>> {
+        let plain = self.folder(name.timeline()).join(name.to_string());
+        for kind in [Kind::None, Kind::Gzip, Kind::Zstd] {
+            let path = place::with_suffix(&plain, kind.suffix());
+            match fs::symlink_metadata(&path) {
+                Ok(_) => return Ok(Some(Stored { name, path })),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => {
+                    return Err(Error::temporary(Error::io("look for", path.display(), &e).to_string()));
+                }
+            }
+        }
+        // the archive may have gone since it was opened; then nothing is proven
+        Archive::open(&self.dir).map(|_| None)
+    }
+
+    /// Reads a file to its end, hands what it inflates to on to `take`, and proves it: by its codec's
+    /// checksums, its size and header, or the digest that was written down when it came.
+    ///
+    /// What has been taken is only good when this ends well.
+    pub fn read(
+        &self,
+        stored: &Stored,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> std::result::Result<Proof, Fault> {
+        let name = stored.path.display();
+        let away = |e: io::Error| Fault::Away(Error::temporary(Error::io("read", &name, &e).to_string()));
+        let damaged = |cause: &str| Fault::Damaged(Error::no(format!("'{name}' is damaged: {cause}")));
+        let file = place::open_regular(&stored.path).map_err(away)?;
+        let mut first = [0; 4];
+        let read = (&file).read(&mut first).map_err(away)?;
+        let kind = Kind::detect(&first[..read]);
+        let mut raw = inflated(&file, &name.to_string(), kind).map_err(Fault::Away)?;
+        let limit = match stored.name.segment() {
+            Some(_) => self.identity.segment_bytes.unwrap_or(1 << 30),
+            None => LONGEST_TEXT,
+        };
+        let (mut buffer, mut digest) = (vec![0; CHUNK], Xxh3::new());
+        let (mut bytes, mut header) = (0u64, Vec::new());
+        loop {
+            let n = fill(&mut raw, &mut buffer).map_err(|e| match e.raw_os_error() {
+                Some(_) => away(e),
+                None => damaged(&format!("it cannot be inflated: {e}")),
+            })?;
+            if n == 0 {
+                break;
+            }
+            if bytes == 0 {
+                header = buffer[..n.min(LONG)].to_vec();
+            }
+            bytes += n as u64;
+            if bytes > limit {
+                return Err(damaged(&format!("it is longer than {limit} bytes")));
+            }
+            digest.update(&buffer[..n]);
+            take(&buffer[..n]).map_err(Fault::Taker)?;
+        }
+        if let Some(segment) = stored.name.segment() {
+            let header = Header::parse(&header).map_err(|e| damaged(&e))?;
+            header.check(segment, bytes).map_err(|e| damaged(&e))?;
+            if let Some(ours) = &self.identity.system_identifier
+                && *ours != header.system_identifier.to_string()
+            {
+                return Err(damaged(&format!("it is of system {}, not {ours}", header.system_identifier)));
+            }
+        }
+        let folder = self.folder(stored.name.timeline());
+        let (digest, known) = (digest.digest128(), sums::find(&folder, stored.name).map_err(away)?);
+        let proof = match kind {
+            Kind::None if known.contains(&digest) => Proof::Digest,
+            Kind::None if !known.is_empty() => {
+                return Err(damaged("it has not the digest that it came with"));
+            }
+            Kind::None => Proof::None,
+            _ => Proof::Codec,
+        };
+        Ok(proof)
+    }
+
+    /// Reads one of the small files whole.
+    pub fn text(&self, stored: &Stored) -> std::result::Result<String, Fault> {
+        let mut text = Vec::new();
+        self.read(stored, |bytes| {
+            text.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// All that is in it, by name. What is none of ours is passed over.
+    ///
+    /// # Errors
+    /// [`Code::Temporary`] when it cannot be read.
+    pub fn list(&self) -> Result<BTreeMap<Name, Stored>> {
+        let mut all = BTreeMap::new();
+        for folder in place::names(&self.dir).map_err(away)? {
+            if !format!("{folder}.history").parse::<Name>().is_ok_and(|n| matches!(n, Name::History(_))) {
+                continue;
+            }
+            for file in place::names(&self.dir.join(&folder)).map_err(away)? {
+                let bare = [Kind::Gzip, Kind::Zstd].iter().find_map(|k| file.strip_suffix(k.suffix()));
+                let Ok(name) = bare.unwrap_or(&file).parse::<Name>() else { continue };
+                if !file.ends_with(PART) && format!("{:08X}", name.timeline()) == folder {
+                    all.insert(name, Stored { name, path: self.dir.join(&folder).join(&file) });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The history of a timeline, from the archive.
+    pub fn history(&self, timeline: u32) -> std::result::Result<Option<History>, Fault> {
+        let Some(stored) = self.find(Name::History(timeline)).map_err(Fault::Away)? else { return Ok(None) };
+        let history = History::parse(timeline, &self.text(&stored)?)
+            .map_err(|e| Fault::Damaged(Error::no(format!("'{}' is damaged: {e}", stored.path.display()))))?;
+        Ok(Some(history))
+    }
+}
+
+/// What speaks for a file that was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The checksums of its codec.
+    Codec,
+    /// The digest that was written down when it came.
+    Digest,
+    /// Nothing but its size and header: somebody else put it there, or lost the digests.
+    None,
+}
+
+/// What a directory answers when it cannot be read says nothing of what is in it.
+fn away(error: Error) -> Error {
+    match error.code() {
+        Code::No => Error::temporary(error.to_string()),
+        _ => error,
+    }
+}
+
+/// Fills the buffer as far as the file goes.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// The segments among names.
+pub fn segments<'a>(names: impl IntoIterator<Item = &'a Name>) -> impl Iterator<Item = Segment> {
+    names.into_iter().filter_map(|name| match name {
+        Name::Segment(segment) => Some(*segment),
+        _ => None,
+    })
+}

@@ -1,0 +1,225 @@
+//! Putting a file into an archive: durable before it is acknowledged, never over another.
+//!
+//! Of several who store the same file one at a time writes (its part file is locked), the others
+//! find it there. Where locks do not work, as on some network file systems, the rename decides.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use kit::child::{interrupted, pause};
+use kit::codec::{Codec, Kind, write};
+use kit::exit::{Error, Result};
+use kit::lock::Lock;
+use kit::place::{self, Part};
+use kit::wal::archive::{Archive, Fault, IDENTITY, Identity, Stored};
+use kit::wal::sums;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::source::Source;
+
+/// How much is read, digested and written at a time: what fits the cache.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a piece that is compressed by itself.
+const PIECE: usize = 1 << 20;
+const IDENTITY_WAIT: Duration = Duration::from_secs(10);
+
+/// Makes `dir` an archive; nothing happens twice.
+pub(crate) fn init(dir: &Path) -> Result<()> {
+    place::ensure_dir(dir)?;
+    let _lock = Lock::take(dir, IDENTITY_WAIT, pause)?;
+    if !dir.join(IDENTITY).exists() {
+        write_identity(dir, &Identity::fresh())?;
+        place::sync_dir(place::parent(dir))?;
+    }
+    Archive::open(dir).map(drop)
+}
+
+/// Opens the archive for `source`: the first file that comes makes it that server's.
+///
+/// # Errors
+/// [`kit::exit::Code::Refused`] when it is another's.
+pub(crate) fn admit(dir: &Path, source: &Source) -> Result<Archive> {
+    let archive = Archive::open(dir)?;
+    if merged(&archive, source)?.is_none() {
+        return Ok(archive);
+    }
+    {
+        let _lock = Lock::take(dir, IDENTITY_WAIT, pause)?;
+        // somebody else may have been first
+        if let Some(identity) = merged(&Archive::open(dir)?, source)? {
+            write_identity(dir, &identity)?;
+        }
+    }
+    let archive = Archive::open(dir)?;
+    merged(&archive, source)?;
+    Ok(archive)
+}
+
+/// The archive's identity with what the source adds to it; `None` when it adds nothing.
+fn merged(archive: &Archive, source: &Source) -> Result<Option<Identity>> {
+    let (theirs, ours) = (archive.identity(), source.identity());
+    let refused = |what: String| {
+        Err(Error::refused(format!(
+            "cannot archive '{}' in '{}': {what}",
+            source.path,
+            archive.dir().display()
+        ))
+        .hint("Each server needs an archive of its own."))
+    };
+    if let (Some(there), Some(here)) = (&theirs.system_identifier, &ours.system_identifier)
+        && there != here
+    {
+        return refused(format!("the archive is of system {there}, the file of {here}"));
+    }
+    if let (Some(there), Some(here)) = (theirs.segment_bytes, ours.segment_bytes)
+        && there != here
+    {
+        return refused(format!("segments there have {there} bytes, and here {here}"));
+    }
+    let merged = Identity {
+        format_version: theirs.format_version,
+        system_identifier: theirs.system_identifier.clone().or(ours.system_identifier.clone()),
+        segment_bytes: theirs.segment_bytes.or(ours.segment_bytes),
+    };
+    Ok((merged != *theirs).then_some(merged))
+}
+
+fn write_identity(dir: &Path, identity: &Identity) -> Result<()> {
+    let text = serde_json::to_string_pretty(identity)
+        .map_err(|e| Error::no(format!("cannot write '{IDENTITY}': {e}")))?;
+    place::replace(&dir.join(IDENTITY), format!("{text}\n").as_bytes())
+}
+
+/// Stores a file. `Ok` only when it and its name are on stable storage. `alone`: all cores are ours.
+///
+/// # Errors
+/// [`kit::exit::Code::Refused`] when other content stands under the name.
+pub(crate) fn put(archive: &Archive, source: &Source, codec: Codec, alone: bool) -> Result<Stored> {
+    if let Some(stored) = archive.find(source.name)? {
+        return same(archive, stored, source);
+    }
+    let folder = archive.folder(source.name.timeline());
+    if !folder.is_dir() {
+        place::ensure_dir(&folder)?;
+    }
+    // histories and labels are small, and read by people
+    let codec = if source.name.segment().is_some() { codec } else { Codec { kind: Kind::None, level: None } };
+    let plain = folder.join(source.name.to_string());
+    let target = place::with_suffix(&plain, codec.kind.suffix());
+    let nap = || pause(Duration::from_millis(20));
+    let mut part = Part::claim(&place::with_suffix(&plain, place::PART), &target, nap)?;
+    // whoever held the part file may have stored it, also with another codec
+    if let Some(stored) = archive.find(source.name)? {
+        drop(part);
+        return same(archive, stored, source);
+    }
+    match codec.kind {
+        Kind::None => {
+            let digest = copy(source, &mut part)?;
+            let path = sums::list(&folder, source.name);
+            let list = sums::add(&folder, source.name, digest)
+                .map_err(|e| Error::io("write", path.display(), &e))?;
+            // both at once: the file system brings them to the disk together
+            let (list, file) = std::thread::scope(|scope| {
+                let list = scope.spawn(|| list.sync_all());
+                (part.sync(), list.join())
+            });
+            list?;
+            file.unwrap_or_else(|_| Err(std::io::Error::other("interrupted")))
+                .map_err(|e| Error::io("sync", path.display(), &e))?;
+        }
+        _ if alone => {
+            rewind(source)?;
+            let shown = part.path().display().to_string();
+            write::write(codec, &source.file, |_, _| {}, part.file(), &shown)?;
+        }
+        _ => pack(source, codec, &mut part)?,
+    }
+    // the folder may be new, by us or by a run that was killed before it got here
+    place::sync_dir(archive.dir())?;
+    match part.place() {
+        Ok(()) => Ok(Stored { name: source.name, path: target }),
+        Err(error) => match archive.find(source.name)? {
+            Some(stored) => same(archive, stored, source),
+            None => Err(error),
+        },
+    }
+}
+
+/// A file of that name is there already: it must have the same content, and be durable.
+fn same(archive: &Archive, stored: Stored, source: &Source) -> Result<Stored> {
+    let shown = stored.path.display().to_string();
+    let (mut at, mut buffer) = (0u64, vec![0; CHUNK]);
+    let read = archive.read(&stored, |bytes| {
+        let end = at + bytes.len() as u64;
+        let ours = &mut buffer[..bytes.len().min(CHUNK)];
+        let equal = end <= source.bytes && {
+            source.file.read_exact_at(ours, at).map_err(|e| Error::io("read", &source.path, &e))?;
+            ours == bytes
+        };
+        at = end;
+        if equal { interrupted() } else { Err(different(&source.path, &shown)) }
+    });
+    match read {
+        Ok(_) if at == source.bytes => {}
+        Ok(_) => return Err(different(&source.path, &shown)),
+        Err(Fault::Damaged(error)) => {
+            return Err(Error::refused(format!(
+                "cannot archive '{}': what stands there is damaged: {error}",
+                source.path
+            ))
+            .hint("Move that file away; the server tries again, and a good copy takes its place."));
+        }
+        Err(fault) => return Err(fault.error()),
+    }
+    // whoever put it there may have been killed, or lost its machine, before it was durable
+    File::open(&stored.path).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", &shown, &e))?;
+    place::sync_dir(archive.dir())?;
+    place::sync_dir(place::parent(&stored.path))?;
+    Ok(stored)
+}
+
+fn different(path: &str, stored: &str) -> Error {
+    Error::refused(format!("cannot archive '{path}': '{stored}' is there, with other content"))
+        .hint("A server that was cloned, or brought back without a timeline of its own, writes other content under the same names: give it an archive of its own.")
+}
+
+/// Copies the file and digests it on the way.
+fn copy(source: &Source, part: &mut Part) -> Result<u128> {
+    let (mut digest, mut at, mut buffer) = (Xxh3::new(), 0, vec![0; CHUNK]);
+    while at < source.bytes {
+        interrupted()?;
+        let piece = read(source, at, &mut buffer)?;
+        digest.update(piece);
+        part.write_all(piece).map_err(|e| Error::io("write", part.path().display(), &e))?;
+        at += piece.len() as u64;
+    }
+    Ok(digest.digest128())
+}
+
+/// Compresses the file piece by piece, on one core.
+fn pack(source: &Source, codec: Codec, part: &mut Part) -> Result<()> {
+    let (mut packer, mut at, mut buffer) = (write::packer(codec), 0, vec![0; PIECE]);
+    while at < source.bytes {
+        interrupted()?;
+        let piece = read(source, at, &mut buffer)?.to_vec();
+        at += piece.len() as u64;
+        let (_, packed) = packer(piece)?;
+        part.write_all(&packed).map_err(|e| Error::io("write", part.path().display(), &e))?;
+    }
+    Ok(())
+}
+
+fn read<'a>(source: &Source, at: u64, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let length = (source.bytes - at).min(buffer.len() as u64) as usize;
+    let piece = &mut buffer[..length];
+    source.file.read_exact_at(piece, at).map_err(|e| Error::io("read", &source.path, &e))?;
+    Ok(piece)
+}
+
+fn rewind(source: &Source) -> Result<()> {
+    (&source.file).rewind().map_err(|e| Error::io("read", &source.path, &e))
+}

@@ -1,0 +1,59 @@
+//! A backup that is much smaller than those before it holds back their removal, until somebody allows it.
+
+use std::fs;
+
+use crate::lab::hook::{Answer, Hook};
+use crate::{Place, ROWS, dump, lab};
+
+/// A backup of a dump with so many rows; two of them are to stay.
+fn back_up(place: &Place, rows: usize, words: &[&str]) -> lab::Ran {
+    fs::write(place.path("dump.sql"), dump(rows)).unwrap();
+    let words = [words, &["--keep-last", "2", "--", "cat", "dump.sql"]].concat();
+    place.rotate(&words)
+}
+
+#[test]
+fn older_ones_stay_until_the_drop_is_allowed() {
+    let place = Place::new();
+    let names: Vec<String> = (0..2).map(|_| back_up(&place, ROWS, &[]).exits(0).line().to_owned()).collect();
+    // it is made and proven all the same
+    let hook = Hook::start(Answer::Status(200));
+    let small = back_up(&place, ROWS / 3, &["--notify", &hook.url("/")]).exits(3);
+    assert!(place.0.path().join(small.line()).is_file());
+    assert!(small.err.contains("warning: nothing older is removed: backup_"), "{}", small.err);
+    assert!(
+        small.err.contains("1,666 rows, 5,000 before: fewer by more than 50% than backup_"),
+        "{}",
+        small.err
+    );
+    assert!(small.err.contains("hint: ") && small.err.contains("--allow-shrink"), "{}", small.err);
+    assert_eq!((&hook.json()["outcome"], &hook.json()["exit_code"]), (&"partial".into(), &3.into()));
+    assert!(hook.json()["message"].as_str().unwrap().contains("nothing older is removed"));
+    // the next one is no better, although it is as large as the last
+    back_up(&place, ROWS / 3, &[]).exits(3);
+    assert_eq!(place.dumps().len(), 4);
+    let plan = place.rotate(&["--rotate-only", "--dry-run", "--keep-last", "2"]).exits(0).out;
+    assert_eq!(plan.matches("\theld back: the newest is much smaller").count(), 2, "{plan}");
+    place.rotate(&["--rotate-only", "--keep-last", "2"]).exits(3);
+    assert!(names.iter().all(|n| place.0.path().join(n).is_file()));
+
+    // from the one that is allowed on, that is the measure
+    back_up(&place, ROWS / 3, &["--allow-shrink"]).exits(0);
+    assert_eq!(place.dumps().len(), 2);
+    back_up(&place, ROWS / 3, &[]).exits(0);
+    back_up(&place, 0, &[]).exits(3);
+    assert_eq!(place.dumps().len(), 3);
+    place.rotate(&["--rotate-only", "--allow-shrink", "--keep-last", "2"]).exits(0);
+    assert_eq!(place.dumps().len(), 2);
+}
+
+#[test]
+fn what_would_stay_anyway_is_no_news() {
+    let place = Place::new();
+    back_up(&place, ROWS, &[]).exits(0);
+    let small = back_up(&place, ROWS / 3, &[]).exits(0);
+    assert!(!small.err.contains("warning"), "{}", small.err);
+    // and it is over when the rows are back
+    back_up(&place, ROWS, &[]).exits(0);
+    assert_eq!(place.dumps().len(), 2);
+}

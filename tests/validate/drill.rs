@@ -1,0 +1,272 @@
+//! Drills: what they prove, what they find, and what is left of them: nothing.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::lab::{self, Ran, Server, names, run, wait_until};
+
+/// A server with a backup of it, and a folder of the test's own for what drills make.
+struct Stage {
+    server: Server,
+    backup: String,
+}
+
+impl Stage {
+    fn new(args: &[&str]) -> Stage {
+        let server = Server::start();
+        server.make("shop");
+        let backup = server.rotate(args).exits(0).line().to_owned();
+        let stage = Stage { server, backup };
+        fs::create_dir(stage.temp()).unwrap();
+        // whoever runs the server of a drill must get through
+        fs::set_permissions(stage.temp(), fs::Permissions::from_mode(0o755)).unwrap();
+        stage
+    }
+
+    fn temp(&self) -> PathBuf {
+        self.server.home().join("t")
+    }
+
+    fn validate(&self, args: &[&str]) -> Command {
+        let mut command = self.server.tool("backup-validate");
+        command.args(args).env("TMPDIR", self.temp());
+        command
+    }
+
+    #[track_caller]
+    fn drill(&self, args: &[&str]) -> Ran {
+        let ran = run(self.validate(&["--drill"]).args(args));
+        assert_eq!(names(&self.temp()), [""; 0], "something is left of the drill");
+        ran
+    }
+
+    /// Drills a plain dump of the database that was changed by hand.
+    #[track_caller]
+    fn drill_changed(&self, args: &[&str], change: impl FnOnce(String) -> String) -> Ran {
+        let dump = run(self.server.client("pg_dump").args(["-w", "-d", "shop"])).exits(0).out;
+        let changed = change(dump.clone());
+        assert_ne!(changed, dump);
+        fs::write(self.server.home().join("changed.sql"), changed).unwrap();
+        self.drill(&[&["changed.sql"], args].concat())
+    }
+
+    fn history(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.server.home().join("backups/drills.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn manifest(&self) -> Value {
+        let text = fs::read_to_string(self.server.home().join(format!("{}.json", self.backup))).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Starts a drill and waits until its server runs; the pid of that.
+    fn until_it_runs(&self) -> (Child, Pid) {
+        let mut command = self.validate(&["--drill", &self.backup]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pid = None;
+        wait_until("the server of a drill runs", || {
+            let of = |name: &String| self.temp().join(name).join("data/postmaster.pid");
+            let text = names(&self.temp()).iter().find_map(|name| fs::read_to_string(of(name)).ok());
+            pid = text
+                .filter(|t| t.contains("ready"))
+                .and_then(|t| Pid::from_raw(t.lines().next()?.parse().ok()?));
+            pid.is_some()
+        });
+        (child, pid.unwrap())
+    }
+}
+
+fn runs(pid: Pid) -> bool {
+    // one that has ended may not have been waited for yet
+    let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    state.split(") ").last().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+#[test]
+fn a_drill_proves_a_backup_and_tells_how_long_it_took() {
+    let stage = Stage::new(&[]);
+    let answer = "1|Ada\n2|Zoë";
+    let query = "SELECT id, name FROM people WHERE id < 3 ORDER BY id;";
+    fs::write(stage.server.home().join("q"), "SELECT count(*) FROM grades -- expect 500\n").unwrap();
+    let args = [&stage.backup, "-d", "shop", "--query", query, "--expect", answer, "--queries", "q"];
+    let ran = stage.drill(&args).exits(0).says("and proven in ");
+    assert_eq!(ran.line(), stage.backup);
+    assert_eq!(stage.manifest()["verified"]["how"], "drill");
+    let history = stage.history();
+    let drill = &history[0];
+    assert_eq!((&drill["ok"], &drill["queries"], history.len()), (&true.into(), &2.into(), 1));
+    assert_eq!(drill["name"], Path::new(&stage.backup).file_name().unwrap().to_str().unwrap());
+    assert!(drill["restore_seconds"].as_f64().unwrap() > 0.0);
+    // and the program says the same again, for other programs
+    let ran = stage.drill(&[&stage.backup, "--json", "-q"]).exits(0);
+    let object: Value = serde_json::from_str(ran.line()).unwrap();
+    assert_eq!((&object["verdict"], &object["drill"]["ok"]), (&"ok".into(), &true.into()));
+}
+
+#[test]
+fn the_live_server_is_not_touched_whatever_leads_there() {
+    let stage = Stage::new(&[]);
+    let before = stage.server.everything();
+    let host = stage.server.host();
+    let env = format!("PG_VIA=env\nPGHOST={0}\nDATABASE_URL=postgresql:///shop?host={0}\n", host.display());
+    fs::write(stage.server.home().join(".env"), env).unwrap();
+    let mut command = stage.validate(&["--drill", &stage.backup]);
+    command.env("PG_VIA", "env").env("PGHOSTADDR", "127.0.0.1").env("PGSERVICE", "nowhere");
+    command.env("DATABASE_URL", format!("postgresql:///shop?host={}", host.display()));
+    run(&mut command).exits(0);
+    assert_eq!(stage.server.everything(), before);
+}
+
+#[test]
+fn another_answer_is_no_proof() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let ask = |sql: &str, answer: &str| stage.drill(&[&stage.backup, "--query", sql, "--expect", answer]);
+    ask("SELECT count(*) FROM people", "6").exits(1).says("answers '5', not '6'");
+    ask("SELECT nonsense", "6").exits(1).says("column \"nonsense\" does not exist");
+    ask("DELETE FROM grades", "").exits(1).says("read-only transaction");
+    // the file is what it was: it was checked before
+    assert_eq!(stage.manifest()["verified"]["ok"], true);
+    assert_eq!(stage.history().iter().filter(|drill| drill["ok"] == false).count(), 3);
+}
+
+#[test]
+fn an_invalid_index_is_found() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let sql = "CREATE TABLE part (id int) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF part \
+        FOR VALUES FROM (0) TO (9); CREATE INDEX part_id ON part (id)";
+    stage.server.sql("shop", sql);
+    let without = |dump: String| {
+        let kept: Vec<&str> =
+            dump.lines().filter(|l| !l.contains("ATTACH PARTITION public.part1_id")).collect();
+        kept.join("\n") + "\n"
+    };
+    stage.drill_changed(&[], without).exits(1).says("index part_id is invalid");
+}
+
+#[test]
+fn rows_that_differ_are_found() {
+    let stage = Stage::new(&["-d", "shop"]);
+    // a trigger that is there before the rows changes one of them on its way in
+    let trigger = "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;\n\
+        CREATE TRIGGER t BEFORE INSERT ON public.people FOR EACH ROW EXECUTE FUNCTION public.f();\n";
+    let before =
+        |dump: String| dump.replacen("COPY public.people", &format!("{trigger}COPY public.people"), 1);
+    stage.drill_changed(&[], before).exits(1).says("differ from those of the dump: public.people");
+}
+
+#[test]
+fn a_constraint_that_its_rows_break_is_found() {
+    let stage = Stage::new(&["-d", "shop"]);
+    // made before the rows, and not looked at while they came
+    let key = "ALTER TABLE ONLY public.people\n    ADD CONSTRAINT people_pkey PRIMARY KEY (id);\n";
+    let foreign = "ALTER TABLE ONLY public.grades\n    ADD CONSTRAINT grades_person_fkey FOREIGN KEY (person) \
+        REFERENCES public.people(id);\n";
+    let rows = "COPY public.grades";
+    let ran = stage.drill_changed(&["-j", "1"], |dump| {
+        let dump = [key, foreign].iter().fold(dump, |dump, part| dump.replacen(part, "", 1));
+        let early = format!("{key}{foreign}SET session_replication_role = replica;\n{rows}");
+        dump.replacen(rows, &early, 1).replacen("1\t2\t0.1\n", "1\t77\t0.1\n", 1)
+    });
+    ran.exits(1).says("constraint grades_person_fkey of public.grades does not hold");
+}
+
+#[test]
+fn what_a_kill_leaves_is_swept_by_the_next_drill() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let (mut child, postmaster) = stage.until_it_runs();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(runs(postmaster), "it outlives a kill; else there is nothing to sweep");
+    stage.drill(&[&stage.backup]).exits(0).says("left by a drill that was killed");
+    wait_until("the server of the killed drill has ended", || !runs(postmaster));
+}
+
+#[test]
+fn a_signal_ends_a_drill_and_nothing_is_left() {
+    let stage = Stage::new(&["-d", "shop"]);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        if lab::is_ignored(signal) {
+            continue;
+        }
+        let (child, postmaster) = stage.until_it_runs();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        lab::end(child).exits(5).says("interrupted by SIG");
+        assert_eq!(names(&stage.temp()), [""; 0]);
+        assert!(!runs(postmaster));
+    }
+}
+
+#[test]
+fn two_drills_at_once_do_not_meet() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let start = || {
+        let mut command = stage.validate(&["--drill", &stage.backup]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for child in [start(), start()] {
+        lab::end(child).exits(0);
+    }
+    assert_eq!(names(&stage.temp()), [""; 0]);
+    assert_eq!(stage.history().len(), 2);
+}
+
+#[test]
+fn an_ordinary_user_drills_too() {
+    let stage = Stage::new(&["-d", "shop"]);
+    // the user who runs the server may not see our programs, nor the backups
+    let owner = fs::metadata(stage.server.data()).unwrap();
+    let home = stage.temp().join("his");
+    fs::create_dir(&home).unwrap();
+    for name in ["backup-validate", "pgdump-restore"] {
+        fs::copy(lab::tool(name, &home).get_program(), home.join(name)).unwrap();
+    }
+    fs::copy(stage.server.home().join(&stage.backup), home.join("a.sql.gz")).unwrap();
+    for path in [&home, &home.join("a.sql.gz")] {
+        chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let mut command = Command::new(home.join("backup-validate"));
+    command.current_dir(&home).env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C.UTF-8");
+    command.args(["--drill", "a.sql.gz"]).stdin(Stdio::null());
+    if rustix::process::getuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    run(&mut command).exits(0).says("no manifest");
+    assert_eq!(names(&home), ["a.sql.gz", "backup-validate", "pgdump-restore"]);
+}
+
+#[test]
+fn a_full_disk_is_temporary_and_left_clean() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"]).arg(stage.temp());
+    if run(&mut mount).code != 0 {
+        println!("nobody may mount a small disk here: a drill on a full one is not tested");
+        return;
+    }
+    let ran = run(&mut stage.validate(&["--drill", &stage.backup]));
+    let left = names(&stage.temp());
+    run(Command::new("umount").arg(stage.temp())).exits(0);
+    ran.exits(5).says("No space left on device");
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn what_is_damaged_is_not_drilled() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let path = stage.server.home().join(&stage.backup);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let ran = stage.drill(&[&stage.backup]).exits(1);
+    assert!(!ran.err.contains("drill of"), "{}", ran.err);
+    assert_eq!(stage.manifest()["verified"]["ok"], false);
+}

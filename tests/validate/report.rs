@@ -1,0 +1,118 @@
+//! Reports: what they say of real backups, where they go, and that one that cannot be written is an error.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::lab::Server;
+
+#[test]
+fn a_report_tells_what_was_judged_and_what_comes_next() {
+    let server = Server::start();
+    server.make("shop");
+    let first = server.rotate(&["-d", "shop", "--keep-last", "2"]).exits(0).line().to_owned();
+    let second = server.rotate(&["-d", "shop", "--keep-last", "2"]).exits(0).line().to_owned();
+    let words =
+        ["--all", "--report", "json", "r.json", "--report", "junit", "r.xml", "--report", "html", "r.html"];
+    let ran = server.run("backup-validate", words).exits(0);
+    assert_eq!(ran.lines(), [second.as_str(), first.as_str()]);
+    let read = |name: &str| fs::read_to_string(server.home().join(name)).unwrap();
+
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    assert_eq!(json["judged"][0]["verdict"], "ok");
+    let group = &json["groups"][0];
+    assert_eq!((&group["series"], &group["rules"][0]), (&"shop".into(), &"--keep-last 2".into()));
+    let next = |i: usize| &group["backups"][i]["next"];
+    assert_eq!(*next(0), serde_json::json!({"removed": false, "why": "last 2"}));
+    assert_eq!(*next(1), serde_json::json!({"removed": true, "why": "no rule keeps it"}));
+    // what it foretells is what happens
+    server.rotate(&["-d", "shop", "--keep-last", "2"]).exits(0);
+    assert!(!server.home().join(&first).exists() && server.home().join(&second).exists());
+
+    let xml = read("r.xml");
+    assert!(xml.contains(" tests=\"4\" failures=\"0\" "), "{xml}");
+    assert!(xml.contains(&format!("<testcase classname=\"backup\" name=\"{second}\"")), "{xml}");
+    let html = read("r.html");
+    assert!(html.contains("<h1>Proven, but never restored</h1>"), "{html}");
+    assert!(html.contains("by <code>--keep-last 2</code>"), "{html}");
+    for loads in ["http:", "https:", "src=", "href=", "<script", "@import", "url("] {
+        assert!(!html.contains(loads), "it loads something: {loads}");
+    }
+}
+
+#[test]
+fn a_drill_is_in_the_report_and_in_the_numbers() {
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    let words = [
+        "--latest",
+        "--drill",
+        "--report",
+        "html",
+        "r.html",
+        "--report",
+        "json",
+        "r.json",
+        "--metrics",
+        "m.prom",
+    ];
+    server.run("backup-validate", words).exits(0);
+    let read = |name: &str| fs::read_to_string(server.home().join(name)).unwrap();
+    let html = read("r.html");
+    assert!(html.contains("<h1>Recoverable</h1>") && html.contains("restored in a drill"), "{html}");
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    let drill = &json["groups"][0]["drills"][0];
+    assert_eq!((&drill["ok"], &drill["faults"]), (&true.into(), &serde_json::json!([])));
+    let took = drill["seconds"].as_f64().unwrap();
+    assert!(took > drill["restore_seconds"].as_f64().unwrap(), "{drill}");
+    let metrics = read("m.prom");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find(|l| l.starts_with(&format!("{name}{{"))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("pgkeep_drill_success"), 1.0);
+    assert_eq!(value("pgkeep_drill_duration_seconds"), took);
+    // it stays when the backup goes
+    server.rotate(&["-d", "shop", "--keep-last", "1"]).exits(0);
+    server.run("backup-validate", ["--report", "json", "r.json"]).exits(0);
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    assert_eq!(json["groups"][0]["drills"][0], *drill);
+}
+
+#[test]
+fn a_damaged_backup_and_an_empty_folder_are_what_a_report_is_for() {
+    let server = Server::start();
+    fs::create_dir(server.home().join("backups")).unwrap();
+    let report = ["--report", "html", "r.html"];
+    let html = || fs::read_to_string(server.home().join("r.html")).unwrap();
+    server.run("backup-validate", report).exits(0);
+    assert!(html().contains("<h1>Not recoverable</h1>"), "{}", html());
+    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1);
+
+    server.make("shop");
+    let backup = server.rotate(&["-d", "shop", "--compress", "none"]).exits(0).line().to_owned();
+    let mut bytes = fs::read(server.home().join(&backup)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(server.home().join(&backup), bytes).unwrap();
+    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1);
+    // the check has entered into the manifest that it is no good: then there is none
+    assert!(html().contains("<h1>Not recoverable</h1>"), "{}", html());
+    assert!(html().contains(&backup), "{}", html());
+}
+
+#[test]
+fn a_report_goes_to_standard_output_or_is_an_error() {
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    let ran = server.run("backup-validate", ["--report", "json", "-"]).exits(0);
+    assert_eq!(serde_json::from_str::<Value>(ran.line()).unwrap()["groups"][0]["series"], "shop");
+    server
+        .run("backup-validate", ["--report", "html", "no/such/dir/x.html"])
+        .exits(1)
+        .says("cannot create 'no/such/dir/x.html.part'");
+    let names = crate::lab::names(&server.home());
+    assert_eq!(names, ["backups"]);
+}

@@ -1,0 +1,131 @@
+//! Snapshots of volumes: records, archives, and the server that is started out of one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::lab::{Ran, Server, names, run};
+
+/// A server that was stopped, and a snapshot of its data.
+struct Stage {
+    server: Server,
+    record: PathBuf,
+}
+
+impl Stage {
+    fn new(settings: &str) -> Stage {
+        let mut server = Server::start_with(settings);
+        server.make("shop");
+        server.sql("shop", "CHECKPOINT");
+        server.stop();
+        let data = format!("data=dir:{}", server.data().display());
+        let ran = run(server.tool("volsnap").args(["-q", &data])).exits(0);
+        let record = server.home().join(ran.line());
+        fs::create_dir(server.home().join("t")).unwrap();
+        Stage { server, record }
+    }
+
+    fn validate(&self, args: &[&str]) -> Ran {
+        let mut command = self.server.tool("backup-validate");
+        run(command.args(args).env("TMPDIR", self.server.home().join("t")))
+    }
+
+    fn record(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(&self.record).unwrap()).unwrap()
+    }
+
+    fn archive(&self) -> PathBuf {
+        let record = self.record();
+        self.record.with_file_name(record["volumes"][0]["file"]["name"].as_str().unwrap())
+    }
+}
+
+#[test]
+fn every_archive_of_a_set_is_proven() {
+    let stage = Stage::new("");
+    let path = stage.record.to_str().unwrap();
+    // it was killed: that is no damage
+    assert_eq!(stage.validate(&[path]).exits(0).says("warn").says("was not stopped in order").line(), path);
+    let verified = &stage.record()["verified"];
+    assert_eq!((&verified["how"], &verified["ok"]), (&"check".into(), &true.into()));
+    // an archive alone, all of a folder, a time
+    stage.validate(&[stage.archive().to_str().unwrap()]).exits(0);
+    stage.validate(&["--all"]).exits(0);
+    let stamp = stage.record.file_stem().unwrap().to_str().unwrap();
+    assert!(stage.validate(&[stamp]).exits(0).line().ends_with(".json"));
+    stage.validate(&["--quick", path]).exits(0);
+
+    let (archive, good) = (stage.archive(), fs::read(stage.archive()).unwrap());
+    for at in (0..good.len()).step_by(good.len() / 40) {
+        let mut bad = good.clone();
+        bad[at] ^= 2;
+        fs::write(&archive, bad).unwrap();
+        stage.validate(&[path]).exits(1);
+    }
+    assert_eq!(stage.record()["verified"]["ok"], false);
+    for cut in [0, 1, good.len() / 2, good.len() - 1] {
+        fs::write(&archive, &good[..cut]).unwrap();
+        stage.validate(&[path]).exits(1).says("bytes, its record says");
+    }
+    fs::remove_file(&archive).unwrap();
+    stage.validate(&[path]).exits(1).says("is missing");
+    fs::write(&archive, &good).unwrap();
+    stage.validate(&[path]).exits(0);
+}
+
+#[test]
+fn a_record_that_was_changed_is_seen() {
+    let stage = Stage::new("");
+    let path = stage.record.to_str().unwrap();
+    let text = fs::read_to_string(&stage.record).unwrap();
+    for (i, _) in text.match_indices(|c: char| c.is_ascii_alphanumeric()).step_by(text.len() / 120 + 1) {
+        let mut bytes = text.clone().into_bytes();
+        bytes[i] = if bytes[i] == b'1' { b'2' } else { b'1' };
+        fs::write(&stage.record, bytes).unwrap();
+        let ran = stage.validate(&[path]);
+        // whoever damages the name of the seal has a record without one
+        let told = ran.code == 0 && ran.err.contains("has no seal");
+        assert!([1, 4].contains(&ran.code) || told, "at byte {i}: {}", ran.err);
+    }
+    fs::write(&stage.record, text).unwrap();
+    stage.validate(&[path]).exits(0);
+}
+
+#[test]
+fn a_drill_starts_the_server_of_a_snapshot_and_none_of_its_settings() {
+    let mark = tempfile::tempdir().unwrap();
+    let command = format!(
+        "archive_mode = on\nwal_level = replica\narchive_command = 'touch {}/%f'\n",
+        mark.path().display()
+    );
+    fs::set_permissions(mark.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let mut stage = Stage::new(&command);
+    let before = names(mark.path());
+    let path = stage.record.to_str().unwrap();
+    let ask = ["-d", "shop", "--query", "SELECT count(*) FROM grades", "--expect", "500"];
+    let ran = stage.validate(&[&["--drill", path], &ask[..]].concat()).exits(0).says("and proven in ");
+    assert_eq!(ran.line(), path);
+    assert_eq!(stage.record()["verified"]["how"], "drill");
+    assert_eq!(names(&stage.server.home().join("t")), [""; 0]);
+    assert_eq!(names(mark.path()), before, "its archive_command was run");
+    stage.validate(&["--drill", path, "--query", "SELECT 1", "--expect", "2"]).exits(1).says("answers '1'");
+    // and the data that it was taken of were not looked at
+    stage.server.start_again();
+    assert_eq!(stage.server.sql("shop", "SELECT count(*) FROM grades"), "500");
+}
+
+#[test]
+fn a_tablespace_outside_is_not_written_to() {
+    let stage = Stage::new("");
+    let data = stage.server.data();
+    let outside = stage.server.home().join("outside");
+    fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, data.join("pg_tblspc/99999")).unwrap();
+    let volume = format!("data=dir:{}", data.display());
+    let ran = run(stage.server.tool("volsnap").args(["-q", "--allow-outside", &volume])).exits(0);
+    let ran = stage.validate(&["--drill", ran.line()]);
+    assert!(ran.code == 4 && ran.err.contains("leads out"), "{}: {}", ran.code, ran.err);
+    assert_eq!(names(&outside), [""; 0]);
+    assert!(Path::new(&outside).exists());
+}

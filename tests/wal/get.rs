@@ -1,0 +1,133 @@
+//! `get` by hand: what it hands over, and what it answers when it cannot.
+
+use std::fs;
+
+use crate::lab::{Ran, names};
+use crate::stage::{Stage, flip};
+
+fn get(stage: &Stage, name: &str, options: &[&str]) -> Ran {
+    let args = ["get", "-a", &stage.archive_text(), "--retry-for", "0s", name, "pg_wal/RECOVERYXLOG"];
+    stage.wal(&[&args[..], options].concat())
+}
+
+/// A stage with one segment pushed with each codec, and their names.
+fn stocked() -> (Stage, Vec<String>) {
+    let stage = Stage::hoarding();
+    stage.fill(3);
+    let ready = stage.ready();
+    for (segment, codec) in ready.iter().zip(["none", "gzip", "zstd"]) {
+        stage.push(segment, &["--compress", codec]).exits(0);
+    }
+    (stage, ready)
+}
+
+#[test]
+fn hands_over_what_was_pushed_in_place_of_what_stands_there() {
+    let (stage, segments) = stocked();
+    let wal = stage.server.data().join("pg_wal");
+    fs::write(wal.join("RECOVERYXLOG"), "half").unwrap();
+    // what a get that was killed left
+    fs::write(wal.join("RECOVERYXLOG.part"), "half").unwrap();
+    for segment in &segments {
+        get(&stage, segment, &[]).exits(0);
+        assert!(fs::read(wal.join("RECOVERYXLOG")).unwrap() == fs::read(wal.join(segment)).unwrap());
+    }
+    assert!(!names(&wal).iter().any(|n| n.ends_with(".part")));
+}
+
+#[test]
+fn absent_is_said_only_when_it_is_proven() {
+    let (stage, segments) = stocked();
+    let absent = "0000000100000000000000EE";
+    let ran = get(&stage, absent, &[]).exits(1);
+    assert_eq!(ran.err, "", "servers ask for files that are not there all the time");
+    get(&stage, "00000002.history", &[]).exits(1);
+
+    let wal = stage.server.data();
+    let standby = wal.join("standby.signal");
+    let refuses = |why: &str| {
+        for name in [absent, &segments[0]] {
+            get(&stage, name, &[]).exits(200).says(why);
+            fs::write(&standby, "").unwrap();
+            get(&stage, name, &[]).exits(5).says(why);
+            fs::remove_file(&standby).unwrap();
+        }
+    };
+    // an empty mount point, then none at all
+    let away = stage.archive().with_extension("away");
+    fs::rename(stage.archive(), &away).unwrap();
+    fs::create_dir(stage.archive()).unwrap();
+    refuses("mounted");
+    fs::remove_dir(stage.archive()).unwrap();
+    refuses("archive.json");
+    // one of two archives is proof of nothing
+    stage.wal(&["init", "-a", &stage.archive_text()]).exits(0);
+    get(&stage, absent, &["-a", "/nowhere"]).exits(200);
+    get(&stage, &segments[0], &["-a", away.to_str().unwrap()]).exits(0);
+}
+
+#[test]
+fn a_flipped_bit_is_refused_wherever_it_is() {
+    let (stage, segments) = stocked();
+    let output = stage.server.data().join("pg_wal/RECOVERYXLOG");
+    for (segment, suffix) in segments.iter().zip(["", ".gz", ".zst"]) {
+        let stored = stage.folder().join(format!("{segment}{suffix}"));
+        let whole = fs::read(&stored).unwrap();
+        let length = whole.len() as u64;
+        // in the header, in the first page, in the middle, in the last byte but eight
+        for at in [30, 100, length / 2, length - 9] {
+            flip(&stored, at);
+            let ran = get(&stage, segment, &[]);
+            // a gzip header's own fields say nothing of the content
+            if ran.code == 0 {
+                assert!(
+                    fs::read(&output).unwrap()
+                        == fs::read(stage.server.data().join("pg_wal").join(segment)).unwrap()
+                );
+                assert_eq!(suffix, ".gz", "{at}");
+            } else {
+                ran.exits(200).says("damaged");
+                assert!(!output.exists(), "{segment}{suffix} at {at}");
+            }
+            fs::write(&stored, &whole).unwrap();
+            let _ = fs::remove_file(&output);
+        }
+        fs::write(&stored, &whole[..whole.len() / 2]).unwrap();
+        get(&stage, segment, &[]).exits(200).says("damaged");
+        fs::write(&stored, b"").unwrap();
+        get(&stage, segment, &[]).exits(200).says("damaged");
+        fs::write(&stored, &whole).unwrap();
+    }
+}
+
+#[test]
+fn without_its_digest_the_records_speak_for_a_segment() {
+    let (stage, segments) = stocked();
+    fs::remove_file(stage.folder().join("0000000100000000.xxh128")).unwrap();
+    get(&stage, &segments[0], &[]).exits(0);
+    flip(&stage.folder().join(&segments[0]), 300_000);
+    get(&stage, &segments[0], &[]).exits(200).says("damaged");
+}
+
+#[test]
+fn a_good_copy_elsewhere_is_taken() {
+    let (stage, segments) = stocked();
+    let other = stage.server.home().join("other");
+    let other = other.to_str().unwrap();
+    stage.wal(&["init", "-a", other]).exits(0);
+    stage.wal(&["push", "-a", other, &format!("pg_wal/{}", segments[0]), &segments[0]]).exits(0);
+    flip(&stage.folder().join(&segments[0]), 300_000);
+    get(&stage, &segments[0], &["-a", other]).exits(0).says("taken from");
+}
+
+#[test]
+fn a_mistake_in_the_command_does_not_open_the_database() {
+    let (stage, segments) = stocked();
+    let args = ["get", "--nonsense", &segments[0], "pg_wal/RECOVERYXLOG"];
+    stage.wal(&args).exits(2);
+    let signal = stage.server.data().join("recovery.signal");
+    fs::write(&signal, "").unwrap();
+    stage.wal(&args).exits(200);
+    fs::write(stage.server.data().join("standby.signal"), "").unwrap();
+    stage.wal(&args).exits(2);
+}

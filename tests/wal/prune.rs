@@ -1,0 +1,80 @@
+//! `prune`: what goes, and what never does.
+
+use std::fs;
+
+use crate::lab::Ran;
+use crate::stage::Stage;
+
+fn prune(stage: &Stage, options: &[&str]) -> Ran {
+    stage.wal(&[&["prune", "-a", &stage.archive_text()], options].concat())
+}
+
+/// Three base backups with work between them.
+fn stocked() -> (Stage, Vec<String>) {
+    let stage = Stage::archiving(&[]);
+    for name in ["one", "two", "three"] {
+        stage.fill(2);
+        stage.base(name);
+    }
+    stage.fill(2);
+    stage.settle();
+    let labels = crate::lab::names(&stage.folder()).into_iter().filter(|n| n.ends_with(".backup"));
+    let starts = labels.map(|n| n[..24].to_owned()).collect();
+    (stage, starts)
+}
+
+#[test]
+fn what_lies_before_the_oldest_kept_backup_goes_and_nothing_else() {
+    let (stage, starts) = stocked();
+    let before = stage.archived(1);
+    let told = prune(&stage, &["--keep", "2", "--dry-run"]).exits(0).out;
+    assert_eq!(stage.archived(1), before, "a dry run removes nothing");
+    assert_eq!(prune(&stage, &["--keep", "2"]).exits(0).out, told);
+    let kept: Vec<String> = before.iter().filter(|n| **n >= starts[1]).cloned().collect();
+    assert_eq!(stage.archived(1), kept);
+    let gone = told.lines().filter(|l| l.starts_with("remove\t")).count();
+    assert_eq!(gone, before.len() - kept.len() + 1, "and the label of the backup that is not kept");
+    stage.wal(&["verify", "-a", &stage.archive_text()]).exits(0);
+    // what is kept is kept
+    assert!(!prune(&stage, &["--keep", "2"]).exits(0).out.contains("remove"));
+    assert!(!prune(&stage, &["--keep", "9"]).exits(0).out.contains("remove"));
+}
+
+#[test]
+fn a_backup_that_cannot_be_recovered_does_not_count() {
+    let (stage, starts) = stocked();
+    fs::remove_file(stage.folder().join(&starts[2])).unwrap();
+    prune(&stage, &["--keep", "1"]).exits(0);
+    assert!(stage.archived(1).contains(&starts[1]), "the last one that is whole");
+}
+
+#[test]
+fn without_a_backup_nothing_is_pruned() {
+    let stage = Stage::archiving(&[]);
+    stage.fill(3);
+    stage.settle();
+    let before = stage.archived(1);
+    prune(&stage, &["--keep", "1"]).exits(4).says("no whole base backup").says("hint: ");
+    prune(&stage, &["--keep-from", "0000000100000000000000EE"]).exits(4);
+    assert_eq!(stage.archived(1), before);
+    prune(&stage, &["--keep-from", &before[2]]).exits(0);
+    assert_eq!(stage.archived(1), before[2..]);
+}
+
+#[test]
+fn histories_stay_and_other_timelines_are_pruned_by_their_place_in_the_log() {
+    let (stage, starts) = stocked();
+    let two = stage.archive().join("00000002");
+    fs::create_dir(&two).unwrap();
+    for (i, name) in
+        ["000000020000000000000001", "000000020000000000000001.partial", "0000000200000000000000EE"]
+            .iter()
+            .enumerate()
+    {
+        fs::write(two.join(name), i.to_string()).unwrap();
+    }
+    fs::write(two.join("00000002.history"), "1\t0/100000\tx\n").unwrap();
+    fs::write(two.join("somebody's"), "").unwrap();
+    prune(&stage, &["--keep-from", &starts[1]]).exits(0);
+    assert_eq!(crate::lab::names(&two), ["00000002.history", "0000000200000000000000EE", "somebody's"]);
+}
