@@ -227,7 +227,7 @@ local_up() {
 # The server that dev-pitr-beside recovered: the same port, in a directory of its own.
 beside_up() {
     claim_dir "$run/b"
-    said=$(cd "$base/beside/data" && as_runner "$pg_bin/pg_ctl" -D . -l ../../beside.log -s -w -t "$WAIT_SECONDS" \
+    said=$(cd "$base/beside/data" && as_runner "$pg_bin/pg_ctl" -D . -l server.log -s -w -t "$WAIT_SECONDS" \
         -o "-k $run/b -c listen_addresses= -c archive_mode=off -c cluster_name=pgkeep-beside" start \
         </dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-) || die 5 "the server beside does not start: $said"
 }
@@ -238,7 +238,7 @@ beside_down() {
     if [ -s "$base/beside/data/postmaster.pid" ]; then
         (cd "$base/beside/data" && as_runner "$pg_bin/pg_ctl" -D . -s -m immediate -w -t "$WAIT_SECONDS" stop) || :
     fi
-    rm -rf "$base/beside" "$base/beside.log"
+    rm -rf "$base/beside"
     rm -f "$run"/b/.s.PGSQL.*
     [ ! -d "$run/b" ] || rmdir "$run/b"
 }

@@ -148,3 +148,12 @@ fn the_log_is_archived_from_one_command_on() {
     wait();
     host.ok(&["dev-wal-status"]);
 }
+
+#[test]
+fn back_to_the_second_before_the_mistake() {
+    let host = Host::new("GUEST\n");
+    let script = host::home().join("tests/make/moment.sh");
+    let output = host.command("sh").arg(script).arg(host.path()).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("Every row is where it should be."));
+}
