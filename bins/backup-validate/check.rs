@@ -21,6 +21,7 @@ mod contents;
 mod dump;
 mod rdb;
 mod volume;
+mod wal;
 
 /// What an artifact is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,10 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
     if let Some(record) = volume::record_of(path) {
         let set = volume::check(path, &record, args.quick, speech, verdict)?;
         return Ok(Checked { real: record, manifest: None, dump: None, set: Some(set) });
+    }
+    if let Some(of) = wal::of(path) {
+        wal::check(&of, args.quick, verdict)?;
+        return Ok(Checked { real: path.to_owned(), manifest: None, dump: None, set: None });
     }
     let folder = archive::is_directory(path);
     let artifact = if folder { Artifact::Dump } else { recognise(path, verdict)? };
