@@ -4,7 +4,8 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::lab::wait_until;
+use crate::host::Host;
+use crate::lab::{Ran, wait_until};
 use crate::sh;
 use crate::stage::Stack;
 
@@ -28,6 +29,20 @@ fn a_cluster_lives_fails_and_comes_back() {
     stack.remove();
 }
 
+#[test]
+fn volumes_of_another_project_are_not_touched() {
+    let name = format!("pgkeep-test-{}-other", std::process::id());
+    let volume = format!("{name}-patroni1-data");
+    let docker = |words: &str| Ran::from(sh(&format!("docker volume {words}")).output().unwrap());
+    docker(&format!("create --label com.docker.compose.project=shop {volume}")).exits(0);
+    let host = Host::new(&format!("DEV_STACK = compose\nDEV_PROJECT = {name}\nGUEST\n"));
+    let ran = ["dev-up", "dev-reset"].map(|target| Ran::from(host.make(&[target, "SKIP_BACKUP=1"])));
+    docker(&format!("rm {volume}")).exits(0);
+    for ran in ran {
+        ran.exits(2).says("Error 4\n").says(&format!("the volume '{volume}' belongs to the project 'shop'"));
+    }
+}
+
 fn what_is_missing_is_said(stack: &Stack) {
     let leader = stack.leader();
     stack.docker(&["stop", "-t", "1"], "etcd");
@@ -35,6 +50,8 @@ fn what_is_missing_is_said(stack: &Stack) {
         .fails(&["wait-healthy", "WAIT_SECONDS=1"], 5)
         .says(&format!("container {}-etcd does not run", stack.name))
         .says("etcd does not answer");
+    // nor does Patroni then, to us
+    stack.tool("pgdump-rotate", &[], &["--dir", "one"]).exits(5).says("cannot ask Patroni who leads: ");
     stack.docker(&["start"], "etcd");
     stack.make(&["wait-healthy"]).exits(0);
 
