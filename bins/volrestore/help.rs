@@ -5,6 +5,7 @@ pub(crate) const HELP: &str = "\
 usage: volrestore [OPTION]... STAMP|RECORD [LABEL=VOLUME]...
        volrestore [OPTION]... --latest|--pick [LABEL=VOLUME]...
        volrestore --into DIR STAMP|RECORD|--latest|--pick
+       volrestore --until MOMENT --wal DIR [--into DIR] [STAMP|RECORD]
        volrestore --undo
        volrestore --list
 
@@ -20,6 +21,21 @@ Which snapshot:
       --pick                ask, showing the last ten
   -o, --dir DIR             snapshots are in DIR/snapshots; default backups
                             [BACKUP_DIR]
+
+Up to which moment (the log behind the snapshot is replayed; without a snapshot
+named, of the newest from before that moment):
+      --until MOMENT        all that was committed until then: '2025-11-27 14:30:00' is
+                            UTC, '2025-11-27 15:30:00+01' the same
+      --until-lsn LSN       the record at this place in the log
+      --until-xid XID       this transaction, itself included
+      --until-name NAME     a restore point of pg_create_restore_point
+      --until-immediate     no further than the snapshot needs
+      --until-latest        the end of the log
+      --wal DIR             the archive of the log, as wal-archive keeps it
+      --timeline N          along this timeline, where several lead there
+      --then WHAT           promote (default): open it; with --into also pause: stay
+                            there, to be read; shutdown: end there
+      --within SPAN         how long the replay may take, default 6h
 
 What is done:
       --into DIR            restore to DIR/LABEL, which must be new; touch nothing else

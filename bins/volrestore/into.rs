@@ -12,8 +12,14 @@ use crate::journal::there;
 use crate::plan::room;
 use crate::run::{filled, proven};
 
-/// Fills `dir/LABEL` for each volume; each appears when it is whole.
-pub(crate) fn into(args: &Args, chosen: &Chosen, dir: &Path, speech: &Speech) -> Result<Code> {
+/// Fills `dir/LABEL` for each volume; each appears when it is whole, and `finish` has seen it.
+pub(crate) fn into(
+    args: &Args,
+    chosen: &Chosen,
+    dir: &Path,
+    speech: &Speech,
+    mut finish: impl FnMut(&Path) -> Result<()>,
+) -> Result<Code> {
     let targets: Vec<_> = chosen.set.volumes.iter().map(|a| dir.join(&a.label)).collect();
     if let Some(present) = targets.iter().find(|t| there(t)) {
         return Err(Error::refused(format!("cannot restore to '{}': it is there", present.display()))
@@ -33,7 +39,7 @@ pub(crate) fn into(args: &Args, chosen: &Chosen, dir: &Path, speech: &Speech) ->
             return Err(Error::refused(format!("cannot restore to '{}': it is there", part.display()))
                 .hint("Remove what a run that was killed has left."));
         }
-        filled(archive, &proven.file, &part, speech).inspect_err(|_| {
+        filled(archive, &proven.file, &part, speech).and_then(|()| finish(&part)).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(&part);
         })?;
         place::rename_new(&part, target).map_err(|e| Error::io("place", target.display(), &e))?;

@@ -14,8 +14,10 @@ mod help;
 mod into;
 mod journal;
 mod plan;
+mod recovery;
 mod run;
 mod undo;
+mod until;
 
 fn main() -> ExitCode {
     kit::exit::run(cli::TOOL, run::run)

@@ -24,7 +24,8 @@ use crate::fill::fill;
 use crate::help::HELP;
 use crate::journal::{self, Journal, Move, there};
 use crate::plan::{Target, judge_links, lines, room, targets};
-use crate::{into, plan, undo};
+use crate::recovery::Recovery;
+use crate::{into, plan, recovery, undo};
 
 /// The folder of snapshots below that of backups.
 const SNAPSHOTS: &str = "snapshots";
@@ -58,28 +59,45 @@ pub(crate) fn run() -> Result<Code> {
         args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
     }
     match (&args.action, &args.into) {
-        (Action::Restore(which), Some(into)) => {
-            let chosen = choose(which, dir)?;
-            into::into(&args, &chosen, Path::new(into), &speech)
+        (Action::Restore(_), Some(into)) if args.until.is_some() => {
+            Recovery::find(&args, dir, &speech)?.beside(&args, Path::new(into), &speech)
         }
-        (Action::Restore(which), None) => restore(&args, which, backups, dir, &speech),
+        (Action::Restore(Some(which)), Some(into)) => {
+            let chosen = choose(which, dir)?;
+            recovery::needs_log(&chosen)?;
+            into::into(&args, &chosen, Path::new(into), &speech, |_| Ok(()))
+        }
+        (Action::Restore(which), None) => restore(&args, which.as_ref(), backups, dir, &speech),
         _ => undo::undo(&args, backups, dir, &speech),
     }
 }
 
-fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
-    let chosen = choose(which, dir)?;
+fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+    let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
+    let named;
+    let chosen = match (&recovery, which) {
+        (Some(recovery), _) => recovery.chosen(),
+        (None, Some(which)) => {
+            named = choose(which, dir)?;
+            recovery::needs_log(&named)?;
+            &named
+        }
+        (None, None) => return Err(kit::cli::usage("no snapshot is named")),
+    };
     let mut targets = targets(&chosen.set, &args.volumes, &args.forget)?;
+    if args.services.stop.is_none() {
+        targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
+    }
     if !args.services.stop_something() {
-        plan::journal(&chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
+        plan::journal(chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
     }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
         may_ask(args)?;
     }
-    let proven = proven(args, &chosen, speech)?;
+    let proven = proven(args, chosen, speech)?;
     room(&needs(&targets, &proven))?;
-    for line in lines(args, &chosen, &targets) {
+    for line in lines(args, chosen, &targets) {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -92,12 +110,15 @@ fn restore(args: &Args, which: &Which, backups: &Path, dir: &Path, speech: &Spee
         target.live = Some(target.place.create()?);
     }
     room(&needs(&targets, &proven))?;
-    let journal = plan::journal(&chosen, &targets, Stamp::now());
+    let journal = plan::journal(chosen, &targets, Stamp::now());
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
         let (filling, emptied) = journal.moves.split_at(proven.len());
         for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(filling) {
             place::ensure_dir(place::parent(&m.live))?;
             filled(archive, &proven.file, &m.staged, speech)?;
+            if let Some(recovery) = &recovery {
+                recovery.replay(args, &m.staged, speech)?;
+            }
         }
         emptied.iter().try_for_each(|m| empty_like(&m.live, &m.staged))
     })?;

@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use kit::exit::{Error, Result};
+use kit::volume::control::FILE;
 use kit::volume::live::PID_FILE;
 
 use crate::header::{Head, head};
@@ -177,7 +178,10 @@ impl Tree {
         }
         let taken = self.taken(&name);
         if taken == Taken::No {
-            self.leave_out(&name);
+            // it is not left out, but comes last
+            if !name.ends_with(FILE) {
+                self.leave_out(&name);
+            }
             return Ok(());
         }
         let bytes = name.as_os_str().as_bytes();

@@ -224,10 +224,30 @@ local_up() {
     say "PostgreSQL $pg_major $state: socket $PGHOST, 127.0.0.1:$PGPORT; '. .dev/env' gives the settings"
 }
 
+# The server that dev-pitr-beside recovered: the same port, in a directory of its own.
+beside_up() {
+    claim_dir "$run/b"
+    said=$(cd "$base/beside/data" && as_runner "$pg_bin/pg_ctl" -D . -l ../../beside.log -s -w -t "$WAIT_SECONDS" \
+        -o "-k $run/b -c listen_addresses= -c archive_mode=off -c cluster_name=pgkeep-beside" start \
+        </dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-) || die 5 "the server beside does not start: $said"
+}
+
+# Stops it and removes it, if it is there.
+beside_down() {
+    [ -d "$base/beside" ] || return 0
+    if [ -s "$base/beside/data/postmaster.pid" ]; then
+        (cd "$base/beside/data" && as_runner "$pg_bin/pg_ctl" -D . -s -m immediate -w -t "$WAIT_SECONDS" stop) || :
+    fi
+    rm -rf "$base/beside" "$base/beside.log"
+    rm -f "$run"/b/.s.PGSQL.*
+    [ ! -d "$run/b" ] || rmdir "$run/b"
+}
+
 local_down() {
     [ -d "$dev" ] || { say "the local PostgreSQL is not up" && return; }
     take_lock
     find_places
+    [ ! -d "$base/beside" ] || { find_programs_of_data && beside_down; }
     if ! server_pid >/dev/null; then
         say "the local PostgreSQL is not up"
     else

@@ -13,6 +13,7 @@ mod bad_days;
 mod clones;
 mod each_call;
 mod get;
+mod moment;
 mod prune;
 mod push;
 mod recovery;

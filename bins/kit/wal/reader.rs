@@ -2,7 +2,7 @@
 
 use super::archive::{Archive, Fault, Proof, Stored};
 use super::header::Header;
-use super::name::Segment;
+use super::name::{Lsn, Segment};
 use super::record::{Broken, Event, Walker};
 use crate::exit::Error;
 
@@ -19,12 +19,19 @@ pub struct Seen {
 pub struct Reader<'a> {
     archive: &'a Archive,
     walker: Option<(Walker, Segment)>,
+    /// The log ended within the latest segment.
+    ended: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Of this archive.
     pub fn new(archive: &'a Archive) -> Self {
-        Reader { archive, walker: None }
+        Reader { archive, walker: None, ended: false }
+    }
+
+    /// Where the latest whole record ended; `None` behind what could not be read.
+    pub fn end(&self) -> Option<Lsn> {
+        self.walker.as_ref().and_then(|(walker, _)| walker.end())
     }
 
     /// Reads a segment, proves it, and hands on what is of note in it. It goes on where the latest one
@@ -40,7 +47,7 @@ impl<'a> Reader<'a> {
         let mut page_bytes = 0;
         let mut broken = None;
         let follows = |last: Segment| self.archive.segment_bytes().is_some_and(|b| last.next(b) == segment);
-        let mut followed = self.walker.take().filter(|(_, last)| follows(*last));
+        let mut followed = self.walker.take().filter(|(_, last)| follows(*last) && !self.ended);
         let proof = self.archive.read(stored, |bytes| {
             if walker.is_none() {
                 // what is no header is told when all is read
@@ -63,7 +70,8 @@ impl<'a> Reader<'a> {
                 ))));
             }
         };
-        self.walker = walker.filter(|_| !ends).map(|walker| (walker, segment));
+        self.ended = ends;
+        self.walker = walker.map(|walker| (walker, segment));
         Ok(Seen { proof, ends })
     }
 }

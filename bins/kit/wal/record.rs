@@ -31,7 +31,7 @@ const XACT_ABORT_PREPARED: u8 = 0x40;
 pub enum What {
     /// A transaction committed.
     Commit {
-        /// Its number, as of a prepared one where it was prepared.
+        /// Its number; 0 where it was prepared first.
         xid: u32,
         /// When.
         at: Moment,

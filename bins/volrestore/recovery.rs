@@ -1,0 +1,135 @@
+//! Recovery to a moment: a snapshot, and the log behind it up to there.
+//!
+//! The log is read up to the target before anything is touched. Then the data directory is filled in
+//! beside and the log replayed over it by a private server; only what has got there takes the place
+//! of what is there now, or appears under its name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use kit::exit::{Code, Error, Result};
+use kit::out::Speech;
+use kit::place;
+use kit::volume::set::Mode;
+use kit::wal::archive::Archive;
+
+use crate::choose::Chosen;
+use crate::cli::{Args, Then};
+use crate::into;
+
+mod replay;
+mod route;
+
+use replay::{Reached, Replay};
+use route::{Log, Route, data_of};
+
+/// A recovery that can be done.
+pub(crate) struct Recovery {
+    route: Route,
+    /// The path of the data directory in its volume.
+    data: String,
+}
+
+impl Recovery {
+    /// Finds the way, and narrows the snapshot to the volume that is recovered.
+    ///
+    /// # Errors
+    /// The log does not reach the target, or the data lie in several places.
+    pub(crate) fn find(args: &Args, dir: &Path, speech: &Speech) -> Result<Self> {
+        let (Some(until), Some(wal)) = (&args.until, &args.wal) else {
+            return Err(kit::cli::usage("--until and its like go with --wal DIR"));
+        };
+        speech.phase("reading the log");
+        let archive = Archive::open(Path::new(wal))?;
+        let which = args.which();
+        let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
+        let (volume, data) = data_of(&route.chosen.set)?;
+        if volume.links.iter().any(|l| l.path.contains("pg_tblspc/")) {
+            return Err(Error::refused("the server has tablespaces outside of its data directory")
+                .hint("Its recovery would write into those that are in use: restore with volrestore alone, and recover by hand."));
+        }
+        let (label, data) = (volume.label.clone(), data.path.clone());
+        route.chosen.set.volumes.retain(|v| v.label == label);
+        for line in lines(&route, args) {
+            speech.say(&line);
+        }
+        Ok(Recovery { route, data })
+    }
+
+    /// The snapshot that it begins with, of that volume alone.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.route.chosen
+    }
+
+    /// Replays the log over a volume that was filled in at `root`.
+    pub(crate) fn replay(&self, args: &Args, root: &Path, speech: &Speech) -> Result<()> {
+        let (Some(until), Some(wal)) = (&args.until, &args.wal) else { return Ok(()) };
+        let archive = std::path::absolute(wal).map_err(|e| Error::io("find", wal, &e))?;
+        let replay = Replay {
+            archive: &archive,
+            until,
+            timeline: self.route.timeline,
+            then: args.then,
+            // beside the live server it must not write into that one's archive
+            archives: args.into.is_none(),
+            within: args.within,
+        };
+        let reached = replay.run(&root.join(&self.data), speech)?;
+        tell(&reached, args.then, speech);
+        Ok(())
+    }
+
+    /// Recovers into a new directory, beside the live server.
+    pub(crate) fn beside(&self, args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
+        if !dir.exists() {
+            place::ensure_dir(dir)?;
+            // whoever runs the server for root must get through; nobody may look in
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
+                .map_err(|e| Error::io("change", dir.display(), &e))?;
+        }
+        into::into(args, self.chosen(), dir, speech, |root| self.replay(args, root, speech))
+    }
+}
+
+fn lines(route: &Route, args: &Args) -> Vec<String> {
+    let set = &route.chosen.set;
+    let mode = if set.mode == Mode::Hot { "hot" } else { "cold" };
+    let last = route.last.map_or("no transaction behind the snapshot".into(), |at| {
+        format!("the last transaction in it ended at {at}")
+    });
+    let until = args.until.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![
+        format!(
+            "recover {until}: from the {mode} snapshot {} along timeline {}",
+            route.chosen.stem(),
+            route.timeline
+        ),
+        format!("        to {}, {}; {last}", route.end, route.why),
+    ]
+}
+
+fn tell(reached: &Reached, then: Then, speech: &Speech) {
+    let at =
+        if reached.at.is_empty() { String::new() } else { format!(", last transaction {} UTC", reached.at) };
+    let state = match (then, &reached.timeline) {
+        (Then::Promote, Some(timeline)) => format!("it goes on as timeline {timeline}"),
+        (Then::Promote, None) => "it was opened".into(),
+        (Then::Pause, _) => "started again it comes there once more, and can be read".into(),
+        (Then::Shutdown, _) => "started again it comes there once more, and ends".into(),
+    };
+    speech.say(&format!("reached {}{at}; {state}", reached.lsn));
+}
+
+/// A hot snapshot alone does not start: it needs the log of its time.
+pub(crate) fn needs_log(chosen: &Chosen) -> Result<()> {
+    let without = chosen.set.wal.as_ref().is_some_and(|wal| !wal.included);
+    if chosen.set.mode == Mode::Hot && without {
+        return Err(Error::refused(format!(
+            "the hot snapshot {} does not hold the log that it needs",
+            chosen.stem()
+        ))
+        .hint("Recover it with --wal ARCHIVE and --until-immediate, or to a later moment."));
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! From which snapshot, along which timeline, and does the log reach the target? Found out by reading
+//! the log, before anything is touched.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kit::exit::{Code, Error, Result};
+use kit::out::Speech;
+use kit::stamp::Stamp;
+use kit::volume::set::{Archive as Volume, Data, Set};
+use kit::volume::snapshot::scan;
+use kit::wal::Moment;
+use kit::wal::archive::{Archive, Stored, segments};
+use kit::wal::chain::Chain;
+use kit::wal::name::{Lsn, Name};
+use kit::wal::reader::Reader;
+use kit::wal::record::What;
+
+use crate::choose::{Chosen, choose};
+use crate::cli::Which;
+use crate::until::{Meets, Until};
+
+/// Where a recovery begins and ends.
+pub(crate) struct Route {
+    pub(crate) chosen: Chosen,
+    /// The timeline that it follows.
+    pub(crate) timeline: u32,
+    /// Where it ends.
+    pub(crate) end: Lsn,
+    /// When the last transaction in it ended, as far as there is one behind the snapshot.
+    pub(crate) last: Option<Moment>,
+    /// What it ends at, for people.
+    pub(crate) why: String,
+}
+
+/// The log, as far as names tell.
+pub(crate) struct Log<'a> {
+    archive: &'a Archive,
+    files: BTreeMap<Name, Stored>,
+    chain: Chain,
+}
+
+/// Where a snapshot begins to need the log, and where its data are consistent.
+struct Base {
+    timeline: u32,
+    start: Lsn,
+    stop: Lsn,
+}
+
+impl<'a> Log<'a> {
+    /// Lists the archive.
+    pub(crate) fn of(archive: &'a Archive) -> Result<Self> {
+        let none = || Error::no(format!("the archive '{}' holds no segment yet", archive.dir().display()));
+        let files = archive.list()?;
+        let mut chain = Chain {
+            segment_bytes: archive.segment_bytes().ok_or_else(none)?,
+            segments: segments(files.keys()).collect(),
+            ..Chain::default()
+        };
+        for name in files.keys() {
+            if let Name::History(timeline) = name {
+                let history = archive.history(*timeline).map_err(kit::wal::archive::Fault::error)?;
+                chain.histories.extend(history.map(|h| (*timeline, h)));
+            }
+        }
+        Ok(Log { archive, files, chain })
+    }
+
+    /// The route to the target: of the snapshot that is named, else of the newest that lies before it.
+    ///
+    /// # Errors
+    /// No snapshot reaches it, or several timelines do and none was chosen.
+    pub(crate) fn route(
+        &self,
+        which: Option<&Which>,
+        dir: &Path,
+        until: &Until,
+        timeline: Option<u32>,
+        speech: &Speech,
+    ) -> Result<Route> {
+        if let Some(which) = which {
+            return self.from(choose(which, dir)?, until, timeline);
+        }
+        let mut reason = None;
+        for snapshot in scan(dir)? {
+            let Some(set) = snapshot.set.as_ref().filter(|_| snapshot.fault.is_none()) else { continue };
+            if set.system_identifier != self.archive.identity().system_identifier
+                || later(snapshot.time, until)
+            {
+                continue;
+            }
+            let named = Which::Named(snapshot.path.display().to_string());
+            match self.from(choose(&named, dir)?, until, timeline) {
+                Err(error) if error.code() == Code::No => {
+                    speech.say(&format!("not from {}: {error}", snapshot.stem()));
+                    reason.get_or_insert(error);
+                }
+                other => return other,
+            }
+        }
+        Err(reason.unwrap_or_else(|| {
+            Error::no(format!("'{}' holds no snapshot of this server from before {until}", dir.display()))
+        }))
+    }
+
+    fn from(&self, chosen: Chosen, until: &Until, timeline: Option<u32>) -> Result<Route> {
+        let (_, data) = data_of(&chosen.set)?;
+        let ours = self.archive.identity().system_identifier.as_ref();
+        if ours.is_some_and(|ours| *ours != data.control.system_identifier) {
+            return Err(Error::refused(format!(
+                "the archive '{}' is of another server than snapshot {}",
+                self.archive.dir().display(),
+                chosen.stem()
+            )));
+        }
+        let base = base(&chosen.set, data);
+        let mut timelines = self.chain.descendants(base.timeline, base.stop);
+        if let Some(wanted) = timeline {
+            if !timelines.contains(&wanted) {
+                return Err(Error::no(format!(
+                    "timeline {wanted} does not come from snapshot {}",
+                    chosen.stem()
+                )));
+            }
+            timelines = vec![wanted];
+        }
+        if *until == Until::Immediate {
+            timelines.truncate(1);
+        }
+        let mut reached = Vec::new();
+        let mut reason = None;
+        for timeline in timelines {
+            match self.reach(&base, timeline, until) {
+                Ok((end, last, why)) => reached.push((timeline, end, last, why)),
+                Err(error) if error.code() == Code::No => _ = reason.get_or_insert(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let one = match reached.len() {
+            0 => return Err(reason.unwrap_or_else(|| Error::no("no timeline comes from it"))),
+            1 => reached.pop(),
+            _ => {
+                let all: Vec<String> =
+                    reached.iter().map(|(t, end, last, _)| format!("{t} (to {end}{})", at(*last))).collect();
+                return Err(Error::refused(format!("several timelines reach {until}: {}", all.join(", ")))
+                    .hint("Choose one with --timeline; the highest is the server's latest."));
+            }
+        };
+        let (timeline, end, last, why) = one.ok_or_else(|| Error::no("no timeline comes from it"))?;
+        Ok(Route { chosen, timeline, end, last, why })
+    }
+
+    /// Reads the log from the snapshot on, up to the target.
+    fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<(Lsn, Option<Moment>, String)> {
+        let way = self.chain.way(base.start, timeline).map_err(Error::no)?;
+        let mut reader = Reader::new(self.archive);
+        let (mut last, mut found, mut early) = (None, None, None);
+        let mut end = base.start;
+        for segment in &way.segments {
+            let Some(stored) = self.files.get(&Name::Segment(*segment)) else { break };
+            let seen = reader.read(stored, |event| {
+                if event.start < base.start || found.is_some() {
+                    return;
+                }
+                let at = match event.what {
+                    What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
+                };
+                match until.meets(&event) {
+                    Meets::Not => {}
+                    // before the data are consistent nobody can stop
+                    _ if event.start < base.stop => early = Some(at),
+                    Meets::Before => found = Some((event.start, describe("before", &event.what))),
+                    Meets::After => {
+                        last = Some(at);
+                        found = Some((event.end, describe("behind", &event.what)));
+                    }
+                }
+                if found.is_none() {
+                    last = last.max(Some(at));
+                }
+            });
+            seen.map_err(kit::wal::archive::Fault::error)?;
+            end = reader.end().unwrap_or(end).max(end);
+            match until {
+                Until::Lsn(lsn) if end > *lsn && *lsn >= base.stop => {
+                    found.get_or_insert((*lsn, "behind the record there".into()));
+                }
+                Until::Immediate if end >= base.stop => _ = found.get_or_insert((base.stop, "there".into())),
+                _ => {}
+            }
+            if found.is_some() || early.is_some() {
+                break;
+            }
+        }
+        let too_early = match until {
+            Until::Lsn(lsn) => *lsn < base.stop,
+            _ => early.is_some(),
+        };
+        if too_early {
+            return Err(Error::no(format!(
+                "{until} lies before the snapshot, whose data are consistent from {} on",
+                base.stop
+            )));
+        }
+        if found.is_none() && *until == Until::Latest && end >= base.stop {
+            found = Some((end, "at the end of the log".into()));
+        }
+        let Some((place, why)) = found else {
+            let missing = way.missing.map_or(String::new(), |m| format!(": {m} is missing"));
+            return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
+                .hint("What the server has not archived yet it does with: SELECT pg_switch_wal(). The end of what is there: --until-latest."));
+        };
+        Ok((place, last, why))
+    }
+}
+
+/// `, 2025-11-27 14:30:00…`, or nothing.
+fn at(last: Option<Moment>) -> String {
+    last.map_or(String::new(), |at| format!(", {at}"))
+}
+
+fn describe(side: &str, what: &What) -> String {
+    match what {
+        What::Commit { xid, at } => format!("{side} the commit of transaction {xid} at {at}"),
+        What::Abort { xid, at } => format!("{side} the end of transaction {xid}, given up at {at}"),
+        What::RestorePoint { name, at } => {
+            format!("{side} restore point '{}' of {at}", kit::exit::plain(name))
+        }
+    }
+}
+
+/// A snapshot that was begun after the target is of no use for it.
+fn later(time: Stamp, until: &Until) -> bool {
+    matches!(until, Until::Time(target) if time > target.stamp())
+}
+
+/// The volume that holds the data directory, which must be the only one.
+pub(crate) fn data_of(set: &Set) -> Result<(&Volume, &Data)> {
+    let mut all = set.volumes.iter().flat_map(|v| v.data.iter().map(move |d| (v, d)));
+    match (all.next(), all.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(Error::no("the snapshot holds no data directory of PostgreSQL")),
+        _ => Err(Error::refused("the snapshot holds several data directories")
+            .hint("A recovery is of one server: name a snapshot of its directory alone.")),
+    }
+}
+
+fn base(set: &Set, data: &Data) -> Base {
+    match &set.wal {
+        Some(wal) => Base { timeline: wal.timeline, start: wal.start, stop: wal.stop },
+        // it stood still: its latest checkpoint is where it ended
+        None => {
+            Base { timeline: data.control.timeline, start: data.control.redo, stop: data.control.checkpoint }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Hot snapshots, and recovery to any moment from them, in place and beside.
+
+use std::fs;
+use std::path::Path;
+
+use crate::lab::{self, Ran, Server};
+use crate::stage::{Stage, flip, rows};
+
+fn snap(stage: &Stage, options: &[&str]) -> Ran {
+    let data = format!("data=dir:{}", stage.server.data().display());
+    lab::run(stage.server.tool("volsnap").args(["--hot", &data, "--compress", "zstd"]).args(options))
+}
+
+/// `volrestore` in the folder of the snapshots, with the archive.
+fn recover(stage: &Stage, options: &[&str]) -> Ran {
+    lab::run(stage.server.tool("volrestore").args(["--wal", &stage.archive_text()]).args(options))
+}
+
+/// A folder that a server can be recovered into.
+fn new_folder(stage: &Stage) -> String {
+    stage.server.data().parent().unwrap().join("beside").display().to_string()
+}
+
+/// The recovered server, started by itself.
+fn started(into: &str, settings: &str) -> Server {
+    let off = "\narchive_mode = off\n";
+    let mut server = Server::from(&Path::new(into).join("data"), &format!("{off}{settings}"));
+    server.start_again();
+    server
+}
+
+fn now(stage: &Stage) -> String {
+    stage.server.sql("postgres", "SELECT clock_timestamp() AT TIME ZONE 'UTC'")
+}
+
+/// A server with a hot snapshot taken under load, grades, and a mistake.
+struct Mistake {
+    stage: Stage,
+    /// Just before the mistake.
+    moment: String,
+    lsn: String,
+    xid: String,
+}
+
+fn mistake() -> Mistake {
+    let stage = Stage::archiving(&["--compress", "zstd", "--ahead", "2"]);
+    let bench = stage.bench(4);
+    snap(&stage, &[]).exits(0);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.server.sql("postgres", "SELECT pg_create_restore_point('before')");
+    let (moment, lsn) = (now(&stage), stage.server.sql("postgres", "SELECT pg_current_wal_insert_lsn()"));
+    let xid = stage.server.sql("postgres", "DELETE FROM grades RETURNING pg_current_xact_id()");
+    let xid = xid.lines().next().unwrap().to_owned();
+    lab::end(bench).exits(0);
+    stage.settle();
+    Mistake { stage, moment, lsn, xid }
+}
+
+const COUNT: &str = "SELECT count(*) FROM grades";
+/// Whole transactions only: each adds the same to a branch and to the history.
+const WHOLE: &str = "SELECT (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)";
+
+#[test]
+fn beside_the_live_server_by_every_kind_of_moment() {
+    let Mistake { stage, moment, lsn, xid } = mistake();
+    let before = rows(&stage.server);
+    let into = new_folder(&stage);
+    for (options, count) in [
+        (["--until", &moment], "500"),
+        (["--until-name", "before"], "500"),
+        (["--until-lsn", &lsn], "500"),
+        (["--until-xid", &xid], "0"),
+        (["--until-latest", "-q"], "0"),
+    ] {
+        let _ = fs::remove_dir_all(&into);
+        let ran = recover(&stage, &[&options[..], &["--into", &into]].concat()).exits(0);
+        assert_eq!(ran.line(), format!("{into}/data"), "{options:?}");
+        let server = started(&into, "");
+        assert_eq!(server.sql("postgres", COUNT), count, "{options:?}");
+        assert_eq!(server.sql("postgres", WHOLE), "t", "{options:?}");
+        assert!(!server.data().join("recovery.signal").exists());
+        if options[0] == "--until-latest" {
+            assert_eq!(rows(&server), before);
+        }
+    }
+    assert!(!stage.archive().join("00000002").exists(), "what stands beside archives nothing");
+    assert_eq!(rows(&stage.server), before, "the live server is as it was");
+}
+
+#[test]
+fn in_place_with_what_was_there_kept_beside() {
+    let Mistake { mut stage, moment, .. } = mistake();
+    // nobody may run on what is replaced
+    recover(&stage, &["--until", &moment, "--yes"]).exits(4).says("runs on");
+    stage.server.stop();
+    let ran = recover(&stage, &["--until", &moment, "--yes"]).exits(0);
+    assert_eq!(ran.line(), "data");
+    let told = ran.says("along timeline 1").says("before the commit of transaction");
+    told.says("it goes on as timeline 2");
+    stage.server.start_again();
+    assert_eq!(stage.server.sql("postgres", COUNT), "500");
+    assert_eq!(stage.server.sql("postgres", WHOLE), "t");
+    // it goes on, and its log can be followed: back to after the recovery
+    stage.server.sql("postgres", "CREATE TABLE since (); SELECT pg_create_restore_point('since')");
+    stage.settle();
+    stage.wal(&["verify", "-a", &stage.archive_text()]).exits(0);
+    let into = new_folder(&stage);
+    recover(&stage, &["--until-name", "since", "--into", &into]).exits(0).says("along timeline 2");
+    let server = started(&into, "");
+    assert_eq!(server.sql("postgres", "SELECT count(*) FROM since"), "0");
+    // both timelines hold moments from after the snapshot: which one is meant, nobody guesses
+    let _ = fs::remove_dir_all(&into);
+    let both = recover(&stage, &["--until-latest", "--into", &into]).exits(4);
+    both.says("several timelines").says("--timeline");
+    recover(&stage, &["--until-latest", "--timeline", "1", "--into", &into]).exits(0);
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "0");
+}
+
+#[test]
+fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
+    let Mistake { stage, moment, .. } = mistake();
+    let into = new_folder(&stage);
+    let refused = |options: &[&str], code: i32, says: &str| {
+        recover(&stage, &[options, &["--into", &into]].concat()).exits(code).says(says);
+        assert!(!Path::new(&into).exists(), "{options:?}");
+    };
+    refused(&["--until", "2100-01-01 00:00:00"], 1, "the log of timeline 1 ends at");
+    refused(&["--until-name", "nonsense"], 1, "ends at");
+    refused(&["--until-xid", "4000000"], 1, "ends at");
+    refused(&["--until-lsn", "FF/0"], 1, "ends at");
+    refused(&["--until", "2001-01-01 00:00:00"], 1, "no snapshot of this server from before");
+    refused(&["--until-lsn", "0/28"], 1, "lies before the snapshot");
+    refused(&["--until", &moment, "--timeline", "7"], 1, "timeline 7 does not come from");
+    let segments = stage.archived(1);
+    let stored = stage.folder().join(format!("{}.zst", segments[segments.len() - 3]));
+    let whole = fs::read(&stored).unwrap();
+    flip(&stored, whole.len() as u64 / 2);
+    refused(&["--until-latest"], 1, "is damaged");
+    fs::remove_file(&stored).unwrap();
+    refused(&["--until-xid", "4000000"], 1, "is missing");
+    fs::rename(stage.archive(), stage.archive().with_extension("away")).unwrap();
+    refused(&["--until", &moment], 5, "cannot open the archive");
+}
+
+#[test]
+fn a_look_at_a_moment_without_opening_it() {
+    let Mistake { stage, moment, .. } = mistake();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until", &moment, "--then", "pause", "--into", &into]).exits(0);
+    let auto = Path::new(&into).join("data/postgresql.auto.conf");
+    let text = fs::read_to_string(&auto).unwrap();
+    assert!(text.contains("recovery_target_action = 'pause'"), "{text}");
+    // who runs the server may not reach the folder that cargo builds in
+    let get =
+        format!("restore_command = '{} get -a {} %f %p'", stage.program().display(), stage.archive_text());
+    fs::write(&auto, format!("{text}\n{get}\n")).unwrap();
+    let mut server = Server::from(&Path::new(&into).join("data"), "\narchive_mode = off\n");
+    server.start_again();
+    lab::wait_until("it is paused", || {
+        server.sql("postgres", "SELECT pg_get_wal_replay_pause_state()") == "paused"
+    });
+    assert_eq!(server.sql("postgres", COUNT), "500");
+}
+
+#[test]
+fn a_snapshot_with_its_log_starts_by_itself() {
+    let mut stage = Stage::hoarding();
+    let bench = stage.bench(4);
+    snap(&stage, &["--with-wal", "--limit", "200M"]).exits(0);
+    lab::end(bench).exits(0);
+    let into = new_folder(&stage);
+    lab::run(stage.server.tool("volrestore").args(["--latest", "--into", &into])).exits(0);
+    stage.server.stop();
+    let server = started(&into, "");
+    assert_eq!(server.sql("postgres", WHOLE), "t");
+}
+
+#[test]
+fn a_hot_snapshot_without_its_log_is_not_restored_alone() {
+    let stage = Stage::archiving(&[]);
+    lab::end(stage.bench(1)).exits(0);
+    snap(&stage, &[]).exits(0);
+    let into = new_folder(&stage);
+    lab::run(stage.server.tool("volrestore").args(["--latest", "--into", &into]))
+        .exits(4)
+        .says("--until-immediate");
+    recover(&stage, &["--latest", "--until-immediate", "--into", &into]).exits(0);
+    assert_eq!(rows(&started(&into, "")), rows(&stage.server));
+}
+
+#[test]
+fn a_server_that_keeps_no_log_or_is_another_is_refused() {
+    let stage = Stage::hoarding();
+    let other = Server::start();
+    let data = format!("data=dir:{}", stage.server.data().display());
+    lab::run(other.tool("volsnap").args(["--hot", &data])).exits(4).says("does not run on");
+    let own = format!("data=dir:{}", other.data().display());
+    lab::run(other.tool("volsnap").args(["--hot", &own])).exits(4).says("archives no log");
+    assert!(lab::names(&other.home().join("backups/snapshots")).iter().all(|n| n.starts_with('.')));
+}
