@@ -88,7 +88,10 @@ fn a_damaged_backup_and_an_empty_folder_are_what_a_report_is_for() {
     let html = || fs::read_to_string(server.home().join("r.html")).unwrap();
     server.run("backup-validate", report).exits(0);
     assert!(html().contains("<h1>Not recoverable</h1>"), "{}", html());
-    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1);
+    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1).says("holds no backup");
+    // what was judged is the news, and the other trouble is told as well
+    let nowhere = ["--latest", "--report", "html", "no/such/dir/x.html"];
+    server.run("backup-validate", nowhere).exits(1).says("holds no backup").says("cannot create");
 
     server.make("shop");
     let backup = server.rotate(&["-d", "shop", "--compress", "none"]).exits(0).line().to_owned();
