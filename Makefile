@@ -45,6 +45,7 @@ bench: build ## time the programs against their peers (SIZE_MB=1000 RUNS=5)
 	@scripts/bench
 	@scripts/bench-restore
 	@scripts/bench-validate
+	@scripts/bench-volumes
 
 install: ## what `make build` built, to PREFIX=/usr/local (DESTDIR=)
 	@for tool in $(TOOLS); do test -x "$(RELEASE)/$$tool" || \

@@ -11,6 +11,7 @@ use kit::manifest::{self, Manifest, Seal, Verified, path_of};
 use kit::out::{self, Speech};
 use kit::place::{self, open_regular};
 use kit::proof;
+use kit::source::Dump;
 use kit::stamp::Stamp;
 use kit::volume::set::Set;
 
@@ -21,14 +22,14 @@ mod contents;
 mod dump;
 mod rdb;
 mod volume;
+mod wal;
 
-/// What an artifact is, by its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an artifact is, by its content: open, so that what fails from now on is the data's fault.
 enum Artifact {
     /// A dump, or an archive of pg_dump.
-    Dump,
+    Dump(Dump),
     /// A snapshot of Redis.
-    Rdb,
+    Rdb(File),
 }
 
 /// A backup that was looked at.
@@ -54,8 +55,12 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
         let set = volume::check(path, &record, args.quick, speech, verdict)?;
         return Ok(Checked { real: record, manifest: None, dump: None, set: Some(set) });
     }
+    if let Some(of) = wal::of(path) {
+        wal::check(&of, args.quick, verdict)?;
+        return Ok(Checked { real: path.to_owned(), manifest: None, dump: None, set: None });
+    }
     let folder = archive::is_directory(path);
-    let artifact = if folder { Artifact::Dump } else { recognise(path, verdict)? };
+    let artifact = if folder { Artifact::Dump(Dump::open(path)?) } else { recognise(path, verdict)? };
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
     let manifest = if folder { None } else { manifest_of(&real, verdict)? };
@@ -70,8 +75,8 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
     }
     let manifest = checked.manifest.as_ref();
     let looked = match artifact {
-        Artifact::Dump => dump::check(path, manifest, speech, verdict).map(Some),
-        Artifact::Rdb => rdb::check(path, manifest, verdict).map(|()| None),
+        Artifact::Dump(dump) => dump::check(&dump, manifest, speech, verdict).map(Some),
+        Artifact::Rdb(file) => rdb::check(&file, &checked.real, manifest, verdict).map(|()| None),
     };
     checked.dump = looked.unwrap_or_else(|error| {
         verdict.fault(error);
@@ -97,8 +102,9 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
         return Err(Error::no("it is empty"));
     }
     verdict.note(out::bytes(bytes));
-    let head = read::peek(&file, &name, 262)?;
-    Ok(if rdb::is(&head) { Artifact::Rdb } else { Artifact::Dump })
+    // one whose beginning does not even inflate is looked at as a dump, which tells why
+    let head = read::peek(&file, &name, 262).unwrap_or_default();
+    Ok(if rdb::is(&head) { Artifact::Rdb(file) } else { Artifact::Dump(Dump::open(path)?) })
 }
 
 /// The manifest, if it can be believed; what is wrong with it is told.

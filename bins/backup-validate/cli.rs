@@ -73,6 +73,8 @@ pub(crate) struct Args {
     pub(crate) via: Option<String>,
     /// What the folder as a whole must not be like.
     pub(crate) rules: Option<Rules>,
+    /// The archive of the server's log, which is looked at for gaps.
+    pub(crate) wal: Option<String>,
     /// Reports, and the files they go to.
     pub(crate) reports: Vec<(Form, String)>,
     pub(crate) notify: Vec<String>,
@@ -121,6 +123,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("shrink") => rules(&mut args).shrink = Some(percent(&text(&mut parser, "--shrink")?)?),
             Long("tables-lost") => rules(&mut args).tables_lost = true,
             Long("quota") => rules(&mut args).quota = Some(size(&mut parser, "--quota")?),
+            Long("wal") => args.wal = Some(text(&mut parser, "--wal")?),
             Long("report") => {
                 let form = form(&text(&mut parser, "--report")?)?;
                 args.reports.push((form, text(&mut parser, "--report")?));
@@ -144,6 +147,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             tables_lost: true,
             ..rules.clone()
         };
+    }
+    if args.wal.is_some() && args.reports.is_empty() {
+        rules(&mut args);
     }
     let looks = args.rules.is_some() || !args.reports.is_empty();
     args.mode = match whole.pop() {

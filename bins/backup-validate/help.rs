@@ -43,6 +43,8 @@ The folder as a whole (exit 1, and a line for each finding):
                             before by more than that
       --tables-lost         tables of the one before it are gone
       --quota SIZE          all files in DIR take more
+      --wal DIR             segments are missing in the archive of wal-archive in DIR;
+                            with --report, its coverage is shown
 
 Whom to tell:
       --report FORMAT FILE  write a report: html (one page), junit (for CI) or json,

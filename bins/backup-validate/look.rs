@@ -10,6 +10,7 @@ use kit::stamp::Stamp;
 use kit::watch::{Finding, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
+use crate::coverage::Coverage;
 
 /// What the folder holds, and what is wrong with that.
 pub(crate) struct Look {
@@ -17,6 +18,8 @@ pub(crate) struct Look {
     pub(crate) backups: Vec<Backup>,
     pub(crate) used: u64,
     pub(crate) findings: Vec<Finding>,
+    /// The archive of the log, where one was named.
+    pub(crate) coverage: Option<Coverage>,
 }
 
 /// Looks at `dir`; a report without rules of its own is made by the usual ones.
@@ -27,8 +30,10 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
     let used = used(dir)?;
-    let findings = judge(&rules, now, &backups, used, compare_manifests)?;
-    Ok(Look { now, backups, used, findings })
+    let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
+    let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose()?;
+    findings.extend(coverage.iter().flat_map(Coverage::findings));
+    Ok(Look { now, backups, used, findings, coverage })
 }
 
 /// Tells each finding: to standard output, or where that holds the paths of backups that passed, to

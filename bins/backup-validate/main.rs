@@ -10,6 +10,7 @@ mod against;
 mod check;
 mod choose;
 mod cli;
+mod coverage;
 mod drill;
 mod help;
 mod look;

@@ -12,6 +12,7 @@ use crate::look::Look;
 mod chart;
 mod html;
 mod junit;
+mod log;
 mod model;
 mod page;
 mod status;

@@ -49,16 +49,36 @@ fn judge_and_look(args: &Args, dir: &Path, speech: &Speech, account: &Account<'_
     }
     // a report is wanted most of all when something is wrong
     interrupted()?;
+    let looked = look_and_report(args, dir, &judged, alone, speech, account);
+    match (outcome, looked) {
+        (Ok(Code::Done), Ok(false)) => Ok(Code::No),
+        (Ok(_), Err(error)) => Err(error),
+        (outcome, looked) => {
+            // what was judged is the news
+            looked.inspect_err(|error| speech.error(error)).ok();
+            outcome
+        }
+    }
+}
+
+/// Whether nothing is wrong with the folder as a whole, as far as that was asked.
+fn look_and_report(
+    args: &Args,
+    dir: &Path,
+    judged: &[Value],
+    alone: bool,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<bool> {
     let look = look::look(args, dir)?;
     if args.rules.is_some() {
         look::tell(&look, args, alone, speech)?;
         look.findings.iter().for_each(|f| account.note(&format!("{}: {}", f.what.word(), f.why)));
     }
     for (form, file) in &args.reports {
-        report::write(*form, file, dir, &look, &judged)?;
+        report::write(*form, file, dir, &look, judged)?;
     }
-    let wrong = args.rules.is_some() && !look.findings.is_empty();
-    outcome.map(|code| if code == Code::Done && wrong { Code::No } else { code })
+    Ok(args.rules.is_none() || look.findings.is_empty())
 }
 
 /// Judges each backup and lets those that pass through. `judged`: what is known of each, as `--json` has it.

@@ -97,6 +97,9 @@ fn is_nothing(key: &Key, side: &Side) -> bool {
     (side.text.is_none() && side.rows == Some(0)) || (of_database && born) || BORN.iter().any(is)
 }
 
+/// How much of a statement is held.
+const LONGEST: usize = 4 << 20;
+
 /// Two hashes differ only where both are known.
 fn differ(a: Option<u128>, b: Option<u128>) -> bool {
     a.is_some() && b.is_some() && a != b
@@ -141,26 +144,37 @@ fn objects(dump: &Dump, contents: &Contents, args: &Args) -> Result<Objects> {
     })?;
     let mut texts: BTreeMap<&Key, Xxh3> = BTreeMap::new();
     let (mut last, mut statement) = (0, Vec::new());
-    let mut end = |i: usize, statement: &mut Vec<u8>| {
+    let mut end = |i: usize, begins: bool, statement: &mut Vec<u8>| {
         let text = texts.entry(&keys[i]).or_default();
         // the last definition of a view is the one that counts: before it stands one without its query
         // where others are in the way
-        if keys[i].1 == "VIEW" {
+        if begins && keys[i].1 == "VIEW" {
             text.reset();
         }
-        text.update(&normal(statement));
+        // of a long one the bytes are compared, not what they mean
+        let long = !begins || statement.len() > LONGEST;
+        if long {
+            text.update(statement)
+        } else {
+            text.update(&normal(statement))
+        }
         statement.clear();
     };
+    let mut begins = true;
     dump.ranges(&ranges, |i, bytes| {
         if i != last {
-            end(last, &mut statement);
-            last = i;
+            end(last, begins, &mut statement);
+            (last, begins) = (i, true);
         }
         statement.extend_from_slice(bytes);
+        if statement.len() > LONGEST {
+            end(i, begins, &mut statement);
+            begins = false;
+        }
         Ok(())
     })?;
     if !keys.is_empty() {
-        end(last, &mut statement);
+        end(last, begins, &mut statement);
     }
     for (key, text) in texts {
         objects.entry(key.clone()).or_default().text = Some(text.digest128());

@@ -87,11 +87,6 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// An account that nobody is told of.
-    pub fn silent(tool: &'static str, speech: &Speech) -> Account<'static> {
-        Account::begin(&[], tool, speech)
-    }
-
     /// The run has made this: a path, the name of a database.
     pub fn made(&self, artifact: impl Into<String>) {
         self.artifacts.borrow_mut().push(artifact.into());

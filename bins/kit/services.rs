@@ -124,18 +124,17 @@ pub fn stop<'a>(wanted: &Wanted, dir: &Path, speech: &'a Speech) -> Result<Stopp
 
 /// What stops and starts those of the services that run now.
 fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Option<Start>)> {
-    let found = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
-        Error::refused("cannot find Docker Compose")
-            .hint("Name what stops and starts it with --stop and --start.")
-    })?;
-    let mut compose = found.to_vec();
-    compose.extend(wanted.compose.iter().flat_map(|f| ["-f", f]));
+    let compose = compose(wanted)?;
     let known = answer(&compose, &["config", "--services"])?;
     if let Some(unknown) = wanted.services.iter().find(|s| !known.contains(s)) {
         return Err(Error::refused(format!("'{unknown}' is no service here"))
             .hint(format!("There are: {}.", known.join(", "))));
     }
-    let running = answer(&compose, &["ps", "--services", "--filter", "status=running"])?;
+    // one that keeps failing runs again in a moment
+    let mut running = Vec::new();
+    for status in ["status=running", "status=restarting", "status=paused"] {
+        running.extend(answer(&compose, &["ps", "--services", "--filter", status])?);
+    }
     let running: Vec<&String> = wanted.services.iter().filter(|s| running.contains(s)).collect();
     if running.is_empty() {
         speech.say("none of the services runs");
@@ -146,6 +145,9 @@ fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Optio
     let starting: Vec<&String> = if wanted.up { wanted.services.iter().collect() } else { running.clone() };
     let (last, first): (Vec<&String>, Vec<&String>) =
         starting.into_iter().partition(|s| wanted.last.contains(s));
+    if !last.is_empty() && wanted.patroni.is_none() {
+        speech.warn("warning: nobody tells when a member leads: standbys start at once (--patroni)");
+    }
     let compose = called(&compose);
     let start = if wanted.up { "up -d --no-deps --no-recreate" } else { "start" };
     // the names of services need no quotes: letters, digits, '.', '_', '-'
@@ -159,6 +161,39 @@ fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Optio
     };
     let start = first.map(|first| Start { first, last, patroni: wanted.patroni.clone() });
     Ok((command("stop", &running), start))
+}
+
+/// How compose is called here, with the file that is wanted.
+fn compose(wanted: &Wanted) -> Result<Vec<&str>> {
+    let found = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
+        Error::refused("cannot find Docker Compose")
+            .hint("Name what stops and starts it with --stop and --start.")
+    })?;
+    let mut compose = found.to_vec();
+    compose.extend(wanted.compose.iter().flat_map(|f| ["-f", f]));
+    Ok(compose)
+}
+
+/// The named volumes of a service, as `docker:NAME`.
+///
+/// # Errors
+/// No container of the service is there to be asked.
+pub fn volumes(wanted: &Wanted, service: &str) -> Result<Vec<String>> {
+    let compose = compose(wanted)?;
+    let engine = if compose[0].starts_with("podman") { "podman" } else { "docker" };
+    let containers = answer(&compose, &["ps", "-a", "-q", service])
+        .or_else(|_| answer(&compose, &["ps", "-q", service]))?;
+    if containers.is_empty() {
+        return Err(Error::no(format!("service '{service}' has no container that would tell its volumes"))
+            .hint("Name them as docker:NAME."));
+    }
+    let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}\n{{end}}{{end}}";
+    let mut volumes = Vec::new();
+    for container in containers {
+        let names = answer(&[engine], &["inspect", "--format", format, &container])?;
+        volumes.extend(names.iter().filter(|n| !n.is_empty()).map(|n| format!("{engine}:{n}")));
+    }
+    Ok(volumes)
 }
 
 /// How compose is called, for a shell that may not have our environment.

@@ -61,6 +61,8 @@ pub enum What {
     TablesLost,
     /// Too much storage is used.
     Quota,
+    /// Segments are missing in the archive of the log.
+    Gap,
 }
 
 impl What {
@@ -74,6 +76,7 @@ impl What {
             What::Shrunken => "shrunken",
             What::TablesLost => "tables-lost",
             What::Quota => "quota",
+            What::Gap => "gap",
         }
     }
 }

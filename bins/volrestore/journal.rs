@@ -55,7 +55,9 @@ impl Move {
     /// Refuses a volume on which somebody runs, in a container or not.
     pub(crate) fn is_idle(&self) -> Result<()> {
         let place = Place::parse(&self.place, Path::new("/"));
-        place.map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?.no_container_runs()?;
+        place
+            .map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?
+            .no_container_runs(&[])?;
         nobody_on(&self.live)
     }
 
@@ -111,6 +113,10 @@ impl Journal {
 
     /// Removes what was filled in, and the journal.
     pub(crate) fn abandon(&self, dir: &Path) -> Result<()> {
+        // names have changed by half, and could not be taken back: all of it is needed to end that
+        if there(&dir.join(SWAPPING)) {
+            return Ok(());
+        }
         for m in self.moves.iter().filter(|_| self.fills) {
             remove_tree(&m.staged)?;
         }

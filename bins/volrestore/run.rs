@@ -85,6 +85,9 @@ fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speec
         (None, None) => return Err(kit::cli::usage("no snapshot is named")),
     };
     let mut targets = targets(&chosen.set, &args.volumes, &args.forget)?;
+    if args.services.stop.is_none() {
+        targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
+    }
     if !args.services.stop_something() {
         plan::journal(chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
     }

@@ -34,6 +34,8 @@ pub(crate) struct Args {
     pub(crate) action: Action,
     /// `[LABEL=]VOLUME`; a relative path depends on where we are.
     pub(crate) volumes: Vec<String>,
+    /// Services of Compose all whose volumes are meant.
+    pub(crate) of_services: Vec<String>,
     pub(crate) services: Wanted,
     pub(crate) hot: bool,
     pub(crate) with_wal: bool,
@@ -62,6 +64,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
             Value(word) => args.volumes.push(volume(utf8(word, "VOLUME")?)?),
+            Long("service") => args.of_services.push(text(&mut parser, "--service")?),
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("compose") => args.services.compose = Some(text(&mut parser, "--compose")?),
             Long("patroni") => args.services.patroni = Some(text(&mut parser, "--patroni")?),
@@ -89,7 +92,13 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             other => return Err(bad(&other.unexpected())),
         }
     }
-    match (&args.action, args.volumes.is_empty()) {
+    // what is read stands still
+    for service in &args.of_services {
+        if !args.services.services.contains(service) {
+            args.services.services.push(service.clone());
+        }
+    }
+    match (&args.action, args.volumes.is_empty() && args.of_services.is_empty()) {
         (Action::List, false) => return Err(usage("--list takes no volume")),
         (Action::Snapshot, true) => return Err(usage("no volume is named")),
         _ => {}

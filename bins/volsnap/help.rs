@@ -3,6 +3,7 @@
 /// The text, which a golden file keeps.
 pub(crate) const HELP: &str = "\
 usage: volsnap [OPTION]... [LABEL=]VOLUME...
+       volsnap [OPTION]... --service NAME...
        volsnap --list
 
 Take a snapshot of volumes that belong together: stop what is named, archive all
@@ -11,6 +12,9 @@ of them, start again, prove. Prints the path of the set's record.
 A VOLUME is a directory, dir:PATH, or a named volume, docker:NAME or podman:NAME.
 LABEL is the name that its archive bears, by default the last part of the path or
 the volume's name.
+
+      --service NAME        all named volumes of this service of Docker Compose, which is
+                            stopped meanwhile; repeatable
 
 Services (stopped together, started again whatever happens, also after a kill):
       --services LIST       services of Docker Compose, parted by blanks, to stop if

@@ -84,7 +84,7 @@ fn root(volume: &Volume) -> Result<PathBuf> {
 /// Refused when somebody does.
 pub(crate) fn look(source: &Source) -> Result<Seen> {
     let place = &source.volume.place;
-    place.no_container_runs()?;
+    place.no_container_runs(&[])?;
     let data = live::data_directories(&source.root)?;
     if let Some((pid, name)) = std::iter::once(&source.root).chain(&data).find_map(|dir| live::user_of(dir)) {
         return Err(Error::refused(format!("cannot read {place}: {name} (process {pid}) runs on it"))

@@ -65,7 +65,7 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
-    let sources = sources(&args.volumes, &snapshots)?;
+    let sources = sources(&volumes(args)?, &snapshots)?;
     if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
@@ -73,6 +73,9 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
     if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
+    }
+    if args.services.stop.is_none() && running.is_none() {
+        sources.iter().try_for_each(|s| s.volume.place.no_container_runs(&args.services.services))?;
     }
     let (began, clock) = (Stamp::now(), Instant::now());
     let stamp = free_stamp(&snapshots, began)?;
@@ -120,6 +123,19 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     started.map(|_| Code::Done)
 }
 
+/// The volumes that are named, and those of the services that are, each once.
+fn volumes(args: &Args) -> Result<Vec<String>> {
+    let mut volumes = args.volumes.clone();
+    for service in &args.of_services {
+        for volume in services::volumes(&args.services, service)? {
+            if !volumes.iter().any(|v| v == &volume || v.ends_with(&format!("={volume}"))) {
+                volumes.push(volume);
+            }
+        }
+    }
+    Ok(volumes)
+}
+
 /// Reads all volumes, none of which anybody runs on, from before the first byte to after the last;
 /// then calls `all_read`.
 fn read(
@@ -142,23 +158,18 @@ fn read(
         }
         Ok(())
     };
-    let mut at_end = Some(|| {
-        unchanged()?;
-        all_read();
-        Ok(())
-    });
+    let mut all_read = Some(all_read);
     let (mut parts, mut archives) = (Vec::new(), Vec::new());
     for (i, (source, seen)) in sources.iter().zip(&seen).enumerate() {
         let last = i + 1 == sources.len();
-        let read = || match at_end.take_if(|_| last) {
-            Some(at_end) => at_end(),
+        let read = || match all_read.take_if(|_| last) {
+            Some(all_read) => unchanged().map(|()| all_read()),
             None => Ok(()),
         };
         let (part, archive) = taking.take(source, seen, None, read)?;
         parts.push(part);
         archives.push(archive);
     }
-    drop(at_end);
     Ok((parts, archives))
 }
 
@@ -203,7 +214,7 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech) -> Result<()> {
 }
 
 fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
-    let sources = sources(&args.volumes, dir)?;
+    let sources = sources(&volumes(args)?, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     let mut rows = Vec::new();

@@ -88,6 +88,7 @@ impl<R: Read, F: FnOnce() -> Result<()>> Read for AtEnd<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         if n == 0
+            && !buffer.is_empty()
             && let Some(then) = self.then.take()
         {
             then().map_err(io::Error::other)?;

@@ -139,6 +139,19 @@ compose_reach() {
     fi
 }
 
+# The names are plain ones, so a stack of the user's own may have them already; `down -v` would take
+# them. A volume without a label may be one that was restored.
+refuse_foreign_volumes() {
+    for name in patroni1-data patroni2-data patroni3-data etcd-data redis-data wal-archive; do
+        name=$volumes$name
+        of=$("$engine" volume inspect -f '{{index .Labels "com.docker.compose.project"}}' "$name" 2>/dev/null) || continue
+        case $of in
+            '' | '<no value>' | "$DEV_PROJECT") ;;
+            *) die 4 "the volume '$name' belongs to the project '$of'" "DEV_PROJECT=NAME makes a stack beside it." ;;
+        esac
+    done
+}
+
 # The image that the stack runs, made where it is missing.
 compose_image() {
     find_compose
@@ -147,6 +160,8 @@ compose_image() {
 }
 
 compose_up() {
+    find_compose
+    refuse_foreign_volumes
     compose_image
     compose_quietly up -d
     wait_healthy
@@ -165,6 +180,7 @@ compose_down() {
 
 compose_destroy() {
     find_compose
+    refuse_foreign_volumes
     compose_quietly down -v
 }
 

@@ -116,6 +116,30 @@ fn lines_without_end_and_tables_without_number_fit_into_memory() {
     assert_eq!(all.out, "COPY public.t200000 (a) FROM stdin;\n200000\n\\.\n800000\n");
 }
 
+#[test]
+fn a_statement_of_a_hundred_megabytes_fits_into_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = |end: &str, file: &str| {
+        let make = format!(
+            "{{ echo '-- PostgreSQL database dump'; echo 'CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $_$'; \
+            printf -- '-- '; head -c 100000000 /dev/zero | tr '\\0' y; printf '\\nSELECT {end}\\n$_$;\\n'; \
+            echo '-- PostgreSQL database dump complete'; }} >{file}"
+        );
+        sh(dir.path(), &make).exits(0);
+    };
+    script("1", "one.sql");
+    script("2", "two.sql");
+    let limited = |verb: &str, code: i32| {
+        let program = tool("dump-inspect", dir.path()).get_program().to_owned();
+        sh(dir.path(), &format!("ulimit -d 65536; '{}' {verb}", program.display())).exits(code).out
+    };
+    assert!(limited("toc one.sql", 0).contains("FUNCTION"));
+    for verb in ["summary one.sql", "guard one.sql", "cat one.sql >/dev/null", "diff one.sql one.sql"] {
+        limited(verb, 0);
+    }
+    assert!(limited("diff one.sql two.sql", 1).contains("f()"));
+}
+
 /// Rows of the university that a damaged dump must still give.
 fn load(server: &Server, sql: &str) -> u64 {
     server.sql("postgres", "DROP DATABASE IF EXISTS rescue");

@@ -42,8 +42,15 @@ fn report() -> (TempDir, PathBuf) {
     };
     let drills = drill("2025-11-01T00:00:00Z", true) + &drill("2025-11-08T00:00:00Z", false);
     fs::write(place.path().join("backups/drills.jsonl"), drills).unwrap();
+    let wal = place.path().join("wal");
+    fs::create_dir_all(wal.join("00000001")).unwrap();
+    let identity = r#"{"format_version": 1, "system_identifier": "7", "segment_bytes": 16777216}"#;
+    fs::write(wal.join("archive.json"), identity).unwrap();
+    for part in [1, 2, 9] {
+        fs::write(wal.join(format!("00000001/0000000100000000000000{part:02X}")), "").unwrap();
+    }
     let page = place.path().join("page.html");
-    let words = ["--watch", "--report", "html", "page.html"];
+    let words = ["--watch", "--wal", "wal", "--report", "html", "page.html"];
     lab::run(lab::tool("backup-validate", place.path()).args(words)).exits(1);
     (place, page)
 }
@@ -162,8 +169,8 @@ fn it_fits_every_screen_and_can_be_read_by_day_and_by_night() {
         assert_eq!(found["pale"], serde_json::json!([]), "{width} {dark}");
         assert!(found["texts"].as_u64().unwrap() > 100, "{found}");
         assert_eq!(found["paper"].as_f64().unwrap() < 0.2, dark, "{found}");
-        // 4 and 17 backups, 2 drills
-        assert_eq!((&found["rows"], &found["charts"]), (&23.into(), &7.into()), "{found}");
+        // 4 and 17 backups, 2 drills, a timeline
+        assert_eq!((&found["rows"], &found["charts"]), (&24.into(), &7.into()), "{found}");
         assert_eq!(found["titled"], true, "a picture says nothing to those who do not see it");
     }
 }

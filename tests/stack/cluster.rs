@@ -4,7 +4,8 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::lab::wait_until;
+use crate::host::Host;
+use crate::lab::{Ran, wait_until};
 use crate::sh;
 use crate::stage::Stack;
 
@@ -28,6 +29,20 @@ fn a_cluster_lives_fails_and_comes_back() {
     stack.remove();
 }
 
+#[test]
+fn volumes_of_another_project_are_not_touched() {
+    let name = format!("pgkeep-test-{}-other", std::process::id());
+    let volume = format!("{name}-patroni1-data");
+    let docker = |words: &str| Ran::from(sh(&format!("docker volume {words}")).output().unwrap());
+    docker(&format!("create --label com.docker.compose.project=shop {volume}")).exits(0);
+    let host = Host::new(&format!("DEV_STACK = compose\nDEV_PROJECT = {name}\nGUEST\n"));
+    let ran = ["dev-up", "dev-reset"].map(|target| Ran::from(host.make(&[target, "SKIP_BACKUP=1"])));
+    docker(&format!("rm {volume}")).exits(0);
+    for ran in ran {
+        ran.exits(2).says("Error 4\n").says(&format!("the volume '{volume}' belongs to the project 'shop'"));
+    }
+}
+
 fn what_is_missing_is_said(stack: &Stack) {
     let leader = stack.leader();
     stack.docker(&["stop", "-t", "1"], "etcd");
@@ -35,6 +50,8 @@ fn what_is_missing_is_said(stack: &Stack) {
         .fails(&["wait-healthy", "WAIT_SECONDS=1"], 5)
         .says(&format!("container {}-etcd does not run", stack.name))
         .says("etcd does not answer");
+    // nor does Patroni then, to us
+    stack.tool("pgdump-rotate", &[], &["--dir", "one"]).exits(5).says("cannot ask Patroni who leads: ");
     stack.docker(&["start"], "etcd");
     stack.make(&["wait-healthy"]).exits(0);
 
@@ -121,13 +138,13 @@ fn the_next_leader_is_waited_for(stack: &Stack) {
 }
 
 fn a_failover_test_that_fails_puts_the_node_back(stack: &Stack) {
-    // less than the leader's key in etcd lives on
+    // less than the 12 s that the leader's key in etcd lives on at least
     let leader = stack.leader();
-    let words = ["test-failover", "WAIT_SECONDS=6", "SKIP_BACKUP=1"];
+    let words = ["test-failover", "WAIT_SECONDS=9", "SKIP_BACKUP=1"];
     stack
         .fails(&words, 5)
         .says("NO BACKUP IS TAKEN BEFORE test-failover")
-        .says(&format!("no row was written after {leader} was killed within 6 s"));
+        .says(&format!("no row was written after {leader} was killed within 9 s"));
     assert!(stack.running(&leader).is_some());
     stack.make(&["wait-healthy"]).exits(0);
 }

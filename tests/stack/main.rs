@@ -6,6 +6,7 @@ mod cluster;
 mod drill;
 mod services;
 mod stage;
+mod volumes;
 
 #[allow(dead_code)] // of what it has for the local server we use a part
 #[path = "../make/host.rs"]

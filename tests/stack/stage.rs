@@ -103,6 +103,13 @@ impl Stack {
         });
     }
 
+    /// One of our programs in the stack's folder, with variables of its own.
+    pub(crate) fn program(&self, name: &str, variables: &[(&str, &str)], args: &[&str]) -> Ran {
+        let programs = home().join(env!("CARGO_BIN_EXE_pgdump-rotate"));
+        let mut command = self.host.command(programs.with_file_name(name).to_str().unwrap());
+        Ran::from(command.envs(variables.iter().copied()).args(args).output().unwrap())
+    }
+
     /// The manifests of the backups, in order.
     pub(crate) fn manifests(&self) -> Vec<String> {
         let backups = self.host.backups();
@@ -124,6 +131,14 @@ impl Stack {
     fn end(&mut self) {
         drop(self.keeper.stdin.take());
         self.keeper.wait().unwrap();
+    }
+
+    /// Takes containers and volumes away; the stage stays.
+    pub(crate) fn destroy(&self) {
+        let mut command = self.host.command("sh");
+        command.arg(home().join("scripts/dev/stack")).arg("destroy");
+        command.env("DEV_STACK", "compose").env("DEV_PROJECT", &self.name);
+        Ran::from(command.output().unwrap()).exits(0);
     }
 }
 

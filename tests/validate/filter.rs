@@ -136,9 +136,15 @@ fn what_was_proven_goes_into_the_manifest_and_nothing_else_changes() {
     let proven =
         || run(tool("pgdump-rotate", place.0.path()).arg("--list")).exits(0).line().ends_with("\tproven");
     assert!(!proven());
-    fs::write(place.path(&backup), good).unwrap();
+    fs::write(place.path(&backup), &good).unwrap();
     place.validate(&[&backup]).exits(0).says("an earlier proof failed");
     assert!(proven());
+    // also where not even the beginning can be read
+    let mut bad = good;
+    bad[..20].fill(0x1f);
+    fs::write(place.path(&backup), bad).unwrap();
+    place.validate(&[&backup]).exits(1);
+    assert!(!proven());
 }
 
 #[test]

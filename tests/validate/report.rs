@@ -88,7 +88,10 @@ fn a_damaged_backup_and_an_empty_folder_are_what_a_report_is_for() {
     let html = || fs::read_to_string(server.home().join("r.html")).unwrap();
     server.run("backup-validate", report).exits(0);
     assert!(html().contains("<h1>Not recoverable</h1>"), "{}", html());
-    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1);
+    server.run("backup-validate", [&["--latest"][..], &report].concat()).exits(1).says("holds no backup");
+    // what was judged is the news, and the other trouble is told as well
+    let nowhere = ["--latest", "--report", "html", "no/such/dir/x.html"];
+    server.run("backup-validate", nowhere).exits(1).says("holds no backup").says("cannot create");
 
     server.make("shop");
     let backup = server.rotate(&["-d", "shop", "--compress", "none"]).exits(0).line().to_owned();
@@ -100,6 +103,41 @@ fn a_damaged_backup_and_an_empty_folder_are_what_a_report_is_for() {
     // the check has entered into the manifest that it is no good: then there is none
     assert!(html().contains("<h1>Not recoverable</h1>"), "{}", html());
     assert!(html().contains(&backup), "{}", html());
+}
+
+#[test]
+fn gaps_in_the_log_are_found_and_shown() {
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    // by the names of files alone: what stands in them is for another program
+    let archive = server.home().join("wal");
+    let identity = r#"{"format_version": 1, "system_identifier": "7", "segment_bytes": 16777216}"#;
+    for folder in ["00000001", "00000002"] {
+        fs::create_dir_all(archive.join(folder)).unwrap();
+    }
+    fs::write(archive.join("archive.json"), identity).unwrap();
+    for name in ["1/01", "1/02", "1/03.gz", "1/05", "2/05", "2/06"] {
+        let (timeline, part) = name.split_once('/').unwrap();
+        fs::write(archive.join(format!("0000000{timeline}/0000000{timeline}00000000000000{part}")), "")
+            .unwrap();
+    }
+    fs::write(archive.join("00000002/00000002.history"), "1\t0/5800000\tno recovery target specified\n")
+        .unwrap();
+    let words =
+        ["--wal", "wal", "--report", "html", "r.html", "--report", "json", "r.json", "--max-age", "1h"];
+    let ran = server.run("backup-validate", words).exits(1);
+    assert_eq!(ran.line(), "gap\t-\t-\tthe log lacks 000000010000000000000004");
+    let read = |name: &str| fs::read_to_string(server.home().join(name)).unwrap();
+    let wal = &serde_json::from_str::<Value>(&read("r.json")).unwrap()["wal"];
+    assert_eq!(wal["timelines"][0]["gaps"][0]["first"], "000000010000000000000004");
+    assert_eq!(wal["timelines"][0]["segments"], 4);
+    assert_eq!(wal["timelines"][1]["gaps"], serde_json::json!([]));
+    let html = read("r.html");
+    assert!(html.contains("<title>Timeline 1: 1 gap</title>"), "{html}");
+    assert!(html.contains("<title>Timeline 2: no gap</title>"), "{html}");
+    fs::remove_file(archive.join("archive.json")).unwrap();
+    server.run("backup-validate", ["--wal", "wal"]).exits(5).says("cannot open the archive 'wal'");
 }
 
 #[test]

@@ -129,3 +129,33 @@ fn a_tablespace_outside_is_not_written_to() {
     assert_eq!(names(&outside), [""; 0]);
     assert!(Path::new(&outside).exists());
 }
+
+#[test]
+fn an_archive_of_wal_is_judged_as_its_own_program_does() {
+    let server = Server::start_with("wal_level = replica\n");
+    let archive = server.home().join("wal");
+    run(server.tool("wal-archive").args(["init", "-q", "-a", "wal"])).exits(0);
+    let mut segments = Vec::new();
+    for _ in 0..3 {
+        server.sql("postgres", "CREATE TABLE IF NOT EXISTS t (id int); INSERT INTO t VALUES (1)");
+        segments.push(server.sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())"));
+    }
+    for name in &segments {
+        let path = server.data().join("pg_wal").join(name);
+        run(server.tool("wal-archive").args(["push", "-q", "-a", "wal"]).arg(path).arg(name)).exits(0);
+    }
+    let validate = |path: &str| run(server.tool("backup-validate").arg(path));
+    assert_eq!(validate("wal").exits(0).line(), "wal");
+    let middle = format!("wal/00000001/{}", segments[1]);
+    validate(&middle).exits(0);
+    let stored = server.home().join(&middle);
+    let good = fs::read(&stored).unwrap();
+    let mut bad = good.clone();
+    bad[9000] ^= 1;
+    fs::write(&stored, bad).unwrap();
+    validate(&middle).exits(1).says("is damaged");
+    validate("wal").exits(1).says("is damaged");
+    fs::remove_file(&stored).unwrap();
+    validate("wal").exits(1).says("missing");
+    assert!(archive.is_dir());
+}

@@ -10,6 +10,7 @@ mod archive;
 mod disk;
 mod hostile;
 mod killed;
+mod memory;
 mod postgresql;
 mod restore;
 mod services;

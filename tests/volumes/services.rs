@@ -68,3 +68,20 @@ fn a_signal_midway_starts_it_again() {
     assert_eq!(stage.read("log"), "stop\nstart\n");
     assert!(stage.names("backups/snapshots").is_empty());
 }
+
+#[test]
+fn a_promise_that_others_may_have_written_is_not_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with_data();
+    let promise = "backups/.pgkeep.stopped.1";
+    let text = r#"{"start":{"first":"touch done","last":null,"patroni":null},"directory":".","hold":null}"#;
+    stage.write(promise, text);
+    let mode =
+        |mode| std::fs::set_permissions(stage.path(promise), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o666);
+    stage.snap(&["dir:data"]).exits(0).says("is not ours alone");
+    assert!(!stage.there("done") && stage.there(promise));
+    mode(0o600);
+    stage.snap(&["dir:data"]).exits(0).says("starting what a run that was killed had stopped: touch done");
+    assert!(stage.there("done") && !stage.there(promise));
+}

@@ -1,7 +1,5 @@
 //! Dumps and archives of pg_dump: one pass, from the first byte to the last.
 
-use std::path::Path;
-
 use kit::codec::read::Seen;
 use kit::codec::walk::walk;
 use kit::codec::{Kind as Codec, read};
@@ -34,12 +32,11 @@ pub(crate) struct About {
 
 /// Reads the dump and tells what is wrong with it.
 pub(super) fn check(
-    path: &Path,
+    dump: &Dump,
     manifest: Option<&Manifest>,
     speech: &Speech,
     verdict: &mut Verdict,
 ) -> Result<About> {
-    let dump = Dump::open(path)?;
     dump.readable("backup-validate FILE, once it is a file again")?;
     let progress = Progress::start("checking", dump.index().map(|i| i.raw_bytes), speech.is_quiet());
     let mut head = Vec::new();
@@ -49,12 +46,12 @@ pub(super) fn check(
     };
     let ((seen, facts), differences) = match (manifest, &dump.path) {
         (Some(manifest), Some(real)) => Contents::beside(real, manifest, |contents| {
-            scan(&dump, Some(manifest), &mut look, &mut |item| contents.next(&item))
+            scan(dump, Some(manifest), &mut look, &mut |item| contents.next(&item))
         })?,
-        _ => (scan(&dump, None, &mut look, &mut |_| {})?, Vec::new()),
+        _ => (scan(dump, None, &mut look, &mut |_| {})?, Vec::new()),
     };
     drop(progress);
-    tell(&dump, manifest, &seen, &facts, verdict);
+    tell(dump, manifest, &seen, &facts, verdict);
     // that the whole is another file says enough, unless it says nothing else
     if let Some(fault) = &facts.incomplete {
         verdict.bad(fault.clone());

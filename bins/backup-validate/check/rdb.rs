@@ -1,12 +1,12 @@
 //! Redis's snapshots: `REDIS` and a version, the data, an end code and a CRC-64 of all before it
 //! (Redis's `rdb.c`; the CRC is in versions since 5, and zero where the server was told to do without).
 
+use std::fs::File;
 use std::path::Path;
 
 use kit::codec::read;
-use kit::exit::{Error, Result};
+use kit::exit::Result;
 use kit::manifest::Manifest;
-use kit::place::open_regular;
 
 use crate::verdict::Verdict;
 
@@ -23,11 +23,15 @@ pub(super) fn is(head: &[u8]) -> bool {
 }
 
 /// Reads the snapshot and tells what is wrong with it.
-pub(super) fn check(path: &Path, manifest: Option<&Manifest>, verdict: &mut Verdict) -> Result<()> {
-    let name = path.display().to_string();
-    let file = open_regular(path).map_err(|e| Error::io("open", &name, &e))?;
+pub(super) fn check(
+    file: &File,
+    real: &Path,
+    manifest: Option<&Manifest>,
+    verdict: &mut Verdict,
+) -> Result<()> {
+    let name = real.display().to_string();
     let mut snapshot = Snapshot::default();
-    let seen = read::read(&file, &name, None, |bytes| {
+    let seen = read::read(file, &name, None, |bytes| {
         snapshot.feed(bytes);
         Ok(())
     })?;
@@ -39,8 +43,7 @@ pub(super) fn check(path: &Path, manifest: Option<&Manifest>, verdict: &mut Verd
         Ok(false) => verdict.warn("its checksum was turned off: damage in it would not be seen"),
         Err(why) => verdict.bad(why),
     }
-    let real = path.canonicalize().unwrap_or(path.to_owned());
-    super::same_file(&real, manifest, seen.bytes, &seen.sha256, verdict);
+    super::same_file(real, manifest, seen.bytes, &seen.sha256, verdict);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::words::{age, counted, day, escaped, moment, sentence, span, span_of};
 const OPEN: usize = 14;
 
 /// A name from outside.
-fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     format!("<bdi>{}</bdi>", escaped(text))
 }
 
@@ -256,13 +256,13 @@ pub(crate) fn faulty(model: &Model<'_>) -> String {
 }
 
 /// A row; on a narrow screen each cell stands under its own heading.
-fn cells(head: &[&str], cells: &[String]) -> String {
+pub(crate) fn cells(head: &[&str], cells: &[String]) -> String {
     let cell = |(head, cell): (&&str, &String)| format!("<td data-of=\"{head}\"><div>{cell}</div></td>");
     format!("<tr>{}</tr>\n", head.iter().zip(cells).map(cell).collect::<String>())
 }
 
 /// A table whose later rows are folded away.
-fn folded(head: &[&str], rows: &[String], rest: &str) -> String {
+pub(crate) fn folded(head: &[&str], rows: &[String], rest: &str) -> String {
     let heads: String = head.iter().map(|h| format!("<th scope=col>{h}</th>")).collect();
     let table = |rows: &[String]| {
         format!("<table><thead><tr>{heads}</tr></thead>\n<tbody>\n{}</tbody></table>\n", rows.concat())

@@ -12,6 +12,7 @@ use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
 use serde_json::{Value, json};
 
 use crate::cli::TOOL;
+use crate::coverage::Coverage;
 use crate::look::{self, Look};
 
 /// All of it.
@@ -26,6 +27,8 @@ pub(crate) struct Model<'a> {
     /// How many files have no manifest.
     pub(crate) foreign: usize,
     pub(crate) findings: &'a [Finding],
+    /// The archive of the log, where one was named.
+    pub(crate) coverage: Option<&'a Coverage>,
     /// What this run has judged, as `--json` tells it.
     pub(crate) judged: &'a [Value],
 }
@@ -92,6 +95,7 @@ pub(crate) fn model<'a>(dir: &Path, look: &'a Look, judged: &'a [Value]) -> Resu
         faulty: look.backups.iter().filter(faulty).collect(),
         foreign: look.backups.iter().filter(|b| b.fault.as_deref() == Some(NO_MANIFEST)).count(),
         findings: &look.findings,
+        coverage: look.coverage.as_ref(),
         judged,
     })
 }
@@ -179,6 +183,7 @@ impl Model<'_> {
             "groups": self.groups.iter().map(group).collect::<Vec<_>>(),
             "unproven": self.faulty.iter().map(|b| json!({"name": b.name, "why": b.fault})).collect::<Vec<_>>(),
             "foreign": self.foreign,
+            "wal": self.coverage.map(Coverage::json),
         })
     }
 }

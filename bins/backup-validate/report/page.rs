@@ -3,6 +3,7 @@
 use kit::out;
 
 use super::html::{attention, faulty, group, mark};
+use super::log::coverage;
 use super::model::Model;
 use super::status::{Level, status};
 use super::words::{age, counted, escaped, moment, span_of};
@@ -30,13 +31,14 @@ pub(crate) fn page(model: &Model<'_>) -> String {
          <body>\n<main>\n<header class={class}>\n\
          <p class=where>Backups in <bdi class=file>{dir}</bdi> on <bdi>{host}</bdi></p>\n\
          <div class=verdict>{}<div><h1>{headline}</h1>\n<p>{}</p></div></div>\n{}</header>\n\
-         {}{groups}{}\
+         {}{groups}{}{}\
          <footer><p>{}, UTC. {TOOL} {}. This page is complete in itself: it loads nothing and runs nothing.</p>\
          </footer>\n</main>\n</body>\n</html>\n",
         mark(status.level),
         escaped(&status.sentence),
         figures(model),
         attention(model),
+        model.coverage.map_or(String::new(), |c| coverage(c, model.now)),
         faulty(model),
         moment(model.now),
         env!("CARGO_PKG_VERSION"),

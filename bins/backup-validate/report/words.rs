@@ -50,10 +50,11 @@ pub(crate) fn age(stamp: Stamp, now: Stamp) -> String {
     if seconds < 60 { "less than a minute".into() } else { "a minute".into() }
 }
 
-/// A span of milliseconds: `0.3 s`, `8 s`, `3 min 20 s`, `2 h 5 min`.
+/// A span of milliseconds: `22 ms`, `0.3 s`, `8 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn span(milliseconds: u64) -> String {
     let seconds = (milliseconds + 500) / 1000;
     match seconds {
+        _ if milliseconds < 100 => format!("{milliseconds} ms"),
         _ if milliseconds < 9_950 => {
             let text = format!("{:.1}", milliseconds as f64 / 1000.0);
             format!("{} s", text.strip_suffix(".0").unwrap_or(&text))
@@ -108,7 +109,7 @@ mod tests {
             assert_eq!(age(at(then), now), want, "{then}");
         }
         for (ms, want) in [
-            (0, "0 s"),
+            (22, "22 ms"),
             (349, "0.3 s"),
             (8_012, "8 s"),
             (9_940, "9.9 s"),

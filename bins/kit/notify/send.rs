@@ -72,9 +72,10 @@ fn cause(error: &ureq::Error) -> (String, bool) {
         // the time is over
         ureq::Error::Timeout(ureq::Timeout::Connect) => ("no connection in time".into(), false),
         ureq::Error::Timeout(_) => ("no answer in time".into(), false),
+        // "cannot read '': connection refused" without its beginning
         ureq::Error::Io(e) => {
-            let text = e.to_string();
-            (text.split(" (os error").next().unwrap_or_default().to_lowercase(), true)
+            let told = Error::io("", "", e).to_string();
+            (told.split_once(": ").map_or(told.clone(), |(_, cause)| cause.to_owned()), true)
         }
         ureq::Error::HostNotFound => ("no such host".into(), true),
         ureq::Error::Rustls(e) => (format!("TLS: {e}"), false),

@@ -79,9 +79,10 @@ impl Place {
         Ok(lines.iter().map(user).collect())
     }
 
-    /// Refuses a volume on which a container runs.
-    pub fn no_container_runs(&self) -> Result<()> {
-        match self.users()?.into_iter().find(|u| u.runs) {
+    /// Refuses a volume on which a container runs that is none of `services`.
+    pub fn no_container_runs(&self, services: &[String]) -> Result<()> {
+        let stops = |user: &User| user.service.as_ref().is_some_and(|s| services.contains(s));
+        match self.users()?.into_iter().find(|u| u.runs && !stops(u)) {
             Some(user) => Err(Error::refused(format!("container '{}' runs on {self}", user.container))
                 .hint("Name what stops it with --services, or with --stop and --start.")),
             None => Ok(()),

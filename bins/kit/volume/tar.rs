@@ -9,6 +9,8 @@ use records::Records;
 use crate::exit::{Error, Result};
 
 mod records;
+#[cfg(test)]
+mod tests;
 
 pub(crate) const BLOCK: usize = 512;
 /// Names and attributes of one entry are held in memory, up to this.

@@ -15,6 +15,8 @@ use crate::plan::Target;
 impl Question<'_> {
     pub(super) fn space(&self, left_out: &LeftOut) -> Result<Option<Holds>> {
         let raw = match (self.args.part, &self.args.only) {
+            // roles alone take no room
+            _ if self.targets.is_empty() => return Ok(None),
             (Part::Schema | Part::Globals, _) => return Ok(None),
             (_, Some(only)) => self.checked.sizes.get(only.as_bytes()).copied().unwrap_or(0),
             _ => self.checked.facts.bytes,
