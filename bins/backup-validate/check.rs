@@ -27,7 +27,7 @@ mod wal;
 /// What an artifact is, by its content: open, so that what fails from now on is the data's fault.
 enum Artifact {
     /// A dump, or an archive of pg_dump.
-    Dump(Dump),
+    Dump(Box<Dump>),
     /// A snapshot of Redis.
     Rdb(File),
 }
@@ -60,7 +60,7 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
         return Ok(Checked { real: path.to_owned(), manifest: None, dump: None, set: None });
     }
     let folder = archive::is_directory(path);
-    let artifact = if folder { Artifact::Dump(Dump::open(path)?) } else { recognise(path, verdict)? };
+    let artifact = if folder { Artifact::Dump(Dump::open(path)?.into()) } else { recognise(path, verdict)? };
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
     let manifest = if folder { None } else { manifest_of(&real, verdict)? };
@@ -104,7 +104,7 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
     verdict.note(out::bytes(bytes));
     // one whose beginning does not even inflate is looked at as a dump, which tells why
     let head = read::peek(&file, &name, 262).unwrap_or_default();
-    Ok(if rdb::is(&head) { Artifact::Rdb(file) } else { Artifact::Dump(Dump::open(path)?) })
+    Ok(if rdb::is(&head) { Artifact::Rdb(file) } else { Artifact::Dump(Dump::open(path)?.into()) })
 }
 
 /// The manifest, if it can be believed; what is wrong with it is told.

@@ -30,7 +30,7 @@ pub(super) fn of(path: &Path) -> Option<Of> {
     // DIR/TIMELINE/NAME
     let path = std::path::absolute(path).ok()?;
     let dir = path.parent()?.parent()?.to_owned();
-    dir.join(IDENTITY).is_file().then(|| Of::One(dir, Stored { name, path }))
+    dir.join(IDENTITY).is_file().then_some(Of::One(dir, Stored { name, path }))
 }
 
 /// Proves it.
