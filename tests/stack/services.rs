@@ -39,6 +39,9 @@ impl<'a> Project<'a> {
             service("idle")
         );
         fs::write(server.home().join("docker-compose.yml"), file).unwrap();
+        // by default it is called after its folder, as that of every other run of this test
+        let name = format!("COMPOSE_PROJECT_NAME=pgkeep-services-{}\n", std::process::id());
+        fs::write(server.home().join(".env"), name).unwrap();
         let plugin = run(&mut sh("docker compose version")).code == 0;
         let compose = if plugin { vec!["docker", "compose"] } else { vec!["docker-compose"] };
         let project = Project { server, compose };
