@@ -97,7 +97,11 @@ struct Found {
 
 /// All backups in `dir`, newest first; `series` leaves those of one only.
 fn all(dir: &Path, series: Option<&str>) -> Result<Vec<Found>> {
-    let mut found: Vec<Found> = catalog::scan(dir, series)?.into_iter().map(Found::dump).collect();
+    let mut dumps = catalog::scan(dir, series)?;
+    dumps.extend(
+        catalog::vanished(dir)?.into_iter().filter(|b| series.is_none() || b.series.as_deref() == series),
+    );
+    let mut found: Vec<Found> = dumps.into_iter().map(Found::dump).collect();
     for name in place::names(dir)? {
         let Some((prefix, named)) = rdb(&name).filter(|(prefix, _)| series.is_none_or(|s| s == *prefix))
         else {

@@ -27,6 +27,8 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let rules = args.rules.clone().unwrap_or_else(usual);
     let now = Stamp::now();
     let mut backups = catalog::scan(dir, None)?;
+    backups.extend(catalog::vanished(dir)?);
+    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
     let used = used(dir)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use kit::catalog;
 use kit::child::{catch_signals, interrupted};
 use kit::exit::{Code, Error, Result};
 use kit::metrics::Metrics;
@@ -30,7 +31,10 @@ pub(crate) fn run() -> Result<Code> {
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let (dir, speech) = (Path::new(&dir), Speech::new(TOOL, args.quiet));
     let targets = notify::targets(&args.notify, &settings)?;
-    let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir));
+    let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir))?;
+    for (_, file) in &args.reports {
+        catalog::may_write_over(Path::new(file))?;
+    }
     telling(&targets, TOOL, &speech, |account| {
         metrics.of(&speech, || judge_and_look(&args, dir, &speech, account))
     })

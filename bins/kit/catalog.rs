@@ -1,7 +1,9 @@
 //! The backups in a directory: names, manifests, and whether they count.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::codec::Kind as Codec;
 use crate::exit::{Error, Result};
 use crate::manifest::{Kin, Manifest};
 use crate::out;
@@ -156,6 +158,33 @@ pub fn scan(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
     Ok(backups)
 }
 
+/// Backups in `dir` of which only the manifest is there: somebody took the file away.
+pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
+    let mut backups = Vec::new();
+    for name in place::names(dir)? {
+        let Some((file, (series, named))) = name.strip_suffix(".json").and_then(|f| Some((f, parse(f)?)))
+        else {
+            continue;
+        };
+        let path = dir.join(file);
+        if path.is_file() {
+            continue;
+        }
+        let manifest = Manifest::of(&path).ok().flatten();
+        let time = manifest.as_ref().and_then(Manifest::created).max(Some(named)).unwrap_or(named);
+        backups.push(Backup {
+            name: file.to_owned(),
+            series: Some(series.to_owned()),
+            time,
+            bytes: 0,
+            manifest,
+            fault: Some("its file is missing".into()),
+            path,
+        });
+    }
+    Ok(backups)
+}
+
 /// Prints the dumps in `dir` that are `wanted`, newest first: columns, or JSON objects a line.
 pub fn list(dir: &Path, json: bool, wanted: impl Fn(&Backup) -> bool) -> Result<()> {
     let mut backups = scan(dir, None)?;
@@ -190,6 +219,31 @@ pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
         stamp = stamp.plus(1);
     }
     Ok(stamp)
+}
+
+/// Refuses to write a report or numbers over what is there and looks like a backup, or like what is written
+/// of backups: in `--report html *.gz` the file's name was forgotten, and that must not cost a backup.
+pub fn may_write_over(target: &Path) -> Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let of = name.strip_suffix(".json").unwrap_or(&name);
+    let named =
+        parse(of).is_some() || Stamp::parse_compact(of).is_some() || [SUMS, "drills.jsonl"].contains(&of);
+    let mut head = [0; 512];
+    let n = match place::open_regular(target).map(|mut file| file.read(&mut head)) {
+        Ok(Ok(n)) => n,
+        // what is no file, or cannot be read, is not replaced by mistake either: writing says why
+        _ => return Ok(()),
+    };
+    let head = &head[..n];
+    let dump = head.starts_with(b"--") || crate::archive::detect(head).is_some();
+    if named || dump || Codec::detect(head) != Codec::None {
+        return Err(Error::refused(format!(
+            "cannot write '{}': a backup is there, or what belongs to one",
+            target.display()
+        ))
+        .hint("Give the file to write right behind the option."));
+    }
+    Ok(())
 }
 
 /// The list of a folder's digests, for `sha256sum -c SHA256SUMS`.

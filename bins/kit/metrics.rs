@@ -29,8 +29,13 @@ pub struct Metrics<'a> {
 
 impl<'a> Metrics<'a> {
     /// Of runs of `tool`, and of the backups in `dir`; nothing is written where there is no `file`.
-    pub fn new(file: Option<&str>, tool: &'static str, dir: Option<&'a Path>) -> Self {
-        Metrics { file: file.map(PathBuf::from), tool, dir }
+    ///
+    /// # Errors
+    /// A backup is where the file should be.
+    pub fn new(file: Option<&str>, tool: &'static str, dir: Option<&'a Path>) -> Result<Self> {
+        let file = file.map(PathBuf::from);
+        file.as_deref().map_or(Ok(()), crate::catalog::may_write_over)?;
+        Ok(Metrics { file, tool, dir })
     }
 
     /// Runs `work` and writes the file, whatever comes of it. A file that cannot be written is said, and

@@ -49,7 +49,7 @@ pub(crate) fn run() -> Result<Code> {
     catch_signals()?;
     services::mend(dir, &speech);
     let targets = if args.dry_run { Vec::new() } else { notify::targets(&args.notify, &settings)? };
-    let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None);
+    let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None)?;
     telling(&targets, TOOL, &speech, |account| {
         metrics.of(&speech, || act(&args, &settings, dir, &speech, account))
     })

@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<Code> {
         _ => {
             let targets = notify::targets(&args.notify, &settings)?;
             kit::child::catch_signals()?;
-            let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir));
+            let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir))?;
             telling(&targets, TOOL, &speech, |account| {
                 metrics.of(&speech, || match args.action {
                     Action::RotateOnly => rotate_only(&args, dir, &speech, account),

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::lab::Server;
+use crate::lab::{Server, run};
 
 #[test]
 fn a_report_tells_what_was_judged_and_what_comes_next() {
@@ -153,4 +153,23 @@ fn a_report_goes_to_standard_output_or_is_an_error() {
         .says("cannot create 'no/such/dir/x.html.part'");
     let names = crate::lab::names(&server.home());
     assert_eq!(names, ["backups"]);
+}
+
+#[test]
+fn a_forgotten_name_costs_no_backup() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    run(server.client("pg_dump").args(["-w", "-Fc", "-f", "foreign", "shop"])).exits(0);
+    let read = |name: &str| fs::read(server.home().join(name)).unwrap();
+    for name in [&backup, &format!("{backup}.json"), "backups/SHA256SUMS", "foreign"] {
+        let before = read(name);
+        for option in [&["--report", "html"][..], &["--report", "junit"], &["--metrics"]] {
+            let ran = server.run("backup-validate", [&["--latest"][..], option, &[name]].concat());
+            ran.exits(4).says("a backup is there, or what belongs to one");
+        }
+        server.rotate(&["-d", "shop", "--metrics", name]).exits(4);
+        assert_eq!(read(name), before, "{name}");
+    }
+    assert_eq!(server.rotate(&["--list"]).exits(0).lines().len(), 1);
 }

@@ -122,3 +122,17 @@ fn no_name_breaks_a_report() {
     assert_eq!(json["groups"][0]["backups"][0]["tag"], HOSTILE);
     assert_eq!(json["findings"][0]["finding"], "tables-lost");
 }
+
+#[test]
+fn a_file_that_somebody_took_away_is_missed() {
+    let server = Server::start();
+    server.make("shop");
+    let kept = server.rotate(&["-q", "-d", "shop"]).exits(0).line().to_owned();
+    let taken = server.rotate(&["-q", "-d", "shop"]).exits(0).line().to_owned();
+    fs::remove_file(server.home().join(&taken)).unwrap();
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&ran), [of("unproven", "shop")]);
+    assert!(ran.out.contains("its file is missing"), "{}", ran.out);
+    assert_eq!(watch(&server, &["--all"]).exits(3).says(&taken).line(), kept);
+    watch(&server, &["--latest"]).exits(1).says(&taken);
+}
