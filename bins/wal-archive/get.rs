@@ -37,7 +37,12 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
                 return Ok(Code::Done);
             }
             // no word: the server asks for files that are not there all the time
-            Ok(false) => return Ok(Code::No),
+            Ok(false) => {
+                if let Some(later) = later(name, path, args) {
+                    speech.warn(&format!("{name} is missing, but {later} is there: a gap"));
+                }
+                return Ok(Code::No);
+            }
             // past its recovery a server waits for nothing that it needs
             Err(Fault::Away(error)) if replays() && Instant::now() < give_up => error,
             Err(fault) => return Err(fatal(fault.error())),
@@ -48,6 +53,20 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
         }
         pause(NAP)?;
     }
+}
+
+/// The next segment of the timeline that is there, behind one that is in no archive. What the server
+/// itself has it reads from `pg_wal`.
+fn later(name: Name, path: &Path, args: &Args) -> Option<Name> {
+    let is_segment = |name: &Name| matches!(name, Name::Segment(_));
+    if !is_segment(&name) || place::parent(path).join(name.to_string()).exists() {
+        return None;
+    }
+    let archives = args.archives.iter().filter_map(|dir| Archive::open(dir).ok());
+    let bare = |file: &str| file.trim_end_matches(".gz").trim_end_matches(".zst").to_owned();
+    let files = archives.filter_map(|archive| place::names(&archive.folder(name.timeline())).ok());
+    let names = files.flatten().filter_map(|file| bare(&file).parse::<Name>().ok());
+    names.filter(|there| is_segment(there) && *there > name).min()
 }
 
 /// One try of all archives. `Ok(false)`: proven not to be in any.

@@ -198,3 +198,17 @@ fn what_was_fetched_ahead_is_handed_over_only_while_it_holds() {
     let handed = fs::metadata(wal.join("RECOVERYXLOG")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::ino(&handed), inode);
 }
+
+#[test]
+fn a_gap_is_told_and_the_end_of_the_log_is_not() {
+    let (stage, segments) = stocked();
+    fs::remove_file(stage.folder().join(format!("{}.gz", segments[1]))).unwrap();
+    // the server has it itself
+    assert_eq!(get(&stage, &segments[1], &[]).exits(1).err, "");
+    let there = stage.server.data().join("pg_wal").join(&segments[1]);
+    fs::rename(&there, there.with_extension("away")).unwrap();
+    let told = format!("{} is missing, but {} is there: a gap", segments[1], segments[2]);
+    get(&stage, &segments[1], &[]).exits(1).says(&told);
+    fs::rename(there.with_extension("away"), &there).unwrap();
+    assert_eq!(get(&stage, "0000000100000000000000EE", &[]).exits(1).err, "");
+}
