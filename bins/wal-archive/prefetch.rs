@@ -16,7 +16,7 @@ use kit::child::{catch_signals, interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::lock::{self, Lock};
 use kit::place::{self, Part};
-use kit::wal::archive::Archive;
+use kit::wal::archive::{Archive, Stored};
 use kit::wal::name::{Name, Segment};
 
 use crate::cli::Args;
@@ -28,10 +28,18 @@ fn folder(wal: &Path) -> PathBuf {
     wal.join(FOLDER)
 }
 
-/// Hands over what was fetched ahead; whether it was there.
-pub(crate) fn take(name: Name, path: &Path) -> bool {
-    let fetched = folder(place::parent(path)).join(name.to_string());
-    name.segment().is_some() && fs::rename(fetched, path).is_ok()
+/// Hands over what was fetched ahead; whether it was there. It was proven when it was fetched, but
+/// anything may lie there by now: what does not hold any more goes, and is taken from the archive.
+pub(crate) fn take(archive: &Archive, name: Name, path: &Path) -> bool {
+    let fetched = Stored { name, path: folder(place::parent(path)).join(name.to_string()) };
+    if name.segment().is_none() || !fetched.path.exists() {
+        return false;
+    }
+    if get::prove(archive, &fetched).is_err() {
+        let _ = place::remove_if_there(&fetched.path);
+        return false;
+    }
+    fs::rename(fetched.path, path).is_ok()
 }
 
 /// Starts to fetch what follows `name`, beside the replay. A failure costs time only.

@@ -8,24 +8,25 @@ use std::collections::BTreeMap;
 
 use kit::child::interrupted;
 use kit::exit::{Code, Error, Result};
-use kit::out;
+use kit::out::{self, Speech};
 use kit::place;
 use kit::wal::archive::{Archive, Fault, Stored, segments};
 use kit::wal::base::Base;
 use kit::wal::chain::Chain;
 use kit::wal::history::History;
 use kit::wal::name::{Name, Segment};
+use kit::wal::reader::Reader;
 use kit::wal::sums;
 use serde_json::json;
 
 use crate::cli::Args;
 
 /// Removes, or with `--dry-run` only tells.
-pub(crate) fn prune(args: &Args) -> Result<Code> {
+pub(crate) fn prune(args: &Args, speech: &Speech) -> Result<Code> {
     let archive = Archive::open(&args.archives[0])?;
     let Some(bytes) = archive.segment_bytes() else { return Ok(Code::Done) };
     let files = archive.list()?;
-    let (keep, reason) = oldest_kept(&archive, &files, bytes, args)?;
+    let (keep, reason) = oldest_kept(&archive, &files, args, speech)?;
     let mut doomed: Vec<&Stored> = files.values().filter(|f| is_before(f.name, keep, bytes)).collect();
     doomed.sort_by_key(|f| (segment(f.name).map(|s| s.number(bytes)), f.name));
     let kept = files.len() - doomed.len();
@@ -55,8 +56,8 @@ fn tell(args: &Args, action: &str, what: &str, reason: &str) -> Result<()> {
 fn oldest_kept(
     archive: &Archive,
     files: &BTreeMap<Name, Stored>,
-    bytes: u64,
     args: &Args,
+    speech: &Speech,
 ) -> Result<(Segment, String)> {
     if let Some(segment) = args.keep_from {
         if !files.contains_key(&Name::Segment(segment)) {
@@ -69,10 +70,17 @@ fn oldest_kept(
         return Ok((segment, "which must be kept".into()));
     }
     let wanted = args.keep.unwrap_or(1);
-    let mut bases = whole_bases(archive, files, bytes)?;
+    let bytes = archive.segment_bytes().unwrap_or_default();
+    let (chain, mut bases) = known(archive, files, bytes)?;
     // later ones have higher timelines: a recovery may go back in the log, and never in these
     bases.sort_by_key(|b| (b.timeline, b.start));
-    let kept = &bases[bases.len().saturating_sub(wanted)..];
+    let mut kept = Vec::new();
+    while let Some(base) = bases.pop().filter(|_| kept.len() < wanted) {
+        match lacks(archive, files, &chain, &base)? {
+            None => kept.push(base),
+            Some(cause) => speech.warn(&format!("base backup '{}' does not count: {cause}", base.label)),
+        }
+    }
     let oldest = kept.iter().min_by_key(|b| b.start.0 / bytes).ok_or_else(|| {
         Error::refused(format!(
             "cannot prune '{}': it knows of no whole base backup",
@@ -84,8 +92,8 @@ fn oldest_kept(
     Ok((oldest.first(bytes), reason))
 }
 
-/// Base backups whose own log is there. Others do not count: they must not have good ones removed.
-fn whole_bases(archive: &Archive, files: &BTreeMap<Name, Stored>, bytes: u64) -> Result<Vec<Base>> {
+/// What is there, and the base backups that left a file.
+fn known(archive: &Archive, files: &BTreeMap<Name, Stored>, bytes: u64) -> Result<(Chain, Vec<Base>)> {
     let mut chain =
         Chain { segment_bytes: bytes, segments: segments(files.keys()).collect(), ..Chain::default() };
     let mut bases = Vec::new();
@@ -103,11 +111,36 @@ fn whole_bases(archive: &Archive, files: &BTreeMap<Name, Stored>, bytes: u64) ->
             (_, Err(fault)) => return Err(fault.error()),
         }
     }
-    bases.retain(|base| {
-        let way = chain.way(base.start, base.timeline);
-        way.is_ok_and(|way| base.stop.is_some_and(|stop| stop <= way.end))
-    });
-    Ok(bases)
+    Ok((chain, bases))
+}
+
+/// What keeps a base backup from becoming consistent. Its own log is read, not only looked for: one
+/// that cannot be recovered must not have good ones removed.
+fn lacks(
+    archive: &Archive,
+    files: &BTreeMap<Name, Stored>,
+    chain: &Chain,
+    base: &Base,
+) -> Result<Option<String>> {
+    let Some(stop) = base.stop else { return Ok(Some("it does not say where it ended".into())) };
+    let way = match chain.way(base.start, base.timeline) {
+        Ok(way) if stop <= way.end => way,
+        Ok(way) => return Ok(Some(format!("the log ends at {}, before {stop}", way.end))),
+        Err(cause) => return Ok(Some(cause)),
+    };
+    let mut reader = Reader::new(archive);
+    let needed = way.segments.into_iter().filter(|s| s.start(chain.segment_bytes) < stop);
+    for stored in needed.filter_map(|segment| files.get(&Name::Segment(segment))) {
+        match reader.read(stored, |_| ()) {
+            Ok(seen) if seen.ends && reader.end().is_none_or(|end| end < stop) => {
+                return Ok(Some(format!("the log ends within {}", stored.name)));
+            }
+            Ok(_) => {}
+            Err(Fault::Damaged(error)) => return Ok(Some(error.to_string())),
+            Err(fault) => return Err(fault.error()),
+        }
+    }
+    Ok(None)
 }
 
 /// The lists of digests that tell of nothing any more.

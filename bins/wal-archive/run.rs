@@ -44,7 +44,7 @@ fn act(verb: &Verb, args: &Args) -> Result<Code> {
         Verb::Config => config::config(args),
         Verb::Status => status::status(args),
         Verb::Verify => verify::verify(args, &speech),
-        Verb::Prune => prune::prune(args),
+        Verb::Prune => prune::prune(args, &speech),
         _ => store::init(&args.archives[0]).map(|()| Code::Done),
     }
 }

@@ -59,6 +59,27 @@ fn an_archive_that_comes_back_in_time_is_waited_for() {
 }
 
 #[test]
+fn a_standby_is_promoted_while_the_archive_is_away() {
+    let (stage, base) = worked();
+    let last = stage.server.sql("postgres", "SELECT pg_create_restore_point('last')");
+    stage.settle();
+    let mut server = stage.recovering(&base, &["--retry-for", "1s"], "hot_standby = on");
+    let signals = ["recovery.signal", "standby.signal"].map(|signal| server.data().join(signal));
+    fs::rename(&signals[0], &signals[1]).unwrap();
+    server.start_again();
+    let caught_up = format!("SELECT pg_last_wal_replay_lsn() >= '{last}'");
+    wait_until("it has caught up", || server.sql("postgres", &caught_up) == "t");
+    fs::rename(stage.archive(), stage.archive().with_extension("away")).unwrap();
+    let mut promote = lab::as_runner(lab::bin("pg_ctl"));
+    lab::run(promote.args(["promote", "-t", "60", "-D"]).arg(server.data())).exits(0);
+    wait_until("it is promoted", || server.sql("postgres", "SELECT pg_is_in_recovery()") == "f");
+    assert!(!signals[1].exists());
+    let timeline = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+    assert_eq!(server.sql("postgres", timeline), "00000002");
+    assert_eq!(rows(&server), rows(&stage.server));
+}
+
+#[test]
 fn a_damaged_segment_stops_a_recovery_and_verify_finds_it() {
     let (stage, base) = worked();
     let segments = stage.archived(1);

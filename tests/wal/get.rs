@@ -11,8 +11,11 @@ fn get(stage: &Stage, name: &str, options: &[&str]) -> Ran {
 }
 
 /// A stage with one segment pushed with each codec, and their names.
+///
+/// A `recovery.signal` stands there: the answers are those that a targeted recovery gets.
 fn stocked() -> (Stage, Vec<String>) {
     let stage = Stage::hoarding();
+    fs::write(stage.server.data().join("recovery.signal"), "").unwrap();
     stage.fill(3);
     let ready = stage.ready();
     for (segment, codec) in ready.iter().zip(["none", "gzip", "zstd"]) {
@@ -44,13 +47,17 @@ fn absent_is_said_only_when_it_is_proven() {
     get(&stage, "00000002.history", &[]).exits(1);
 
     let wal = stage.server.data();
-    let standby = wal.join("standby.signal");
+    let [standby, recovery] = ["standby.signal", "recovery.signal"].map(|signal| wal.join(signal));
     let refuses = |why: &str| {
         for name in [absent, &segments[0]] {
             get(&stage, name, &[]).exits(200).says(why);
             fs::write(&standby, "").unwrap();
             get(&stage, name, &[]).exits(5).says(why);
             fs::remove_file(&standby).unwrap();
+            // the recovery is over: neither stopped nor kept waiting
+            fs::remove_file(&recovery).unwrap();
+            get(&stage, name, &["--retry-for", "1h"]).exits(5).says(why);
+            fs::write(&recovery, "").unwrap();
         }
     };
     // an empty mount point, then none at all
@@ -124,10 +131,84 @@ fn a_good_copy_elsewhere_is_taken() {
 fn a_mistake_in_the_command_does_not_open_the_database() {
     let (stage, segments) = stocked();
     let args = ["get", "--nonsense", &segments[0], "pg_wal/RECOVERYXLOG"];
-    stage.wal(&args).exits(2);
-    let signal = stage.server.data().join("recovery.signal");
-    fs::write(&signal, "").unwrap();
     stage.wal(&args).exits(200);
+    let signal = stage.server.data().join("recovery.signal");
+    fs::remove_file(&signal).unwrap();
+    stage.wal(&args).exits(2);
+    fs::write(&signal, "").unwrap();
     fs::write(stage.server.data().join("standby.signal"), "").unwrap();
     stage.wal(&args).exits(2);
+}
+
+#[test]
+fn a_damaged_identity_is_no_archive_and_no_end_of_the_log() {
+    let (stage, segments) = stocked();
+    let identity = stage.archive().join("archive.json");
+    let sized = |bytes: u64| {
+        format!(r#"{{"format_version": 1, "system_identifier": null, "segment_bytes": {bytes}}}"#)
+    };
+    let texts = [String::new(), "junk".into(), sized(0), sized(3 << 20), sized(1 << 19), sized(1 << 31)];
+    for text in texts {
+        fs::write(&identity, &text).unwrap();
+        // at once: it does not come back
+        get(&stage, &segments[0], &["--retry-for", "1h"]).exits(200).says("'archive.json' is damaged");
+        for verb in ["verify", "prune"] {
+            let options: &[&str] = if verb == "prune" { &["--keep", "1"] } else { &[] };
+            let ran = stage.wal(&[&[verb, "-a", &stage.archive_text()], options].concat());
+            ran.exits(1).says("'archive.json' is damaged");
+        }
+        stage.push(&segments[0], &[]).exits(1).says("'archive.json' is damaged");
+    }
+    fs::remove_file(&identity).unwrap();
+    stage.wal(&["verify", "-a", &stage.archive_text()]).exits(5);
+}
+
+#[test]
+fn what_was_fetched_ahead_is_handed_over_only_while_it_holds() {
+    let (stage, segments) = stocked();
+    let wal = stage.server.data().join("pg_wal");
+    let ahead = wal.join(".pgkeep-ahead");
+    fs::create_dir(&ahead).unwrap();
+    let fetched = ahead.join(&segments[0]);
+    let whole = fs::read(wal.join(&segments[0])).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    };
+    let compressed = fs::read(stage.folder().join(format!("{}.gz", segments[1]))).unwrap();
+    let other = fs::read(wal.join(&segments[1])).unwrap();
+    let wrong =
+        [vec![], whole[..8192].to_vec(), flipped(25), flipped(300_000), other, compressed, b"junk".to_vec()];
+    for digests in ["there", "gone"] {
+        if digests == "gone" {
+            fs::remove_file(stage.folder().join("0000000100000000.xxh128")).unwrap();
+        }
+        for bytes in &wrong {
+            fs::write(&fetched, bytes).unwrap();
+            get(&stage, &segments[0], &[]).exits(0);
+            assert!(fs::read(wal.join("RECOVERYXLOG")).unwrap() == whole);
+            assert!(!fetched.exists(), "it is thrown away");
+        }
+    }
+    // what holds is handed over: the very file
+    fs::write(&fetched, &whole).unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&fetched).unwrap());
+    get(&stage, &segments[0], &[]).exits(0);
+    let handed = fs::metadata(wal.join("RECOVERYXLOG")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&handed), inode);
+}
+
+#[test]
+fn a_gap_is_told_and_the_end_of_the_log_is_not() {
+    let (stage, segments) = stocked();
+    fs::remove_file(stage.folder().join(format!("{}.gz", segments[1]))).unwrap();
+    // the server has it itself
+    assert_eq!(get(&stage, &segments[1], &[]).exits(1).err, "");
+    let there = stage.server.data().join("pg_wal").join(&segments[1]);
+    fs::rename(&there, there.with_extension("away")).unwrap();
+    let told = format!("{} is missing, but {} is there: a gap", segments[1], segments[2]);
+    get(&stage, &segments[1], &[]).exits(1).says(&told);
+    fs::rename(there.with_extension("away"), &there).unwrap();
+    assert_eq!(get(&stage, "0000000100000000000000EE", &[]).exits(1).err, "");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::lab::Ran;
-use crate::stage::Stage;
+use crate::stage::{Stage, flip};
 
 fn prune(stage: &Stage, options: &[&str]) -> Ran {
     stage.wal(&[&["prune", "-a", &stage.archive_text()], options].concat())
@@ -46,6 +46,29 @@ fn a_backup_that_cannot_be_recovered_does_not_count() {
     fs::remove_file(stage.folder().join(&starts[2])).unwrap();
     prune(&stage, &["--keep", "1"]).exits(0);
     assert!(stage.archived(1).contains(&starts[1]), "the last one that is whole");
+}
+
+#[test]
+fn a_backup_whose_own_log_is_damaged_does_not_count() {
+    let (stage, starts) = stocked();
+    let before = stage.archived(1);
+    let needed = stage.folder().join(&starts[2]);
+    let whole = fs::read(&needed).unwrap();
+    flip(&needed, 100);
+    let ran = prune(&stage, &["--keep", "1", "--dry-run"]).exits(0).says("does not count");
+    assert!(ran.out.contains(&format!("from {} on", starts[1])), "{}", ran.out);
+    fs::write(&needed, "").unwrap();
+    prune(&stage, &["--keep", "1"]).exits(0).says("does not count");
+    assert!(stage.archived(1).contains(&starts[1]), "the last one that is whole");
+    // none is left to go by
+    flip(&stage.folder().join(&starts[1]), 100);
+    let left = stage.archived(1);
+    prune(&stage, &["--keep", "1"]).exits(4).says("no whole base backup");
+    assert_eq!(stage.archived(1), left);
+    assert_ne!(left, before);
+    fs::write(&needed, whole).unwrap();
+    prune(&stage, &["--keep", "1"]).exits(0);
+    assert_eq!(stage.archived(1)[0], starts[2]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::header::{Header, LONG};
 use super::history::History;
-use super::name::{Name, Segment};
+use super::name::{Name, Segment, is_segment_size};
 use super::sums;
 use crate::codec::{Kind, read::inflated};
 use crate::exit::{Code, Error, Result};
@@ -86,11 +86,12 @@ impl Archive {
     ///
     /// # Errors
     /// [`Code::Temporary`] when it cannot be read or is none: it may not be mounted.
+    /// [`Code::No`] when what makes it an archive is damaged.
     /// [`Code::Refused`] when a later version of these programs made it.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(IDENTITY);
-        let away =
-            |cause: String| Error::temporary(format!("cannot open the archive '{}': {cause}", dir.display()));
+        let cannot = |cause: String| format!("cannot open the archive '{}': {cause}", dir.display());
+        let away = |cause: String| Error::temporary(cannot(cause));
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -100,9 +101,13 @@ impl Archive {
             Err(e) => return Err(away(Error::io("read", path.display(), &e).to_string())),
         };
         let identity: Identity = serde_json::from_slice(&text)
-            .map_err(|e| away(format!("'{IDENTITY}' cannot be understood: {e}")))?;
+            .map_err(|e| Error::no(cannot(format!("'{IDENTITY}' is damaged: {e}"))))?;
         if identity.format_version != 1 {
             return Err(Error::refused(format!("the archive '{}' is of a later format", dir.display())));
+        }
+        if let Some(bytes) = identity.segment_bytes.filter(|bytes| !is_segment_size(*bytes)) {
+            let cause = format!("'{IDENTITY}' is damaged: segments cannot have {bytes} bytes");
+            return Err(Error::no(cannot(cause)));
         }
         Ok(Archive { dir: dir.to_owned(), identity })
     }
