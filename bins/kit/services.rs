@@ -236,39 +236,53 @@ fn promise(dir: &Path, start: &Start, wanted: &Wanted) -> Result<(File, PathBuf)
 }
 
 /// Keeps the promises of runs that were killed: starts what they stopped. Says so; one that cannot be
-/// kept is told and stays for the next run.
-pub fn mend(dir: &Path, speech: &Speech) {
+/// kept is told and stays for the next run. Whether there was one of a run that had got as far as to
+/// replace what it stopped for.
+pub fn mend(dir: &Path, speech: &Speech) -> bool {
     let names = if dir.is_dir() { place::names(dir).unwrap_or_default() } else { Vec::new() };
+    let mut replaced = false;
     for name in names.iter().filter(|n| n.starts_with(RECORD)) {
-        if let Err(error) = keep(&dir.join(name), speech) {
-            speech.error(&error.within("cannot start what a run that was killed had stopped"));
+        match keep(&dir.join(name), speech) {
+            Ok(held) => replaced |= held,
+            Err(error) => {
+                replaced = true;
+                speech.error(&error.within("cannot start what a run that was killed had stopped"));
+            }
         }
     }
+    replaced
 }
 
-fn keep(path: &Path, speech: &Speech) -> Result<()> {
+/// Keeps one promise; whether it was to be held while something was replaced.
+fn keep(path: &Path, speech: &Speech) -> Result<bool> {
     let fail = |e| Error::io("read", path.display(), &e);
     let file = match place::open_regular(path) {
         // another run was quicker
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         other => other.map_err(fail)?,
     };
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         // its process lives and will do it
-        return Ok(());
+        return Ok(false);
     }
     place::ours_alone(&file, path)?;
     // killed while it wrote: nothing was stopped yet
     let record: Option<Record> = serde_json::from_reader(&file).ok();
-    if let Some(record) = record {
+    if let Some(record) = &record {
         if record.hold.as_ref().is_some_and(|path| path.exists()) {
             return Err(Error::temporary("what it was doing must be ended first")
                 .hint("Run the restore again, or its --undo: either ends what was begun."));
         }
         speech.warn(&format!("starting what a run that was killed had stopped: {}", record.start.first));
-        record.start.run(Some(&record.directory))?;
+        record.start.run(Some(&record.directory)).map_err(|e| e.hint(how_to_end(path)))?;
     }
-    place::remove_if_there(path)
+    place::remove_if_there(path)?;
+    Ok(record.is_some_and(|record| record.hold.is_some()))
+}
+
+/// How to be rid of a promise that cannot be kept.
+fn how_to_end(path: &Path) -> String {
+    format!("The next run tries again; start it by hand and remove '{}' to end that.", path.display())
 }
 
 impl Stopped<'_> {
@@ -276,9 +290,18 @@ impl Stopped<'_> {
     /// was stopped.
     pub fn start(mut self) -> Result<Option<Duration>> {
         let Some(start) = self.start.take() else { return Ok(None) };
-        start.run(None).map_err(|e| e.within("cannot start what was stopped"))?;
+        start.run(None).map_err(|e| self.broken(e))?;
         self.kept();
         Ok(Some(self.since.elapsed()))
+    }
+
+    /// Why the services do not start, and how to end the tries of later runs.
+    fn broken(&self, error: Error) -> Error {
+        let error = match &self.record {
+            Some((_, path)) => error.hint(how_to_end(path)),
+            None => error,
+        };
+        error.within("cannot start what was stopped")
     }
 
     /// The promise is kept. What cannot be removed does no harm but to start again what runs.
@@ -297,7 +320,7 @@ impl Drop for Stopped<'_> {
             match start.run(None) {
                 Ok(()) => self.kept(),
                 // the promise stays for the next run
-                Err(error) => self.speech.error(&error.within("cannot start what was stopped")),
+                Err(error) => self.speech.error(&self.broken(error)),
             }
         }
     }

@@ -29,6 +29,9 @@ pub(crate) struct Journal {
     pub(crate) snapshot: String,
     /// Whether what takes the places is made for it; what was there before is nobody's to remove.
     pub(crate) fills: bool,
+    /// What the command line asked for beside the snapshot: the same again is done already.
+    #[serde(default)]
+    pub(crate) asked: Vec<String>,
     /// Services that start last, when a member of the cluster leads.
     #[serde(default)]
     pub(crate) last: Vec<String>,
@@ -137,9 +140,14 @@ impl Journal {
 
     fn settle(&self, dir: &Path) -> Result<()> {
         self.moves.iter().try_for_each(Move::settle)?;
-        rename(&dir.join(SWAPPING), &dir.join(format!("{DONE}{}.json", self.stamp)))?;
+        rename(&dir.join(SWAPPING), &record(dir, &self.stamp))?;
         place::sync_dir(dir)
     }
+}
+
+/// The file by which the restore of that time can be undone.
+pub(crate) fn record(dir: &Path, stamp: &str) -> PathBuf {
+    dir.join(format!("{DONE}{stamp}.json"))
 }
 
 /// The file that is there while names change: nothing may start then.
@@ -147,9 +155,11 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
     dir.join(SWAPPING)
 }
 
-/// Ends what a run that was killed has begun. The caller holds the directory's lock.
-pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<()> {
-    if let Some(journal) = read(&dir.join(SWAPPING))? {
+/// Ends what a run that was killed has begun, and gives back the restore that is done by that. The
+/// caller holds the directory's lock.
+pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<Option<Journal>> {
+    let swapping = read(&dir.join(SWAPPING))?;
+    if let Some(journal) = &swapping {
         journal.moves.iter().try_for_each(Move::is_idle)?;
         speech.warn(&format!(
             "ending the restore of {} that was cut off while names changed",
@@ -162,7 +172,7 @@ pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<()> {
             .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
         journal.abandon(dir)?;
     }
-    Ok(())
+    Ok(swapping)
 }
 
 /// Restores that can be undone, the latest first: those of which something from before is there.
@@ -181,9 +191,11 @@ pub(crate) fn done(dir: &Path) -> Result<Vec<(PathBuf, Journal)>> {
     Ok(found)
 }
 
-/// Keeps what was before the latest `keep` restores and removes the rest.
-pub(crate) fn tidy(dir: &Path, keep: usize, speech: &Speech) -> Result<()> {
-    for (path, journal) in done(dir)?.into_iter().skip(keep) {
+/// Keeps what was before the latest `keep` restores, and before the one of time `spared`; removes the
+/// rest.
+pub(crate) fn tidy(dir: &Path, keep: usize, spared: Option<&str>, speech: &Speech) -> Result<()> {
+    let superseded = done(dir)?.into_iter().skip(keep);
+    for (path, journal) in superseded.filter(|(_, journal)| spared != Some(&journal.stamp)) {
         for m in &journal.moves {
             if there(&m.before) {
                 speech.say(&format!("removing {}", m.before.display()));
@@ -255,6 +267,7 @@ mod tests {
             stamp: "19700101_000000".into(),
             snapshot: "x".into(),
             fills: true,
+            asked: Vec::new(),
             last: Vec::new(),
             moves: vec![m],
         };

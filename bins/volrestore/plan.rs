@@ -8,13 +8,14 @@ use kit::exit::{Error, Result};
 use kit::out;
 use kit::stamp::Stamp;
 use kit::volume::control::Control;
-use kit::volume::entry::{Found, is_postgresqls};
-use kit::volume::set::{Archive, Content, Data, Set};
+use kit::volume::entry::Found;
+use kit::volume::set::{Archive, Content, Data, Link, Set};
+use kit::volume::verify::Proven;
 use kit::volume::{Place, Volume};
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{Journal, Move, there};
+use crate::journal::{self, Journal, Move, there};
 
 /// A volume and where it goes.
 pub(crate) struct Target {
@@ -26,6 +27,31 @@ pub(crate) struct Target {
     present: Option<Control>,
     /// It is not in the set: it is emptied.
     pub(crate) forgotten: bool,
+}
+
+impl Target {
+    /// Whether the server that is there archives its WAL, as far as its own files of settings tell.
+    fn archives(&self, archive: &Archive) -> bool {
+        let (Some(live), Some(data), Some(now)) = (&self.live, archive.data.first(), &self.present) else {
+            return false;
+        };
+        let settings = |file| std::fs::read_to_string(live.join(&data.path).join(file)).ok();
+        let text: Vec<String> =
+            ["postgresql.conf", "postgresql.auto.conf"].into_iter().filter_map(settings).collect();
+        now.system_identifier == data.control.system_identifier && archives(&text.join("\n"))
+    }
+}
+
+/// Whether settings have `archive_mode` on; the last line counts.
+fn archives(settings: &str) -> bool {
+    let value = |line: &str| {
+        let line = line.split('#').next()?.to_ascii_lowercase();
+        let (name, value) = line.trim().split_once(|c: char| c == '=' || c.is_whitespace())?;
+        let value = value.trim_matches(|c: char| c == '=' || c == '\'' || c.is_whitespace());
+        (name == "archive_mode").then(|| value.to_owned())
+    };
+    let last = settings.lines().filter_map(value).next_back();
+    last.is_some_and(|v| !["off", "false", "no", "0"].contains(&v.as_str()))
 }
 
 /// Where each volume of the set goes: where it came from, or where the command line says. Behind them
@@ -107,22 +133,33 @@ fn replaceable(path: &Path) -> Result<PathBuf> {
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.
-pub(crate) fn journal(chosen: &Chosen, targets: &[Target], now: Stamp) -> Journal {
-    let mut stamp = now;
+pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Path) -> Journal {
+    let mut stamp = Stamp::now();
     let all = |stamp: Stamp| -> Vec<Move> {
         let of = |t: &Target| Some(Move::beside(&t.label, &t.place, t.live.as_ref()?, stamp));
         targets.iter().filter_map(of).collect()
     };
-    while all(stamp).iter().any(|m| there(&m.staged) || there(&m.before)) {
+    let taken = |m: &Move| there(&m.staged) || there(&m.before);
+    while there(&journal::record(dir, &stamp.compact())) || all(stamp).iter().any(taken) {
         stamp = stamp.plus(1);
     }
     let last = chosen.set.followers();
-    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, last, moves: all(stamp) }
+    let asked = asked(args);
+    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, asked, last, moves: all(stamp) }
+}
+
+/// What the command line asks for beside the snapshot. Its relative paths mean something else in
+/// another folder.
+pub(crate) fn asked(args: &Args) -> Vec<String> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let until = args.until.as_ref().map(|until| format!("{until} {:?} {:?}", args.timeline, args.wal));
+    let words = [&args.volumes[..], &args.forget].into_iter().flatten().cloned();
+    std::iter::once(here.display().to_string()).chain(until).chain(words).collect()
 }
 
 /// Refuses links that lead out of a volume, unless PostgreSQL keeps data so.
 pub(crate) fn judge_links(archive: &Archive, found: &Found, allow: bool) -> Result<()> {
-    let strange = found.links.iter().find(|l| !is_postgresqls(l)).filter(|_| !allow);
+    let strange = found.strange.as_ref().filter(|_| !allow);
     strange.map_or(Ok(()), |link| {
         Err(Error::refused(format!(
             "cannot use '{}': the link '{}' leads out of the volume, to '{}'",
@@ -159,12 +196,24 @@ pub(crate) fn room(needs: &[(&Path, u64)]) -> Result<()> {
 }
 
 /// The plan, one line for each thing that will be done.
-pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target]) -> Vec<String> {
+pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target], proven: &[Proven]) -> Vec<String> {
     let mut lines = Vec::new();
-    for target in targets {
+    for (i, target) in targets.iter().enumerate() {
         let kept = target.live.as_ref().filter(|live| there(live));
         match chosen.set.archive(&target.label).filter(|_| !target.forgotten) {
-            Some(archive) => lines.extend(lines_of(target, archive)),
+            Some(archive) => {
+                lines.extend(lines_of(target, archive));
+                if args.until.is_none() && target.archives(archive) {
+                    lines.push("        WARNING: the server there archives its WAL, and that archive has other WAL of this timeline:".into());
+                    lines.push("        archiving will stop for good; recover instead with --wal and --until-latest or --until-immediate".into());
+                }
+                let links = proven.get(i).into_iter().flat_map(|proven| &proven.found.links);
+                // as the archive has them: its record is anybody's word
+                let told = |l: &Link| {
+                    format!("        link {} leads to {}", out::plain(&l.path), out::plain(&l.target))
+                };
+                lines.extend(links.map(told));
+            }
             None => lines.push(format!("empty   {}", target.place)),
         }
         if let Some(live) = kept {
@@ -208,6 +257,5 @@ fn lines_of(target: &Target, archive: &Archive) -> Vec<String> {
             c.system_identifier, c.timeline, c.checkpoint, c.state
         ));
     }
-    lines.extend(archive.links.iter().map(|l| format!("        link {} leads to {}", l.path, l.target)));
     lines
 }

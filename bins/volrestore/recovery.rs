@@ -88,6 +88,8 @@ impl Recovery {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
                 .map_err(|e| Error::io("change", dir.display(), &e))?;
         }
+        // the server that replays stands elsewhere than we do
+        let dir = &std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?;
         into::into(args, self.chosen(), dir, speech, |root| self.replay(args, root, speech))
     }
 }

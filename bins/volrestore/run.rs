@@ -13,7 +13,6 @@ use kit::place;
 use kit::progress::Progress;
 use kit::services::{self, Wanted};
 use kit::settings::Settings;
-use kit::stamp::Stamp;
 use kit::volume::listing;
 use kit::volume::set::Archive;
 use kit::volume::verify::{Proven, verify};
@@ -53,8 +52,9 @@ pub(crate) fn run() -> Result<Code> {
     catch_signals()?;
     place::ensure_dir(dir)?;
     let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
-    journal::resume(dir, &speech)?;
-    services::mend(backups, &speech);
+    let ended = journal::resume(dir, &speech)?;
+    // killed before its services started: it is done, but nobody heard of it
+    let unheard = services::mend(backups, &speech) && ended.is_none();
     if args.services.patroni.is_none() {
         args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
     }
@@ -67,12 +67,50 @@ pub(crate) fn run() -> Result<Code> {
             recovery::needs_log(&chosen)?;
             into::into(&args, &chosen, Path::new(into), &speech, |_| Ok(()))
         }
-        (Action::Restore(which), None) => restore(&args, which.as_ref(), backups, dir, &speech),
+        (Action::Restore(which), None) => {
+            if let Some(ended) = &ended
+                && is_done(&args, which.as_ref(), ended, dir)?
+            {
+                return tell_done(ended, &args, &speech);
+            }
+            let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
+            let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
+            restore(&args, which.as_ref(), spared.as_deref(), backups, dir, &speech)
+        }
         _ => undo::undo(&args, backups, dir, &speech),
     }
 }
 
-fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+/// Whether the restore that was just ended is the one that is asked for.
+fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> Result<bool> {
+    if args.dry_run || !ended.fills || ended.asked != plan::asked(args) {
+        return Ok(false);
+    }
+    match which {
+        // whoever picks will see what was done, and decide
+        Some(Which::Pick) => Ok(false),
+        Some(which) => Ok(choose(which, dir)?.stem() == ended.snapshot),
+        None => Ok(true),
+    }
+}
+
+fn tell_done(ended: &Journal, args: &Args, speech: &Speech) -> Result<Code> {
+    for m in ended.moves.iter().filter(|m| !args.forget.contains(&m.label)) {
+        out::record(&m.label)?;
+    }
+    speech.say("that is what was asked for: the restore is done; --undo goes back");
+    Ok(Code::Done)
+}
+
+/// Restores in place. What was there before the restore of time `spared` is not removed.
+fn restore(
+    args: &Args,
+    which: Option<&Which>,
+    spared: Option<&str>,
+    backups: &Path,
+    dir: &Path,
+    speech: &Speech,
+) -> Result<Code> {
     let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
     let named;
     let chosen = match (&recovery, which) {
@@ -89,7 +127,7 @@ fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speec
         targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
     }
     if !args.services.stop_something() {
-        plan::journal(chosen, &targets, Stamp::now()).moves.iter().try_for_each(Move::is_idle)?;
+        plan::journal(args, chosen, &targets, dir).moves.iter().try_for_each(Move::is_idle)?;
     }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
@@ -97,7 +135,7 @@ fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speec
     }
     let proven = proven(args, chosen, speech)?;
     room(&needs(&targets, &proven))?;
-    for line in lines(args, chosen, &targets) {
+    for line in lines(args, chosen, &targets, &proven) {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -110,7 +148,7 @@ fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speec
         target.live = Some(target.place.create()?);
     }
     room(&needs(&targets, &proven))?;
-    let journal = plan::journal(chosen, &targets, Stamp::now());
+    let journal = plan::journal(args, chosen, &targets, dir);
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
         let (filling, emptied) = journal.moves.split_at(proven.len());
         for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(filling) {
@@ -130,7 +168,7 @@ fn restore(args: &Args, which: Option<&Which>, backups: &Path, dir: &Path, speec
     for m in journal.moves.iter().filter(|m| there(&m.before) && args.keep_before > 0) {
         speech.say(&format!("what was there is kept as {}; --undo goes back to it", m.before.display()));
     }
-    journal::tidy(dir, args.keep_before, speech)?;
+    journal::tidy(dir, args.keep_before, spared, speech)?;
     Ok(Code::Done)
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn undo(args: &Args, backups: &Path, dir: &Path, speech: &Speech) -> 
         stamp: stamp.compact(),
         snapshot: format!("what was before {}", latest.snapshot),
         fills: false,
+        asked: Vec::new(),
         last: latest.last,
         moves,
     };

@@ -126,6 +126,28 @@ fn links_that_lead_out_are_let_through_when_that_is_said() {
 }
 
 #[test]
+fn links_like_postgresqls_need_a_data_directory_and_are_told_as_the_archive_has_them() {
+    let link: &[Entry<'_>] = &[(b'2', "d/pg_wal", "/etc"), (b'2', "d/pg_tblspc/1", "/srv")];
+    let marks: &[Entry<'_>] = &[(b'0', "d/PG_VERSION", "1"), (b'0', "d/global/pg_control", "x")];
+    let elsewhere: &[Entry<'_>] = &[(b'0', "PG_VERSION", "1"), (b'0', "global/pg_control", "x")];
+    for (others, code) in [(&[][..], 4), (&marks[..1], 4), (elsewhere, 4), (marks, 0)] {
+        let stage = Stage::with_data();
+        let entries = [link, others].concat();
+        let raw = archive(&entries);
+        let content = others.iter().map(|e| e.2.len()).sum();
+        let stamp = forge(&stage, &raw, raw.len() as u64, (entries.len(), content));
+        let ran = stage.restore(&[&stamp, "--dry-run"]).exits(code);
+        if code == 0 {
+            // the record says nothing of them
+            assert!(ran.out.contains("link d/pg_wal leads to /etc"), "{}", ran.out);
+            assert!(ran.out.contains("link d/pg_tblspc/1 leads to /srv"), "{}", ran.out);
+        } else {
+            ran.says("--allow-links");
+        }
+    }
+}
+
+#[test]
 fn a_bomb_is_no_larger_than_its_record() {
     let stage = Stage::with_data();
     let mut raw = archive(&[(b'0', "f", "x")]);

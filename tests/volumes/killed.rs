@@ -133,6 +133,70 @@ fn a_restore_killed_while_names_change_is_ended_by_the_next_run() {
     }
 }
 
+/// Kills a restore of `data` after the directories have changed names, before that is written down.
+fn cut_off_while_names_change(stage: &Stage, stamp: &str, options: &[&str]) {
+    stage
+        .restore(&[&[stamp, "--yes", "--stop", "kill -9 $PPID", "--start", "true"], options].concat())
+        .exits(KILLED);
+    let staged = stage.names("").into_iter().find(|n| n.starts_with("data.restore_")).unwrap();
+    let rename = |from: &str, to: &str| fs::rename(stage.path(from), stage.path(to)).unwrap();
+    rename("backups/snapshots/.restore.json", "backups/snapshots/.swap.json");
+    rename("data", &staged.replace("restore", "before"));
+    rename(&staged, "data");
+}
+
+/// What `data/a` holds in the states that are kept beside.
+fn befores(stage: &Stage) -> Vec<String> {
+    let names = stage.names("").into_iter().filter(|n| n.starts_with("data.before_"));
+    names.map(|n| stage.read(&format!("{n}/a"))).collect()
+}
+
+#[test]
+fn the_same_command_again_ends_a_restore_and_does_not_do_it_twice() {
+    let stage = Stage::with_data();
+    let stamp = stage.stamp();
+    stage.write("data/a", "live");
+    cut_off_while_names_change(&stage, &stamp, &[]);
+    let again = stage.restore(&["--latest", "--yes", "--stop", "echo stop >>log"]).exits(0);
+    assert_eq!(again.says("ending the restore").says("is done").line(), "data");
+    assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["live".into()]));
+    assert!(!stage.there("log"), "nothing was stopped again");
+    // asked once more it is a restore of its own
+    stage.write("data/a", "later");
+    stage.restore(&["--latest", "--yes"]).exits(0);
+    assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["later".into()]));
+}
+
+#[test]
+fn another_restore_keeps_what_was_before_the_one_that_it_ended() {
+    for elsewhere in [false, true] {
+        let stage = Stage::with_data();
+        let first = stage.stamp();
+        stage.write("data/a", "two");
+        let second = stage.path(stage.snap(&["dir:data"]).exits(0).line());
+        let second = second.file_stem().unwrap().to_str().unwrap();
+        stage.write("data/a", "live");
+        cut_off_while_names_change(&stage, &first, &[]);
+        let options: &[&str] =
+            if elsewhere { &[&first, "--yes", "data=dir:other"] } else { &[second, "--yes"] };
+        stage.restore(&[options, &["--keep-before", "0"]].concat()).exits(0);
+        let restored = if elsewhere { "other/a" } else { "data/a" };
+        assert_eq!(stage.read(restored), if elsewhere { "one" } else { "two" });
+        assert_eq!(befores(&stage), ["live"]);
+    }
+}
+
+#[test]
+fn a_restore_killed_before_services_start_loses_nothing_when_it_is_run_again() {
+    let stage = Stage::with_data();
+    let stamp = stage.stamp();
+    stage.write("data/a", "live");
+    let args = [&stamp, "--yes", "--stop", "true", "--start", &killing("start")];
+    stage.restore(&args).exits(KILLED);
+    stage.restore(&args).exits(0);
+    assert!(befores(&stage).contains(&"live".into()), "{:?}", befores(&stage));
+}
+
 #[test]
 fn a_restore_killed_before_services_start_is_done_and_can_be_undone() {
     let stage = Stage::with_data();

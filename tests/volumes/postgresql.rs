@@ -49,6 +49,21 @@ fn every_row_comes_back_and_later_ones_are_kept_aside() {
 }
 
 #[test]
+fn going_back_under_an_archive_is_warned_of() {
+    let mut server = Server::start_with(
+        "wal_level = replica\nmax_wal_senders = 0\narchive_mode = on\narchive_command = 'true'\n",
+    );
+    server.stop_in_order();
+    snap(&server, &[]).exits(0);
+    let plan = |server: &Server| restore(server, &["--latest", "--dry-run"]).exits(0).out;
+    assert!(plan(&server).contains("recover instead with --wal"), "{}", plan(&server));
+    // the last word counts
+    let auto = server.data().join("postgresql.auto.conf");
+    fs::write(&auto, "archive_mode = 'off'\n").unwrap();
+    assert!(!plan(&server).contains("WARNING"), "{}", plan(&server));
+}
+
+#[test]
 fn the_record_says_what_pg_controldata_says() {
     let mut server = Server::start();
     server.stop_in_order();

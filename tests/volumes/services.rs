@@ -61,6 +61,20 @@ fn a_restore_stops_when_all_is_filled_in_and_starts_when_names_have_changed() {
 }
 
 #[test]
+fn what_never_starts_says_how_to_end_the_tries() {
+    let stage = Stage::with_data();
+    let stamp = stage.stamp();
+    let told = stage.restore(&[&stamp, "--yes", "--stop", "true", "--start", "false"]).exits(1);
+    let promise =
+        crate::lab::names(&stage.path("backups")).into_iter().find(|n| n.starts_with(".pgkeep.stopped."));
+    let hint = format!("remove 'backups/{}'", promise.unwrap());
+    told.says(&hint);
+    stage.snap(&["dir:data"]).exits(0).says(&hint);
+    stage.sh("rm backups/.pgkeep.stopped.*").exits(0);
+    assert!(!stage.snap(&["dir:data"]).exits(0).err.contains("start"));
+}
+
+#[test]
 fn a_signal_midway_starts_it_again() {
     let stage = Stage::with_data();
     let stop = "echo stop >>log; kill -TERM $PPID; sleep 1";

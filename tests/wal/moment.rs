@@ -1,6 +1,7 @@
 //! Hot snapshots, and recovery to any moment from them, in place and beside.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::lab::{self, Ran, Server};
@@ -114,6 +115,32 @@ fn in_place_with_what_was_there_kept_beside() {
     both.says("several timelines").says("--timeline");
     recover(&stage, &["--until-latest", "--timeline", "1", "--into", &into]).exits(0);
     assert_eq!(started(&into, "").sql("postgres", COUNT), "0");
+}
+
+#[test]
+fn a_recovery_is_run_by_whoever_owns_the_data_also_into_a_relative_folder() {
+    let mut stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.settle();
+    stage.server.stop_in_order();
+    let data = stage.server.data();
+    // only root can give files to anybody
+    let as_root = data.metadata().unwrap().uid() != fs::metadata("/proc/self").unwrap().uid();
+    if as_root {
+        let ran = std::process::Command::new("chown")
+            .args(["-R", "nobody:"])
+            .args([&data, &stage.archive()])
+            .status();
+        assert!(ran.unwrap().success());
+    }
+    let owner = data.metadata().unwrap().uid();
+    let cold = format!("data=dir:{}", data.display());
+    lab::run(stage.server.tool("volsnap").arg(&cold)).exits(0);
+    let ran = recover(&stage, &["--until-latest", "--into", "beside"]).exits(0);
+    let there = stage.server.home().join("beside/data");
+    assert_eq!(ran.line(), there.display().to_string());
+    assert!(!there.join("recovery.signal").exists());
+    assert_eq!(there.join("postgresql.auto.conf").metadata().unwrap().uid(), owner);
 }
 
 #[test]

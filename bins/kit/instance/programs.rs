@@ -1,6 +1,6 @@
 //! The server's programs, and who runs them: PostgreSQL refuses root.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,6 +88,18 @@ impl Programs {
             command.uid(user).gid(group);
         }
         command
+    }
+
+    /// The same, run by the owner of the data directory `data`: nobody else may read it. Where we are
+    /// an ordinary user, or root owns it, that changes nothing.
+    ///
+    /// # Errors
+    /// It is no data directory.
+    pub fn for_data(self, data: &Path) -> Result<Self> {
+        let path = data.join("PG_VERSION");
+        let owner = path.symlink_metadata().map_err(|e| Error::io("read", path.display(), &e))?;
+        let theirs = Runner { user: owner.uid(), group: owner.gid() };
+        Ok(Programs { runner: self.runner.map(|ours| if owner.uid() == 0 { ours } else { theirs }), ..self })
     }
 
     /// Makes a file or folder that is ours that of whoever runs the server.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::control::FILE;
 use super::set::Link;
 use super::tar::{Entry, Kind, Sink};
 use crate::exit::{Error, Result};
@@ -22,6 +23,8 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_PATH: usize = 4095;
 /// Names are remembered by their hash, 17 bytes each at worst.
 pub const MOST_ENTRIES: u64 = 2_000_000;
+/// Files that stand in every data directory.
+const MARKS: [&str; 2] = ["PG_VERSION", FILE];
 /// Links that lead out are listed; more of them are nobody's tablespaces.
 const MOST_LINKS: usize = 1000;
 
@@ -36,6 +39,8 @@ pub struct Found {
     pub room: u64,
     /// Symbolic links that lead out of the volume.
     pub links: Vec<Link>,
+    /// The first of them by which no data directory of PostgreSQL in the archive keeps data elsewhere.
+    pub strange: Option<Link>,
 }
 
 /// Checks each entry of one archive.
@@ -47,8 +52,17 @@ pub struct Check {
 
 impl Check {
     /// What was found, once the archive has ended.
-    pub fn found(self) -> Found {
+    pub fn found(mut self) -> Found {
+        self.found.strange = self.found.links.iter().find(|link| !self.is_postgresqls(link)).cloned();
         self.found
+    }
+
+    /// Whether a link is one by which PostgreSQL keeps data elsewhere, and a data directory is there
+    /// that has it.
+    fn is_postgresqls(&self, link: &Link) -> bool {
+        let is_file =
+            |path: PathBuf| self.seen.get(&xxh3_64(path.as_os_str().as_bytes())) == Some(&Kind::File);
+        data_directory(link).is_some_and(|data| MARKS.iter().all(|mark| is_file(data.join(mark))))
     }
 
     fn admit(&mut self, entry: &Entry) -> std::result::Result<(), String> {
@@ -175,13 +189,16 @@ pub fn leads_out(path: &[u8], target: &[u8]) -> bool {
     false
 }
 
-/// Whether a link is one by which PostgreSQL keeps data elsewhere: a tablespace, or the WAL.
-pub fn is_postgresqls(link: &Link) -> bool {
-    let mut parts = link.path.rsplit('/');
-    match (parts.next(), parts.next()) {
-        (Some("pg_wal"), _) => true,
-        (Some(oid), Some("pg_tblspc")) => oid.bytes().all(|b| b.is_ascii_digit()),
-        _ => false,
+/// The data directory that would keep its WAL or a tablespace elsewhere by such a link.
+fn data_directory(link: &Link) -> Option<&Path> {
+    let path = Path::new(&link.path);
+    let (above, name) = (path.parent()?, path.file_name()?);
+    match above.file_name() {
+        _ if name == "pg_wal" => Some(above),
+        Some(folder) if folder == "pg_tblspc" && name.as_bytes().iter().all(u8::is_ascii_digit) => {
+            above.parent()
+        }
+        _ => None,
     }
 }
 
@@ -219,8 +236,16 @@ mod tests {
         ] {
             assert_eq!(leads_out(path.as_bytes(), target.as_bytes()), out, "{path} -> {target}");
         }
-        let link = |path: &str| is_postgresqls(&Link { path: path.into(), target: "/x".into() });
-        assert!(link("pg_tblspc/16385") && link("pgdata/pg_tblspc/1") && link("pgdata/pg_wal"));
-        assert!(!link("pg_tblspc/x") && !link("a") && !link("pg_tblspc/1/x"));
+        for (path, data) in [
+            ("pg_tblspc/16385", Some("")),
+            ("d/pg_tblspc/1", Some("d")),
+            ("d/pg_wal", Some("d")),
+            ("pg_tblspc/x", None),
+            ("a", None),
+            ("pg_tblspc/1/x", None),
+        ] {
+            let link = Link { path: path.into(), target: "/x".into() };
+            assert_eq!(data_directory(&link), data.map(Path::new), "{path}");
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Replay<'_> {
     /// # Errors
     /// The server's last words, when it does not get there. The data directory is worth nothing then.
     pub(crate) fn run(&self, data: &Path, speech: &Speech) -> Result<Reached> {
-        let programs = Programs::exactly(major(data)?)?;
+        let programs = Programs::exactly(major(data)?)?.for_data(data)?;
         let site = Site::new(TOOL, &programs)?;
         let found = program()?;
         let get = copy(&found, &site, &programs)?;
