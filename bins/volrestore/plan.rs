@@ -205,7 +205,10 @@ pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target], proven: &[
                 lines.extend(lines_of(target, archive));
                 if args.until.is_none() && target.archives(archive) {
                     lines.push("        WARNING: the server there archives its WAL, and that archive has other WAL of this timeline:".into());
-                    lines.push("        archiving will stop for good; recover instead with --wal and --until-latest or --until-immediate".into());
+                    lines.push(
+                        "        archiving will stop for good; recover instead with --wal and --until-latest"
+                            .into(),
+                    );
                 }
                 let links = proven.get(i).into_iter().flat_map(|proven| &proven.found.links);
                 // as the archive has them: its record is anybody's word
