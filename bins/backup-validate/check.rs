@@ -24,6 +24,8 @@ mod rdb;
 mod volume;
 mod wal;
 
+const NO_MANIFEST: &str = "it has no manifest, so that nobody knows what should be in it";
+
 /// What an artifact is, by its content: open, so that what fails from now on is the data's fault.
 enum Artifact {
     /// A dump, or an archive of pg_dump.
@@ -63,7 +65,13 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
     let artifact = if folder { Artifact::Dump(Dump::open(path)?.into()) } else { recognise(path, verdict)? };
     // a link is another name of a backup, whose manifest stands beside the backup
     let real = path.canonicalize().unwrap_or(path.to_owned());
-    let manifest = if folder { None } else { manifest_of(&real, verdict)? };
+    let manifest = if folder {
+        // those that make manifests make no folders
+        verdict.warn(NO_MANIFEST);
+        None
+    } else {
+        manifest_of(&real, verdict)?
+    };
     let mut checked = Checked { real, manifest, dump: None, set: None };
     if args.quick {
         verdict.note("looked at from outside only");
@@ -112,7 +120,7 @@ fn manifest_of(real: &Path, verdict: &mut Verdict) -> Result<Option<Manifest>> {
     let name = real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let bytes = real.metadata().map_or(0, |m| m.len());
     let Some(manifest) = Manifest::of(real)? else {
-        verdict.warn("it has no manifest, so that nobody knows what should be in it");
+        verdict.warn(NO_MANIFEST);
         return Ok(None);
     };
     sealed(&path_of(real), verdict)?;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::child::pause;
-use crate::exit::{Error, Result, plain};
+use crate::exit::{Code, Error, Result, plain};
 use crate::settings::Settings;
 
 mod programs;
@@ -66,7 +66,8 @@ impl Instance {
     ///
     /// # Errors
     /// [`crate::exit::Code::No`] when it ends before that, with the end of its log as the cause;
-    /// [`crate::exit::Code::Temporary`] when the time is over; a signal.
+    /// [`crate::exit::Code::Temporary`] when the time is over; [`crate::exit::Code::Refused`] when it cannot
+    /// even be tried; a signal.
     pub fn start(
         programs: &Programs,
         site: &Site,
@@ -89,7 +90,10 @@ impl Instance {
         let other = file.try_clone().map_err(fail)?;
         // ctrl-C is for us alone; we stop it in good order
         command.process_group(0).stdin(Stdio::null()).stdout(other).stderr(file);
-        let postmaster = command.spawn().map_err(|e| Error::io("run", "postgres", &e))?;
+        let postmaster = command.spawn().map_err(|e| {
+            let what = Error::io("run", "postgres", &e).within(format!("in '{}'", data.display()));
+            what.with_code(Code::Refused).hint("Whoever runs the server must be able to enter that folder.")
+        })?;
         let mut instance = Instance { data: data.to_owned(), socket, log, postmaster: Some(postmaster) };
         instance.wait(wait)?;
         Ok(instance)

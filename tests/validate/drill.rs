@@ -270,3 +270,39 @@ fn what_is_damaged_is_not_drilled() {
     assert!(!ran.err.contains("drill of"), "{}", ran.err);
     assert_eq!(stage.manifest()["verified"]["ok"], false);
 }
+
+#[test]
+fn what_this_machine_lacks_is_no_failed_restore() {
+    let stage = Stage::new(&["-d", "shop"]);
+    // a relative path leads where the drill stands, not where its server does
+    let drill = |temp: &str| run(stage.validate(&["--drill", &stage.backup]).env("TMPDIR", temp));
+    drill("t").exits(0).says("and proven in ");
+    assert_eq!(stage.history().len(), 1);
+    drill("nowhere").exits(4).says("cannot list '").says("hint: It is made in the folder that TMPDIR names");
+    if rustix::process::getuid().is_root() {
+        // whoever runs the server may not enter
+        fs::set_permissions(stage.temp(), fs::Permissions::from_mode(0o700)).unwrap();
+        drill("t").exits(4).says("drill: cannot ");
+    }
+    assert_eq!(stage.history().len(), 1, "what was not held is no drill");
+    assert_eq!(names(&stage.temp()), [""; 0]);
+}
+
+#[test]
+fn a_signal_while_programs_are_looked_for_is_no_lack_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    // the first that is asked for its version takes its time
+    for name in ["psql", "pg_dumpall", "pg_restore", "pg_dump"] {
+        let path = dir.path().join(name);
+        fs::write(&path, "#!/bin/sh\n: > \"$0.asked\"\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = lab::tool("backup-validate", dir.path());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = [dir.path().to_owned()].into_iter().chain(std::env::split_paths(&path));
+    command.args(["--drill", "any.sql"]).env("PATH", std::env::join_paths(dirs).unwrap());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("a version is asked for", || dir.path().join("pg_dump.asked").exists());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    lab::end(child).exits(5).says("interrupted by SIGTERM");
+}

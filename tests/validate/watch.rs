@@ -54,6 +54,9 @@ fn age_size_and_room_have_limits() {
     assert_eq!(found(&stale), [of("stale", "shop")]);
     let small = watch(&server, &["--min-size", "1M", "--quota", "1K", "--max-age", "1h"]).exits(1);
     assert_eq!(found(&small), [of("small", "shop"), of("quota", "-")]);
+    watch(&server, &["--quota", "1K", "--report", "junit", "r.xml"]).exits(1);
+    let xml = fs::read_to_string(server.home().join("r.xml")).unwrap();
+    assert!(xml.contains("<failure message=\"quota: ") && !xml.contains("quota: - "), "{xml}");
     let json = watch(&server, &["--min-size", "1M", "--json"]).exits(1);
     let value: serde_json::Value = serde_json::from_str(json.line()).unwrap();
     assert_eq!((&value["finding"], &value["series"]), (&"small".into(), &"shop".into()));

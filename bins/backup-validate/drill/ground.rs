@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kit::exit::Result;
+use kit::exit::{Code, Error, Result};
 use kit::instance::{Instance, Programs, Site, init};
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -31,6 +31,10 @@ pub(super) const SETTINGS: [(&str, &str); 9] = [
 
 /// Removes what drills that were killed have left; their names, for a message.
 pub(super) fn sweep(place: &Place) -> Result<Vec<String>> {
+    sweep_all(place).map_err(lacking)
+}
+
+fn sweep_all(place: &Place) -> Result<Vec<String>> {
     let programs = match (Programs::find(None), place) {
         // a container needs none of this machine's
         (Err(_), Place::Docker(_)) => return docker::sweep(),
@@ -42,6 +46,14 @@ pub(super) fn sweep(place: &Place) -> Result<Vec<String>> {
         swept.extend(docker::sweep()?);
     }
     Ok(swept)
+}
+
+/// Where not even an empty server comes up, this machine lacks something: that is no answer about the backup.
+pub(super) fn lacking(error: Error) -> Error {
+    if error.code() != Code::No {
+        return error;
+    }
+    error.with_code(Code::Refused).hint("It is made in the folder that TMPDIR names, which must be one that whoever runs the server may enter.")
 }
 
 /// A server to restore into. Dropped, it is gone with all that is in it; the server before its folder.
@@ -59,6 +71,10 @@ impl Ground {
     /// Makes one of version `major`, or the next newer that is installed. `encoding`: that of databases
     /// which the dump does not create.
     pub(super) fn make(place: &Place, major: Option<u32>, encoding: &str) -> Result<Self> {
+        Self::empty(place, major, encoding).map_err(lacking)
+    }
+
+    fn empty(place: &Place, major: Option<u32>, encoding: &str) -> Result<Self> {
         if let Place::Docker(image) = place {
             let site = Site::bare(TAG)?;
             let server = Running::In(Container::start(image, site.path(), major, encoding)?);

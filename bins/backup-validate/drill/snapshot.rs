@@ -10,7 +10,7 @@ use kit::instance::{Instance, Programs, Site};
 use kit::pg::major_of;
 use kit::volume::set::{Data, Mode, Set};
 
-use super::ground::{SETTINGS, TAG, WAIT};
+use super::ground::{SETTINGS, TAG, WAIT, lacking};
 
 /// Settings of the snapshot's own server are of no concern, and some are dangerous: its `archive_command`
 /// would write to where the real one does.
@@ -35,7 +35,7 @@ pub(super) fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str
 
 /// Puts the snapshot of `record` into a folder of our own, and starts the server of `label`.
 pub(super) fn start(record: &Path, label: &str, data: &Data) -> Result<(Instance, Site)> {
-    let site = Site::new(TAG, &Programs::find(None)?)?;
+    let site = Site::new(TAG, &Programs::find(None)?).map_err(lacking)?;
     let volumes = site.path().join("volumes");
     restore(record, &volumes, site.path())?;
     let data = volumes.join(label).join(&data.path);

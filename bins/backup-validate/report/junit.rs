@@ -80,7 +80,10 @@ fn of_series<'a>(model: &'a Model<'_>) -> impl Iterator<Item = Case> + 'a {
             name: series.unwrap_or(&model.dir).to_owned(),
             seconds: 0.0,
             failures: found
-                .map(|f| format!("{}: {} {}", f.what.word(), f.backup.as_deref().unwrap_or("-"), f.why))
+                .map(|f| match &f.backup {
+                    Some(backup) => format!("{}: {backup} {}", f.what.word(), f.why),
+                    None => format!("{}: {}", f.what.word(), f.why),
+                })
                 .collect(),
             warnings: Vec::new(),
         }

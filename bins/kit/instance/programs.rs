@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::child::converse;
+use crate::child::{converse, interrupted};
 use crate::exit::{Error, Result};
 use crate::pg::homes;
 
@@ -32,11 +32,13 @@ impl Programs {
     /// nothing is asked for.
     ///
     /// # Errors
-    /// [`crate::exit::Code::Refused`] when there are none that are new enough.
+    /// [`crate::exit::Code::Refused`] when there are none that are new enough; a signal.
     pub fn find(major: Option<u32>) -> Result<Self> {
         let complete = |dir: &Path| NEEDED.iter().all(|p| dir.join(p).is_file());
         // newest first
         let mut homes = homes();
+        // one that could not be asked for its version, because of a signal, is not lacking
+        interrupted()?;
         homes.retain(|h| complete(&h.dir) && major.is_none_or(|m| h.major >= m));
         let home = if major.is_some() { homes.pop() } else { homes.into_iter().next() };
         let Some(home) = home else {

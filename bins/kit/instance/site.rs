@@ -41,7 +41,7 @@ impl Site {
 
     /// The same for ourselves, where the server is elsewhere.
     pub fn bare(tag: &str) -> Result<Self> {
-        let temp = std::env::temp_dir();
+        let temp = temp()?;
         let fail = |e| Error::io("create a folder in", temp.display(), &e);
         // 64 bits that nobody can guess, so that nobody was there before
         let mut random = [0; 8];
@@ -78,7 +78,7 @@ impl Site {
     /// Removes what runs that were killed have left: their servers are ended, their folders go. The
     /// paths of those folders, for a message.
     pub fn sweep(tag: &str, programs: &Programs) -> Result<Vec<PathBuf>> {
-        let temp = std::env::temp_dir();
+        let temp = temp()?;
         let mut swept = Vec::new();
         let entries = fs::read_dir(&temp).map_err(|e| Error::io("list", temp.display(), &e))?;
         for entry in entries.flatten() {
@@ -97,6 +97,16 @@ impl Site {
         }
         Ok(swept)
     }
+}
+
+/// The folder that `TMPDIR` names, as one that does not depend on where a program stands: servers stand
+/// in their data directories.
+fn temp() -> Result<PathBuf> {
+    let temp = std::env::temp_dir();
+    std::path::absolute(&temp).map_err(|e| {
+        Error::refused(Error::io("find", temp.display(), &e).to_string())
+            .hint("TMPDIR names it: choose another.")
+    })
 }
 
 impl Drop for Site {
