@@ -1,5 +1,6 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::child::{converse, pause};
@@ -33,6 +34,7 @@ const RECORD: char = '\u{1e}';
 pub struct Server {
     via: Via,
     facts: Facts,
+    knows_restrict: OnceLock<bool>,
 }
 
 /// What the server said of itself.
@@ -104,7 +106,7 @@ impl Server {
         via.try_words(|mut command| {
             converse(&mut command, "printf", "").ok().filter(|(ended, _)| ended.ok()).map(|(_, text)| text)
         });
-        let mut server = Server { via, facts: Facts::default() };
+        let mut server = Server { via, facts: Facts::default(), knows_restrict: OnceLock::new() };
         // of those we were not told to ask, any that is there will do: the one that the environment
         // names may be what was lost
         let databases: Vec<&str> = match database {
@@ -203,6 +205,14 @@ impl Server {
 
     /// Whether its psql knows `\\restrict`, which came with the fixes of CVE-2025-8714.
     pub fn psql_knows_restrict(&self) -> Result<bool> {
+        if let Some(known) = self.knows_restrict.get() {
+            return Ok(*known);
+        }
+        let known = self.ask_for_restrict()?;
+        Ok(*self.knows_restrict.get_or_init(|| known))
+    }
+
+    fn ask_for_restrict(&self) -> Result<bool> {
         let (ended, output) = converse(&mut self.via.run("psql").args(["--version"]).command(), "psql", "")?;
         if !ended.ok() {
             return Err(ended.error());

@@ -22,7 +22,7 @@ use crate::feed::runs::{Parts, Runs};
 use crate::prove::schema::Schema;
 
 /// A table of the dump and the rows it must have afterwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     /// Empty where a single-database dump names none.
     pub(crate) database: Name,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use kit::child::interrupted;
 use kit::codec::read::Seen;
 use kit::dump::lex::{Event, Lexer};
-use kit::dump::names;
 use kit::dump::scan::{display, text_of};
 use kit::dump::statement::connect_target;
 use kit::exit::Result;
@@ -24,12 +23,14 @@ use kit::source::Dump;
 use crate::check::{Checked, Table};
 use crate::plan::Plan;
 use crate::session::Session;
-use crew::{Crew, Locks};
-use load::{Loader, changed, may_truncate};
+use build::Build;
+use crew::Crew;
+use load::{Loader, changed, may_truncate, table_of};
 use route::{Route, Router};
 use runs::Parts;
 use share::{Load, Shares};
 
+mod build;
 mod crew;
 mod load;
 mod route;
@@ -40,6 +41,8 @@ mod share;
 const HEAD: usize = 4096;
 /// How many bytes of rows a worker gets at a time.
 const PIECE: usize = 512 << 10;
+/// How many statements wait for rows, at most.
+const BUILDS: usize = 4096;
 
 /// Restores what the plan wants of the dump; every statement goes to a psql that stops at the first
 /// error. The first session comes back, with all done.
@@ -93,7 +96,7 @@ struct Feeder<'a> {
     copy: Option<Arc<Vec<u8>>>,
     rows: Vec<u8>,
     /// The latest statement for the crew; what follows it may belong to it.
-    held: Option<(Vec<u8>, Locks)>,
+    held: Option<Build>,
     /// What the crew does: only statements of one kind are run beside each other.
     stage: Option<Route>,
     line: Vec<u8>,
@@ -104,6 +107,10 @@ struct Feeder<'a> {
     loader: Option<Loader>,
     /// Tables for the crew to load, as soon as no other rows follow.
     loads: Vec<Load>,
+    /// What it builds on these, on each as soon as it is loaded.
+    builds: Vec<Build>,
+    /// What the main session is to run when they are loaded.
+    values: Vec<u8>,
 }
 
 impl<'a> Feeder<'a> {
@@ -133,6 +140,8 @@ impl<'a> Feeder<'a> {
             tables: checked.tables.iter(),
             loader: None,
             loads: Vec::new(),
+            builds: Vec::new(),
+            values: Vec::new(),
         }
     }
 
@@ -155,7 +164,8 @@ impl<'a> Feeder<'a> {
         match (&self.copy, &self.loader) {
             _ if self.router.leaves_rows_out() => {}
             (Some(copy), _) => {
-                self.loads.push(Load { copy: copy.clone(), truncate: None, rows: rows.to_vec() });
+                let table = table_of(copy);
+                self.loads.push(Load { table, copy: copy.clone(), truncate: None, rows: rows.to_vec() });
             }
             (None, Some(loader)) => loader.rows(rows, &mut |bytes| self.main.write(bytes))?,
             (None, None) => {}
@@ -201,9 +211,8 @@ impl<'a> Feeder<'a> {
         let head = std::mem::take(&mut self.head);
         let (route, text) = self.router.route(&head, whole && self.plan.jobs > 1);
         if self.route_of_comment(&route) {
-            if let Some((held, _)) = &mut self.held {
-                held.extend_from_slice(&text);
-                held.push(b'\n');
+            if let Some(held) = &mut self.held {
+                held.add(&text);
             }
             self.route = Some(Route::Out);
             return Ok(());
@@ -212,27 +221,35 @@ impl<'a> Feeder<'a> {
             Route::Out => {}
             Route::Set => {
                 // rows are loaded under the settings that they stand under
-                self.load()?;
                 self.hand_over()?;
+                self.load()?;
                 self.main.write(&text)?;
                 self.settings.extend_from_slice(&text);
                 self.settings.push(b'\n');
                 self.crew.as_mut().map_or(Ok(()), |crew| crew.set(&text))?;
             }
             Route::Rows => {
+                if !(self.builds.is_empty() && self.values.is_empty()) {
+                    self.leave()?;
+                }
                 self.enter(Route::Rows)?;
                 self.copy = Some(Arc::new(text));
             }
             Route::Build | Route::Key => {
-                self.enter(route)?;
+                let build = Build::new(&text);
+                let soon = route == Route::Build && build.may_come_soon() && self.builds.len() < BUILDS;
+                if self.loads.is_empty() || !soon {
+                    self.enter(route)?;
+                }
                 self.hand_over()?;
-                let tables = names::qualified(&text).into_iter().collect();
-                // ALTER TABLE, or CREATE INDEX
-                let alone = text.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'a'));
-                let locks = Locks { tables, alone };
-                self.held = Some(([text.as_slice(), b"\n"].concat(), locks));
+                self.held = Some(build);
             }
-            Route::Beside | Route::Main => {
+            Route::Value if !self.loads.is_empty() => {
+                self.hand_over()?;
+                self.values.extend_from_slice(&text);
+                self.values.push(b'\n');
+            }
+            Route::Beside | Route::Main | Route::Value => {
                 self.leave()?;
                 self.main.write(&text)?;
                 self.owed = true;
@@ -286,27 +303,32 @@ impl<'a> Feeder<'a> {
         self.hand_over()?;
         self.load()?;
         self.stage = None;
-        self.crew.as_mut().map_or(Ok(()), Crew::done)
+        self.crew.as_mut().map_or(Ok(()), Crew::done)?;
+        let values = std::mem::take(&mut self.values);
+        self.owed |= !values.is_empty();
+        self.main.write(&values)
     }
 
     /// Gives the crew the statement that was held back.
     fn hand_over(&mut self) -> Result<()> {
         match (self.held.take(), &mut self.crew) {
-            (Some((text, tables)), Some(crew)) => crew.statements(text, tables),
-            _ => Ok(()),
+            (Some(build), _) if !self.loads.is_empty() => self.builds.push(build),
+            (Some(build), Some(crew)) => crew.build(build)?,
+            _ => {}
         }
+        Ok(())
     }
 
-    /// Has the crew load the tables that wait for it.
+    /// Has the crew load the tables that wait for it, and build what is built on them.
     fn load(&mut self) -> Result<()> {
-        let mut loads = std::mem::take(&mut self.loads);
+        let (mut loads, builds) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.builds));
         let (Some(loader), Some(crew), false) = (&self.loader, &mut self.crew, loads.is_empty()) else {
             return Ok(());
         };
         // so that no table is taken for empty whose rows are on their way
         crew.done()?;
         may_truncate(self.server, self.router.place(), &mut loads)?;
-        crew.load(Shares::new(loads, self.plan.jobs), loader)?;
+        crew.load(Shares::new(loads, self.plan.jobs), builds, loader)?;
         crew.done()
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn prove(
     let (mut tables, mut rows) = (0, 0);
     for target in &plan.targets {
         let of = tables_of(target, checked, plan.part);
-        tables += count::count(server, &target.place, &of)?;
+        tables += count::count(server, &target.place, &of, plan.jobs)?;
         rows += of.iter().map(|t| t.rows).sum::<u64>();
         if hash {
             compare(plan, target, &of, checked, server, speech)?;

@@ -208,7 +208,9 @@ fn replace(
     } else {
         create(plan, server)?;
         let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
-        let session = Session::start(server, entrance)?;
+        // without a database to put into place no commit comes behind the dump's own
+        let start = if plan.targets.is_empty() { Session::start } else { Session::hasty };
+        let session = start(server, entrance)?;
         feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
     }
     speech.phase(if args.hash { "comparing every row" } else { "counting the rows of every table" });

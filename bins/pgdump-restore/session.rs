@@ -22,11 +22,26 @@ pub(crate) struct Session {
     child: Option<Child>,
     /// The key of `\restrict`, where psql knows that.
     key: Option<String>,
+    /// Commits need not wait for the disk.
+    hasty: bool,
 }
+
+/// A commit does not wait until it is on disk, nor for standbys; one that does, such as the one that puts
+/// a database into place, takes all before it along (PostgreSQL documentation, "Asynchronous Commit").
+const HASTY: &str = "SET synchronous_commit = off;";
 
 impl Session {
     /// Starts one in `database`; its first statements lift what would hinder a restore.
     pub(crate) fn start(server: &Server, database: &str) -> Result<Self> {
+        Self::new(server, database, false)
+    }
+
+    /// The same in a database that is nobody's before another commit has put it into place.
+    pub(crate) fn hasty(server: &Server, database: &str) -> Result<Self> {
+        Self::new(server, database, true)
+    }
+
+    fn new(server: &Server, database: &str, hasty: bool) -> Result<Self> {
         let mut command = server.psql(&literal_dbname(database)).args(["-A", "-t"]).command();
         let mut child = Child::spawn(&mut command, "psql", Stdio::piped(), Stdio::piped())?;
         let (Some(input), Some(output)) = (child.stdin(), child.stdout()) else {
@@ -46,7 +61,7 @@ impl Session {
         });
         let key = if server.psql_knows_restrict()? { Some(key()?) } else { None };
         let input = Some(BufWriter::with_capacity(64 << 10, input));
-        let mut session = Session { input, marks, child: Some(child), key };
+        let mut session = Session { input, marks, child: Some(child), key, hasty };
         session.begin()?;
         Ok(session)
     }
@@ -58,6 +73,7 @@ impl Session {
             self.write(restrict.as_bytes())?;
         }
         self.write(UNHINDERED.as_bytes())?;
+        self.write(if self.hasty { HASTY.as_bytes() } else { b"" })?;
         self.write(marked().as_bytes())?;
         self.write(b"\n")
     }

@@ -5,7 +5,6 @@
 //! it loads. Each worker has a psql of its own, in which the
 //! COPY of a table stays open until other work comes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -14,31 +13,13 @@ use std::thread::JoinHandle;
 use kit::exit::{Error, Result};
 use kit::pg::Server;
 
+use crate::feed::build::{Build, Locks};
 use crate::feed::load::Loader;
 use crate::feed::share::{Share, Shares};
 use crate::session::Session;
 
 /// How many pieces wait for one worker beside the one that it writes.
 const WAITING: usize = 2;
-
-/// A relation, by schema and name.
-pub(crate) type Relation = (Option<String>, String);
-
-/// What statements lock.
-#[derive(Debug, Default)]
-pub(crate) struct Locks {
-    /// The tables, and what else the statements name.
-    pub(crate) tables: BTreeSet<Relation>,
-    /// Nobody else may lock any of them, as for a constraint; else others may as well, as for an index
-    /// (PostgreSQL documentation, "Table-Level Locks").
-    pub(crate) alone: bool,
-}
-
-impl Locks {
-    fn are_in_the_way_of(&self, other: &Locks) -> bool {
-        (self.alone || other.alone) && !self.tables.is_disjoint(&other.tables)
-    }
-}
 
 /// What a worker does.
 enum Job {
@@ -62,6 +43,8 @@ struct Worker {
     open: usize,
     /// Tables that its statements lock.
     locks: Locks,
+    /// The table that it loads by itself.
+    loading: Option<String>,
 }
 
 /// Workers in one database.
@@ -79,18 +62,19 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Starts `n` of them in `database`, under the settings that hold so far.
+    /// Starts `n` of them in `database`, which is put into place later, under the settings that hold so far.
     pub(crate) fn start(server: &Server, database: &str, n: usize, settings: &[u8]) -> Result<Self> {
         let (notify, notices) = channel();
         let mut workers = Vec::new();
         let left = Arc::new(AtomicBool::new(false));
         for i in 0..n {
-            let mut session = Session::start(server, database)?;
+            let mut session = Session::hasty(server, database)?;
             session.write(settings)?;
             let (jobs, queue) = sync_channel(WAITING);
             let (notify, left): (Sender<_>, _) = (notify.clone(), left.clone());
             let thread = std::thread::spawn(move || work(session, &queue, i, &notify, &left));
-            workers.push(Worker { jobs: Some(jobs), thread: Some(thread), open: 0, locks: Locks::default() });
+            let (jobs, thread) = (Some(jobs), Some(thread));
+            workers.push(Worker { jobs, thread, open: 0, locks: Locks::default(), loading: None });
         }
         Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false, left })
     }
@@ -124,25 +108,46 @@ impl Crew {
         self.within_row.is_some()
     }
 
-    /// Has statements run by one of them, which take `locks`; not while another's are in their way: it
-    /// would wait there for perhaps an hour, or for the other for ever.
-    pub(crate) fn statements(&mut self, text: Vec<u8>, locks: Locks) -> Result<()> {
-        while self.workers.iter().any(|w| w.locks.are_in_the_way_of(&locks)) {
+    /// Has something built by one of them; not while another's locks are in the way: it would wait there
+    /// for perhaps an hour, or for the other for ever.
+    pub(crate) fn build(&mut self, build: Build) -> Result<()> {
+        while self.is_kept_out(&build) {
             self.hear()?;
         }
         let free = self.free()?;
-        self.workers[free].locks = locks;
-        self.give_to(free, Job::Statements(text))
+        self.give_build(free, build)
     }
 
-    /// Has tables loaded, each by one of them as far as that goes.
-    pub(crate) fn load(&mut self, mut shares: Shares, loader: &Loader) -> Result<()> {
+    /// Has tables loaded, each by one of them as far as that goes, and `builds` made, each as soon as
+    /// nothing is missing of the tables it names: then much of them is still in memory.
+    pub(crate) fn load(&mut self, mut shares: Shares, mut builds: Vec<Build>, loader: &Loader) -> Result<()> {
         loop {
-            // what is left is cut by when it is given
             let free = self.free()?;
-            let Some(share) = shares.next() else { return Ok(()) };
-            self.give_to(free, Job::Load(share, loader.clone()))?;
+            let is_loading = |table: &str| self.workers.iter().any(|w| w.loading.as_deref() == Some(table));
+            let ready = builds.iter().position(|build| {
+                !build.tables().any(|t| shares.holds(t) || is_loading(t)) && !self.is_kept_out(build)
+            });
+            if let Some(ready) = ready {
+                self.give_build(free, builds.remove(ready))?;
+            // what is left is cut by when it is given
+            } else if let Some(share) = shares.next() {
+                self.workers[free].loading.clone_from(&share.table);
+                self.give_to(free, Job::Load(share, loader.clone()))?;
+            } else if builds.is_empty() {
+                return Ok(());
+            } else {
+                self.hear()?;
+            }
         }
+    }
+
+    fn is_kept_out(&self, build: &Build) -> bool {
+        self.workers.iter().any(|w| w.locks.are_in_the_way_of(&build.locks))
+    }
+
+    fn give_build(&mut self, to: usize, build: Build) -> Result<()> {
+        self.workers[to].locks = build.locks;
+        self.give_to(to, Job::Statements(build.text))
     }
 
     /// Who has nothing to do: a better one than one whose statement may take an hour.
@@ -222,6 +227,7 @@ impl Crew {
         worker.open = worker.open.saturating_sub(1);
         if worker.open == 0 {
             worker.locks = Locks::default();
+            worker.loading = None;
         }
         Ok(())
     }

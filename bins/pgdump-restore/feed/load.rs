@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kit::codec::seek::Stretches;
+use kit::dump::scan::text_of;
 use kit::dump::statement::{Qualified, Statement, classify};
 use kit::exit::{Error, Result};
 use kit::pg::Server;
@@ -136,6 +137,14 @@ pub(crate) fn may_truncate(server: &Server, database: &str, loads: &mut [Load]) 
         }
     }
     Ok(())
+}
+
+/// The name of the table that a COPY statement loads, without its schema.
+pub(crate) fn table_of(copy: &[u8]) -> Option<String> {
+    match classify(copy) {
+        Statement::Copy(table) => Some(text_of(&table.name)),
+        _ => None,
+    }
 }
 
 /// The table, where the statement has no options that do not go with ours.

@@ -29,6 +29,8 @@ pub(crate) enum Route {
     Key,
     /// Whoever made the index before it.
     Beside,
+    /// The first session, when the rows before it are there; what follows it need not wait.
+    Value,
 }
 
 /// Where in the dump we are.
@@ -251,6 +253,7 @@ impl<'a> Router<'a> {
             ("FK CONSTRAINT", _) if parallel => Route::Key,
             ("TABLE ALTER" | "REPLICA IDENTITY" | "INDEX ALTER", _) if parallel => Route::Beside,
             ("COMMENT", _) if parallel && is_of_index(&object) => Route::Beside,
+            ("SEQUENCE SET", _) if parallel => Route::Value,
             _ => Route::Main,
         };
         (route, head.to_vec())

@@ -12,6 +12,8 @@ const SMALL: u64 = 32 << 20;
 
 /// A table's rows.
 pub(crate) struct Load {
+    /// Its name, without its schema.
+    pub(crate) table: Option<String>,
     /// Its COPY statement.
     pub(crate) copy: Arc<Vec<u8>>,
     /// What empties the table, where it is known to be empty: rows that come in the same transaction need
@@ -23,6 +25,7 @@ pub(crate) struct Load {
 /// Rows that one session loads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Share {
+    pub(crate) table: Option<String>,
     pub(crate) copy: Arc<Vec<u8>>,
     pub(crate) truncate: Option<Vec<u8>>,
     pub(crate) rows: Vec<Range<u64>>,
@@ -39,14 +42,19 @@ impl Shares {
         Shares { loads, sessions: sessions.max(1) as u64 }
     }
 
+    /// Whether rows of a table of this name are not given to anybody yet.
+    pub(crate) fn holds(&self, table: &str) -> bool {
+        self.loads.iter().any(|l| l.table.as_deref() == Some(table))
+    }
+
     /// What whoever is free now is to load.
     pub(crate) fn next(&mut self) -> Option<Share> {
         let all: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
         let largest = (0..self.loads.len()).max_by_key(|i| bytes(&self.loads[*i].rows))?;
         let load = &mut self.loads[largest];
-        if bytes(&load.rows) <= SMALL.max(all / self.sessions) {
-            let Load { copy, truncate, rows } = self.loads.swap_remove(largest);
-            return Some(Share { copy, truncate, rows });
+        if bytes(&load.rows) <= SMALL + all / self.sessions {
+            let Load { table, copy, truncate, rows } = self.loads.swap_remove(largest);
+            return Some(Share { table, copy, truncate, rows });
         }
         // others load the rest of it: it cannot be emptied by any of them
         load.truncate = None;
@@ -58,11 +66,11 @@ impl Shares {
         }
         let rest = load.rows.split_off(count);
         let rows = std::mem::replace(&mut load.rows, rest);
-        let copy = load.copy.clone();
+        let (table, copy) = (load.table.clone(), load.copy.clone());
         if load.rows.is_empty() {
             self.loads.swap_remove(largest);
         }
-        Some(Share { copy, truncate: None, rows })
+        Some(Share { table, copy, truncate: None, rows })
     }
 }
 
@@ -85,6 +93,7 @@ mod tests {
         let load = |(i, mib): (usize, &u64)| {
             let stretch = |at: u64| at * 16 * MIB..((at + 1) * 16).min(*mib) * MIB;
             Load {
+                table: None,
                 copy: Arc::new(vec![b'a' + i as u8]),
                 truncate: Some(Vec::new()),
                 rows: (0..mib.div_ceil(16)).map(stretch).collect(),

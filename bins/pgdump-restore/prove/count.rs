@@ -1,6 +1,9 @@
 //! The proof of a restore: every table has as many rows as the dump.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use kit::dump::scan::display;
 use kit::exit::{Error, Result};
@@ -10,46 +13,37 @@ use kit::pg::Server;
 use crate::check::Table;
 use crate::tables::stream::quoted;
 
-/// How many tables one question asks for.
+/// How many tables one question asks for, at most.
 const BATCH: usize = 200;
 /// How many tables that differ are told one by one.
 const TOLD: usize = 10;
 
-/// Counts the rows of `tables` in `database`. How many tables were counted.
-pub(crate) fn count(server: &Server, database: &str, tables: &[Table]) -> Result<usize> {
+/// Counts the rows of `tables` in `database`, in `jobs` sessions. How many tables were counted.
+pub(crate) fn count(server: &Server, database: &str, tables: &[Table], jobs: usize) -> Result<usize> {
     // the dump names its tables in the encoding of its database
     let encoding = server.query(database, "SHOW server_encoding;")?.concat().concat();
     let partitioned = partitioned(server, database)?;
-    let (mut differing, mut counted) = (Vec::new(), 0);
-    for batch in tables.chunks(BATCH) {
-        let mut questions = Vec::new();
-        for (i, table) in batch.iter().enumerate() {
-            // a COPY holds a table's own rows, not those of its children
-            let only = if partitioned.contains(&display(&table.table)) { "" } else { "ONLY " };
-            let count = format!("SELECT {i}, count(*) FROM {only}");
-            questions.push([count.as_bytes(), &quoted(&table.table)].concat());
+    let batches = batches(tables, jobs);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, String)>> {
+        let mut differing = Vec::new();
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            differing.extend(ask(server, database, &encoding, &partitioned, tables, batch.clone())?);
         }
-        counted += questions.len();
-        let questions = questions.join(&b"\nUNION ALL "[..]);
-        let sql = [b"SET row_security = off;\n", questions.as_slice(), b";"].concat();
-        for row in server.query_in(&encoding, database, &sql)? {
-            let number = |i: usize| row.get(i).and_then(|n| n.parse::<u64>().ok());
-            let (Some(i), Some(rows)) = (number(0), number(1)) else {
-                return Err(Error::no(format!("cannot count the rows in database '{database}'")));
-            };
-            let Some(table) = batch.get(i as usize) else { continue };
-            if rows != table.rows {
-                differing.push(format!(
-                    "{} has {} rows, the dump {}",
-                    display(&table.table),
-                    out::count(rows),
-                    out::count(table.rows)
-                ));
-            }
-        }
+        Ok(differing)
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let sessions: Vec<_> = (0..jobs.clamp(1, batches.len().max(1))).map(|_| scope.spawn(work)).collect();
+        sessions.into_iter().map(ScopedJoinHandle::join).collect()
+    });
+    let mut differing = Vec::new();
+    for outcome in outcomes {
+        differing.extend(outcome.map_err(|_| Error::no("a session ended before its time"))??);
     }
+    differing.sort();
+    let mut differing: Vec<String> = differing.into_iter().map(|(_, text)| text).collect();
     if differing.is_empty() {
-        return Ok(counted);
+        return Ok(tables.len());
     }
     let more = differing.len().saturating_sub(TOLD);
     differing.truncate(TOLD);
@@ -57,9 +51,86 @@ pub(crate) fn count(server: &Server, database: &str, tables: &[Table]) -> Result
     Err(Error::no(format!("database '{database}' differs from the dump: {}{more}", differing.join("; "))))
 }
 
+/// Tables that one question asks for: not more than a share of all rows, so that nobody waits for long for
+/// the last one.
+fn batches(tables: &[Table], jobs: usize) -> Vec<Range<usize>> {
+    let fair = tables.iter().map(|t| t.rows).sum::<u64>() / (2 * jobs.max(1) as u64);
+    let (mut batches, mut start, mut rows) = (Vec::new(), 0, 0);
+    for (i, table) in tables.iter().enumerate() {
+        rows += table.rows;
+        if rows > fair || i + 1 - start == BATCH || i + 1 == tables.len() {
+            batches.push(start..i + 1);
+            (start, rows) = (i + 1, 0);
+        }
+    }
+    batches
+}
+
+/// What differs of some of the tables, with their places.
+fn ask(
+    server: &Server,
+    database: &str,
+    encoding: &str,
+    partitioned: &HashSet<String>,
+    tables: &[Table],
+    batch: Range<usize>,
+) -> Result<Vec<(usize, String)>> {
+    let mut questions = Vec::new();
+    for i in batch.clone() {
+        let table = &tables[i].table;
+        // a COPY holds a table's own rows, not those of its children
+        let only = if partitioned.contains(&display(table)) { "" } else { "ONLY " };
+        let count = format!("SELECT {i}, count(*) FROM {only}");
+        questions.push([count.as_bytes(), &quoted(table)].concat());
+    }
+    let questions = questions.join(&b"\nUNION ALL "[..]);
+    let sql = [b"SET row_security = off;\n", questions.as_slice(), b";"].concat();
+    let mut differing = Vec::new();
+    let answers = server.query_in(encoding, database, &sql)?;
+    if answers.len() != batch.len() {
+        return Err(unanswered(database));
+    }
+    for row in answers {
+        let number = |i: usize| row.get(i).and_then(|n| n.parse::<u64>().ok());
+        let (Some(i), Some(rows)) = (number(0), number(1)) else { return Err(unanswered(database)) };
+        let Some(table) = tables.get(i as usize) else { return Err(unanswered(database)) };
+        if rows != table.rows {
+            let (name, rows, want) = (display(&table.table), out::count(rows), out::count(table.rows));
+            differing.push((i as usize, format!("{name} has {rows} rows, the dump {want}")));
+        }
+    }
+    Ok(differing)
+}
+
+fn unanswered(database: &str) -> Error {
+    Error::no(format!("cannot count the rows in database '{database}'"))
+}
+
 fn partitioned(server: &Server, database: &str) -> Result<HashSet<String>> {
     let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE c.relkind = 'p';";
     let rows = server.query(database, sql)?;
     Ok(rows.iter().filter_map(|r| Some(format!("{}.{}", r.first()?, r.get(1)?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_in_one_batch() {
+        for (rows, jobs, want) in [
+            (&[][..], 2, &[][..]),
+            (&[0, 0, 0], 2, &[0..3][..]),
+            (&[100, 1, 1, 1], 2, &[0..1, 1..4]),
+            (&[10, 10, 10, 10], 1, &[0..3, 3..4]),
+            (&[10, 10, 10, 10], 0, &[0..3, 3..4]),
+        ] {
+            let table = |rows: &u64| Table { rows: *rows, ..Table::default() };
+            let tables: Vec<Table> = rows.iter().map(table).collect();
+            assert_eq!(batches(&tables, jobs), want, "{rows:?}");
+        }
+        let many: Vec<Table> = (0..450).map(|_| Table::default()).collect();
+        assert_eq!(batches(&many, 2), [0..200, 200..400, 400..450]);
+    }
 }
