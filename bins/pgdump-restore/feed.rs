@@ -5,7 +5,6 @@
 //! others is ignored. Databases are given the names under which they are restored. With several
 //! sessions, rows go to whoever is free, indexes and constraints to one each, all else to the first.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use kit::child::interrupted;
@@ -25,7 +24,7 @@ use crate::plan::Plan;
 use crate::session::Session;
 use build::Build;
 use crew::Crew;
-use load::{Loader, changed, may_truncate, table_of};
+use load::{Loader, changed, may_truncate};
 use route::{Route, Router};
 use runs::Parts;
 use share::{Load, Shares};
@@ -34,13 +33,12 @@ mod build;
 mod crew;
 mod load;
 mod route;
+mod rows;
 pub(crate) mod runs;
 mod share;
 
 /// How much of a statement is held back until it is clear what it is.
 const HEAD: usize = 4096;
-/// How many bytes of rows a worker gets at a time.
-const PIECE: usize = 512 << 10;
 /// How many statements wait for rows, at most.
 const BUILDS: usize = 4096;
 
@@ -157,20 +155,6 @@ impl<'a> Feeder<'a> {
             at = last.end;
         }
         reader.read(&(at..stretches.raw_bytes()), &mut |bytes| self.feed(&mut lexer, bytes))
-    }
-
-    /// Has the rows loaded that belong to the present COPY statement.
-    fn rows_of_table(&mut self, rows: &[Range<u64>]) -> Result<()> {
-        match (&self.copy, &self.loader) {
-            _ if self.router.leaves_rows_out() => {}
-            (Some(copy), _) => {
-                let table = table_of(copy);
-                self.loads.push(Load { table, copy: copy.clone(), truncate: None, rows: rows.to_vec() });
-            }
-            (None, Some(loader)) => loader.rows(rows, &mut |bytes| self.main.write(bytes))?,
-            (None, None) => {}
-        }
-        Ok(())
     }
 
     fn feed(&mut self, lexer: &mut Lexer, bytes: &[u8]) -> Result<()> {
@@ -330,48 +314,6 @@ impl<'a> Feeder<'a> {
         may_truncate(self.server, self.router.place(), &mut loads)?;
         crew.load(Shares::new(loads, self.plan.jobs), builds, loader)?;
         crew.done()
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.router.leaves_rows_out() {
-            return Ok(());
-        }
-        if self.copy.is_none() {
-            return self.main.write(bytes);
-        }
-        self.rows.extend_from_slice(bytes);
-        if self.rows.len() >= PIECE { self.deal(false) } else { Ok(()) }
-    }
-
-    /// Gives the crew the rows that are at hand, as far as they are whole; all of a row that is longer
-    /// than a piece goes to the same worker.
-    fn deal(&mut self, all: bool) -> Result<()> {
-        let (Some(copy), Some(crew)) = (&self.copy, &mut self.crew) else { return Ok(()) };
-        if crew.is_within_row() {
-            let end = memchr::memchr(b'\n', &self.rows).map_or(self.rows.len(), |i| i + 1);
-            let rest = self.rows.split_off(end);
-            crew.rows(copy, std::mem::replace(&mut self.rows, rest))?;
-        }
-        let end = memchr::memrchr(b'\n', &self.rows).map_or(0, |i| i + 1);
-        let long = end == 0 && self.rows.len() >= PIECE;
-        let end = if all || long { self.rows.len() } else { end };
-        if end > 0 {
-            let rest = self.rows.split_off(end);
-            crew.rows(copy, std::mem::replace(&mut self.rows, rest))?;
-        }
-        Ok(())
-    }
-
-    fn end_data(&mut self, crlf: bool) -> Result<()> {
-        if self.router.leaves_rows_out() {
-            return Ok(());
-        }
-        if self.copy.is_none() {
-            return self.main.write(if crlf { b"\\.\r\n" } else { b"\\.\n" });
-        }
-        self.deal(true)?;
-        self.copy = None;
-        Ok(())
     }
 
     fn meta(&mut self) -> Result<()> {
