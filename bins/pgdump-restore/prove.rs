@@ -36,7 +36,7 @@ pub(crate) fn prove(
     let (mut tables, mut rows) = (0, 0);
     for target in &plan.targets {
         let of = tables_of(target, checked, plan.part);
-        tables += count::count(server, &target.place, &of, plan.jobs)?;
+        tables += count::count(server, &target.place, encoding(target, checked), &of, plan.jobs)?;
         rows += of.iter().map(|t| t.rows).sum::<u64>();
         if hash {
             compare(plan, target, &of, checked, server, speech)?;
@@ -44,6 +44,12 @@ pub(crate) fn prove(
     }
     tell_proof(tables, rows, hash, speech);
     Ok(())
+}
+
+/// The encoding that the dump has of this database, where it says so.
+fn encoding<'a>(target: &Target, checked: &'a Checked) -> Option<&'a str> {
+    let section = checked.facts.databases.iter().find(|s| s.name == target.section.as_bytes());
+    section.and_then(|s| s.encoding.as_deref())
 }
 
 /// Says what has been proven.
@@ -72,8 +78,10 @@ fn compare(
     server: &Server,
     speech: &Speech,
 ) -> Result<()> {
-    let dbname = format!("--dbname={}", literal_dbname(&target.place));
-    let mut command = server.via().run("pg_dump").connecting().args([dbname]).command();
+    let mut words = vec![format!("--dbname={}", literal_dbname(&target.place))];
+    // the bytes of a row are compared, not what they mean
+    words.extend(encoding(target, checked).map(|e| format!("--encoding={e}")));
+    let mut command = server.via().run("pg_dump").connecting().args(words).command();
     let mut child = Child::spawn(&mut command, "pg_dump", Stdio::null(), Stdio::piped())?;
     let mut output = child.stdout().ok_or_else(|| Error::no("cannot read from pg_dump"))?;
     let (mut scan, mut schema) = (Scan::new(Depth::Hash), Schema::default());

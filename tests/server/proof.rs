@@ -126,3 +126,51 @@ fn a_changed_large_object_is_found_also_where_the_schema_is_not_compared() {
     }
     assert_eq!(empty.sql("copy", "SELECT octet_length(lo_get(777))"), "80000");
 }
+
+#[test]
+fn a_dump_that_makes_the_schema_public_finds_it_made() {
+    let server = Server::start();
+    server.make("shop");
+    let was = Was::of(&server);
+    for (args, more) in [
+        (&["--schema=public"][..], &[][..]),
+        (&["--schema=public"], &["-j", "2"]),
+        (&["--schema=public", "-Fc"], &[]),
+        // as psql would, these leave the schema without what initdb granted on it
+        (&["--schema=public", "--clean"], &[]),
+        (&["--schema=public", "--clean", "--if-exists"], &["-j", "2"]),
+    ] {
+        run(server.client("pg_dump").args(["-w", "-d", "shop", "-f", "public.sql"]).args(args)).exits(0);
+        server.sql("shop", "DELETE FROM grades");
+        let how = ["public.sql", "-d", "shop", "--yes", "-D", "--no-safety", "--prove=hash"];
+        server.restore(&[&how[..], more].concat()).exits(0).says("restored and proven");
+        server.sql("shop", "GRANT USAGE ON SCHEMA public TO public");
+        was.again(&server);
+    }
+}
+
+#[test]
+fn a_dump_in_an_encoding_no_server_has_is_proven_in_it() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE kanji TEMPLATE template0 ENCODING 'UTF8'");
+    // the second byte of 表 is a backslash in SJIS
+    server.sql(
+        "kanji",
+        "CREATE TABLE \"表\" AS SELECT n, '表ソ十' AS \"能\" FROM generate_series(1, 300) n; \
+        CREATE INDEX \"予\" ON \"表\" (n); COMMENT ON TABLE \"表\" IS '申'; \
+        CREATE TABLE \"十\" (n int) PARTITION BY RANGE (n); \
+        CREATE TABLE \"十一\" PARTITION OF \"十\" FOR VALUES FROM (1) TO (9); INSERT INTO \"十\" VALUES (1), (2)",
+    );
+    let was = Was::of(&server);
+    let dump = |more: &str| {
+        let args = ["-w", "-d", "kanji", "-f", "kanji.sql", "--encoding=SJIS", more];
+        run(server.client("pg_dump").args(args)).exits(0);
+    };
+    let how = ["kanji.sql", "-d", "kanji", "--yes", "-D", "--no-safety", "--force=guard", "--prove=hash"];
+    for (more, jobs) in [("-Fp", "1"), ("-Fp", "2"), ("--load-via-partition-root", "1"), ("-Fc", "1")] {
+        dump(more);
+        server.sql("kanji", "DELETE FROM \"表\"");
+        server.restore(&[&how[..], &["-j", jobs]].concat()).exits(0).says("compared with those of the dump");
+        was.again(&server);
+    }
+}

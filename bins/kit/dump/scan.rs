@@ -58,6 +58,8 @@ pub struct Section {
     pub created: bool,
     /// Statements that make something in it.
     pub statements: u64,
+    /// The encoding that its names and rows are written in, by the dump's first `SET client_encoding`.
+    pub encoding: Option<String>,
 }
 
 /// What was found.

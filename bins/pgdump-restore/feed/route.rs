@@ -44,6 +44,8 @@ pub(crate) struct Router<'a> {
     globals: bool,
     /// Nothing was made in this database yet: what `--clean` drops cannot be there.
     only_drops: bool,
+    /// The schema that every database is born with is still there.
+    public: bool,
     /// The latest COPY statement is left out, and so are its rows.
     rows_out: bool,
     /// What is to be run behind the present statement.
@@ -60,6 +62,7 @@ impl<'a> Router<'a> {
             elsewhere: false,
             globals: plan.unnamed().is_none(),
             only_drops: true,
+            public: true,
             rows_out: false,
             after: Vec::new(),
             table: None,
@@ -98,6 +101,7 @@ impl<'a> Router<'a> {
         self.elsewhere = !wanted;
         self.globals = false;
         self.only_drops = true;
+        self.public = true;
         // within a transaction nobody can connect elsewhere, and nobody needs to
         if self.elsewhere || self.plan.way == Way::Transaction {
             return None;
@@ -219,7 +223,10 @@ impl<'a> Router<'a> {
                 left_out.extensions.contains(&text_of(name))
             }
             Statement::Drop => self.only_drops,
-            Statement::DropPublic => false,
+            Statement::DropPublic => {
+                self.public = false;
+                false
+            }
             _ => {
                 self.only_drops = false;
                 false
@@ -242,6 +249,8 @@ impl<'a> Router<'a> {
             kind if ROWS.contains(&kind) => self.plan.part == Part::Schema,
             "TRANSACTION" => self.plan.part == Part::Schema || self.plan.way == Way::Transaction,
             _ if self.plan.part == Part::Schema && is_of_large_object(head) => true,
+            // as in a dump of the schema alone; what pg_dump grants on it is meant for one that is there
+            "SCHEMA" if object.name.name == b"public" && std::mem::take(&mut self.public) => true,
             "TABLESPACE" | "ACL" | "COMMENT" if self.is_about_missing(&object) => true,
             "OWNER" | "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => self.names_missing_role(head),
             _ => false,

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 
 use kit::dump::scan::display;
+use kit::dump::statement::Qualified;
 use kit::exit::{Error, Result};
 use kit::out;
-use kit::pg::Server;
+use kit::pg::{Server, literal};
 
 use crate::check::Table;
 use crate::tables::stream::quoted;
@@ -18,11 +19,20 @@ const BATCH: usize = 200;
 /// How many tables that differ are told one by one.
 const TOLD: usize = 10;
 
-/// Counts the rows of `tables` in `database`, in `jobs` sessions. How many tables were counted.
-pub(crate) fn count(server: &Server, database: &str, tables: &[Table], jobs: usize) -> Result<usize> {
-    // the dump names its tables in the encoding of its database
-    let encoding = server.query(database, "SHOW server_encoding;")?.concat().concat();
-    let partitioned = partitioned(server, database)?;
+/// Counts the rows of `tables` in `database`, in `jobs` sessions. `encoding`: that of the names, or none
+/// where it is the database's. How many tables were counted.
+pub(crate) fn count(
+    server: &Server,
+    database: &str,
+    encoding: Option<&str>,
+    tables: &[Table],
+    jobs: usize,
+) -> Result<usize> {
+    let encoding = match encoding {
+        Some(encoding) => encoding.to_owned(),
+        None => server.query(database, "SHOW server_encoding;")?.concat().concat(),
+    };
+    let partitioned = partitioned(server, database, &encoding)?;
     let batches = batches(tables, jobs);
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, String)>> {
@@ -79,7 +89,7 @@ fn ask(
     for i in batch.clone() {
         let table = &tables[i].table;
         // a COPY holds a table's own rows, not those of its children
-        let only = if partitioned.contains(&display(table)) { "" } else { "ONLY " };
+        let only = if partitioned.contains(&hex(table)) { "" } else { "ONLY " };
         let count = format!("SELECT {i}, count(*) FROM {only}");
         questions.push([count.as_bytes(), &quoted(table)].concat());
     }
@@ -106,11 +116,22 @@ fn unanswered(database: &str) -> Error {
     Error::no(format!("cannot count the rows in database '{database}'"))
 }
 
-fn partitioned(server: &Server, database: &str) -> Result<HashSet<String>> {
-    let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE c.relkind = 'p';";
-    let rows = server.query(database, sql)?;
-    Ok(rows.iter().filter_map(|r| Some(format!("{}.{}", r.first()?, r.get(1)?))).collect())
+/// The partitioned tables, by their names in hexadecimal: in an encoding that is no superset of ASCII, a name
+/// read as text is another.
+fn partitioned(server: &Server, database: &str, encoding: &str) -> Result<HashSet<String>> {
+    let hex = |name: &str| format!("encode(convert_to({name}, {}), 'hex')", literal(encoding));
+    let (schema, name) = (hex("n.nspname"), hex("c.relname"));
+    let sql = format!(
+        "SELECT {schema} || '.' || {name} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.relkind = 'p';"
+    );
+    Ok(server.query(database, &sql)?.into_iter().flatten().collect())
+}
+
+/// A table as `partitioned` names it.
+fn hex(table: &Qualified) -> String {
+    let hex = |name: &[u8]| name.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [table.schema.as_deref().unwrap_or(b"public"), &table.name].map(hex).join(".")
 }
 
 #[cfg(test)]

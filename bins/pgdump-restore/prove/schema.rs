@@ -136,8 +136,12 @@ fn named(head: &[u8]) -> Option<String> {
         Statement::DropPublic => None,
         _ => {
             let object = describe(head);
-            // pg_dump writes that or not, by its options
-            if object.kind == "COMMENT" && object.name.name == b"SCHEMA public" {
+            // pg_dump writes these or not, by its options
+            let public: &[u8] = if object.kind == "COMMENT" { b"SCHEMA public" } else { b"public" };
+            if ["SCHEMA", "OWNER", "COMMENT"].contains(&object.kind)
+                && object.name.schema.is_none()
+                && object.name.name == public
+            {
                 return None;
             }
             if object.kind == "BLOB" {

@@ -6,6 +6,7 @@ use super::items::Items;
 use super::{Facts, Item, Kind, Section, text_of};
 use crate::digest::{self, Rows};
 use crate::dump::lex::Event;
+use crate::dump::needs;
 use crate::dump::object::{self, Object};
 use crate::dump::statement::{self, Name, Qualified, Statement};
 
@@ -107,6 +108,8 @@ pub(super) struct Look {
     foreign: bool,
     /// The present database, and where each has its place in the list.
     current: Option<usize>,
+    /// The encoding of the present session, as the dump sets it.
+    encoding: Option<String>,
     places: HashMap<Name, usize>,
     pub(super) data: Option<Data>,
     pub(super) items: Items,
@@ -192,14 +195,18 @@ impl Look {
     fn section(&mut self) -> &mut Section {
         let current = self.current.unwrap_or_else(|| self.place(Name::new()));
         self.current = Some(current);
-        &mut self.facts.databases[current]
+        let section = &mut self.facts.databases[current];
+        if section.encoding.is_none() {
+            section.encoding.clone_from(&self.encoding);
+        }
+        section
     }
 
     /// The place of a database in the list, where it is put if it is new.
     fn place(&mut self, name: Name) -> usize {
         let databases = &mut self.facts.databases;
         *self.places.entry(name).or_insert_with_key(|name| {
-            databases.push(Section { name: name.clone(), created: false, statements: 0 });
+            databases.push(Section { name: name.clone(), ..Section::default() });
             databases.len() - 1
         })
     }
@@ -227,6 +234,11 @@ impl Look {
                 // its section begins with the `\connect` that follows
                 let place = self.place(name);
                 self.facts.databases[place].created = true;
+            }
+            Statement::Session => {
+                let set = needs::set(&head.bytes).filter(|(name, _)| name == b"client_encoding");
+                self.encoding =
+                    set.and_then(|(_, value)| value).map(|v| text_of(&v)).or(self.encoding.take());
             }
             Statement::SearchPath(first) => self.search_path = first.filter(|n| n != b"pg_catalog"),
             Statement::LargeObject => {
@@ -352,6 +364,7 @@ impl Look {
         self.footer = None;
         self.ended = false;
         self.search_path = None;
+        self.encoding = None;
         self.items.authorization = None;
         self.current = Some(self.place(name.clone()));
         let object = Object { kind: "CONNECT", name: Qualified { schema: None, name }, ..Object::default() };
