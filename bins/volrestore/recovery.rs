@@ -70,6 +70,7 @@ impl Recovery {
             archive: &archive,
             until,
             timeline: self.route.timeline,
+            gap: self.route.gap,
             then: args.then,
             // beside the live server it must not write into that one's archive
             archives: args.into.is_none(),

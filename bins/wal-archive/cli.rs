@@ -43,7 +43,7 @@ Options:
       --retry-for SPAN      with get: how long to try an archive that cannot be read
                             (default 60s)
       --accept-gap SEGMENT  with verify: the gap that begins with this missing segment is
-                            known, and no fault; repeatable
+                            known, and no fault; with get: the log ends there; repeatable
       --keep N              with prune: keep what the last N base backups need
       --keep-from NAME      with prune: keep what the base backup needs that begins with
                             this segment, or has this .backup file
@@ -67,7 +67,8 @@ Exit codes:
   4    refused: other content of that name is there, another server's log, no archive to
        prune safely
   5    temporary: archive or server away, disk full, interrupted
-  200  get: the server must stop, because the archive cannot be read; not on a standby
+  200  get: the server must stop, because the archive cannot be read, is another's, or
+       has a gap; not on a standby
 ";
 
 /// What to print instead of doing anything, or what to do.
@@ -246,7 +247,7 @@ fn check(verb: &Verb, args: &Args, given: &[String]) -> Result<()> {
         "compress" => matches!(verb, Verb::Push { .. } | Verb::Config),
         "ahead" => several,
         "retry-for" => matches!(verb, Verb::Get { .. } | Verb::Prefetch { .. } | Verb::Config),
-        "accept-gap" => *verb == Verb::Verify,
+        "accept-gap" => matches!(verb, Verb::Verify | Verb::Get { .. }),
         "keep" | "keep-from" | "dry-run" => *verb == Verb::Prune,
         "max-backlog" | "max-age" | "via" => *verb == Verb::Status,
         "patroni" => *verb == Verb::Config,

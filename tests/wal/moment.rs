@@ -170,6 +170,26 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
 }
 
 #[test]
+fn a_gap_behind_the_target_is_no_hindrance_and_one_at_the_end_is_told() {
+    let Mistake { stage, moment, .. } = mistake();
+    stage.server.sql("postgres", "CREATE TABLE behind AS SELECT 1; SELECT pg_create_restore_point('last')");
+    let missing = stage.server.sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+    stage.fill(2);
+    stage.settle();
+    fs::remove_file(stage.folder().join(format!("{missing}.zst"))).unwrap();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until", &moment, "--into", &into]).exits(0);
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "500");
+    let _ = fs::remove_dir_all(&into);
+    recover(&stage, &["--until-name", "last", "--into", &into]).exits(1).says("is missing");
+    let ran = recover(&stage, &["--until-latest", "--into", &into]).exits(0);
+    ran.says(&format!("at a gap: {missing} is missing, and there is more behind it"));
+    let server = started(&into, "");
+    assert_eq!(server.sql("postgres", COUNT), "0");
+    assert_eq!(server.sql("postgres", "SELECT to_regclass('behind') IS NULL"), "t");
+}
+
+#[test]
 fn a_look_at_a_moment_without_opening_it() {
     let Mistake { stage, moment, .. } = mistake();
     let into = new_folder(&stage);

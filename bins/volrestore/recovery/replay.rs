@@ -12,6 +12,7 @@ use kit::instance::{Instance, Programs, SUPERUSER, Site};
 use kit::out::Speech;
 use kit::pg::Server;
 use kit::settings::Settings;
+use kit::wal::name::Segment;
 
 use crate::cli::{TOOL, Then};
 use crate::until::Until;
@@ -29,6 +30,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) archive: &'a Path,
     pub(crate) until: &'a Until,
     pub(crate) timeline: u32,
+    /// A gap behind the target, where the log may end.
+    pub(crate) gap: Option<Segment>,
     pub(crate) then: Then,
     /// Whether the server goes on archiving, as its configuration says.
     pub(crate) archives: bool,
@@ -58,7 +61,7 @@ impl Replay<'_> {
         let found = program()?;
         let get = copy(&found, &site, &programs)?;
         signal(data)?;
-        let restore = format!("{} get -a {} --ahead {AHEAD} %f %p", shell(&get), shell(self.archive));
+        let restore = self.get(&get, &format!(" --ahead {AHEAD}"));
         let mut settings = self.until.settings();
         settings.extend([
             ("restore_command", restore),
@@ -135,9 +138,16 @@ impl Replay<'_> {
         Ok(Reached { lsn: cell(2), at: cell(3), timeline })
     }
 
+    /// The `restore_command`. The server reads ahead of its replay, and must not be stopped by a gap behind
+    /// its target.
+    fn get(&self, program: &Path, options: &str) -> String {
+        let gap = self.gap.map_or(String::new(), |gap| format!(" --accept-gap {gap}"));
+        format!("{} get -a {}{options}{gap} %f %p", shell(program), shell(self.archive))
+    }
+
     /// Has the next start of the server come to the target again, and stay there.
     fn leave(&self, data: &Path, get: &Path) -> Result<()> {
-        let restore = format!("{} get -a {} %f %p", shell(get), shell(self.archive));
+        let restore = self.get(get, "");
         let action = if self.then == Then::Pause { "pause" } else { "shutdown" };
         let mut lines = vec![
             ("restore_command", restore),

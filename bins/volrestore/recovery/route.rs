@@ -12,7 +12,7 @@ use kit::volume::snapshot::scan;
 use kit::wal::Moment;
 use kit::wal::archive::{Archive, Stored, segments};
 use kit::wal::chain::Chain;
-use kit::wal::name::{Lsn, Name};
+use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
 use kit::wal::record::What;
 
@@ -31,6 +31,8 @@ pub(crate) struct Route {
     pub(crate) last: Option<Moment>,
     /// What it ends at, for people.
     pub(crate) why: String,
+    /// The segment that is missing behind its end, where there is more of the log.
+    pub(crate) gap: Option<Segment>,
 }
 
 /// The log, as far as names tell.
@@ -38,6 +40,15 @@ pub(crate) struct Log<'a> {
     archive: &'a Archive,
     files: BTreeMap<Name, Stored>,
     chain: Chain,
+}
+
+/// Where a recovery along one timeline ends.
+struct Reach {
+    timeline: u32,
+    end: Lsn,
+    last: Option<Moment>,
+    why: String,
+    gap: Option<Segment>,
 }
 
 /// Where a snapshot begins to need the log, and where its data are consistent.
@@ -131,7 +142,7 @@ impl<'a> Log<'a> {
         let mut reason = None;
         for timeline in timelines {
             match self.reach(&base, timeline, until) {
-                Ok((end, last, why)) => reached.push((timeline, end, last, why)),
+                Ok(reach) => reached.push(reach),
                 Err(error) if error.code() == Code::No => _ = reason.get_or_insert(error),
                 Err(error) => return Err(error),
             }
@@ -141,17 +152,18 @@ impl<'a> Log<'a> {
             1 => reached.pop(),
             _ => {
                 let all: Vec<String> =
-                    reached.iter().map(|(t, end, last, _)| format!("{t} (to {end}{})", at(*last))).collect();
+                    reached.iter().map(|r| format!("{} (to {}{})", r.timeline, r.end, at(r.last))).collect();
                 return Err(Error::refused(format!("several timelines reach {until}: {}", all.join(", ")))
                     .hint("Choose one with --timeline; the highest is the server's latest."));
             }
         };
-        let (timeline, end, last, why) = one.ok_or_else(|| Error::no("no timeline comes from it"))?;
-        Ok(Route { chosen, timeline, end, last, why })
+        let Reach { timeline, end, last, why, gap } =
+            one.ok_or_else(|| Error::no("no timeline comes from it"))?;
+        Ok(Route { chosen, timeline, end, last, why, gap })
     }
 
     /// Reads the log from the snapshot on, up to the target.
-    fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<(Lsn, Option<Moment>, String)> {
+    fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<Reach> {
         let way = self.chain.way(base.start, timeline).map_err(Error::no)?;
         let mut reader = Reader::new(self.archive);
         let (mut last, mut found, mut early) = (None, None, None);
@@ -203,14 +215,17 @@ impl<'a> Log<'a> {
             )));
         }
         if found.is_none() && *until == Until::Latest && end >= base.stop {
-            found = Some((end, "at the end of the log".into()));
+            let why = way.missing.map_or("at the end of the log".into(), |missing| {
+                format!("at a gap: {missing} is missing, and there is more behind it")
+            });
+            found = Some((end, why));
         }
         let Some((place, why)) = found else {
             let missing = way.missing.map_or(String::new(), |m| format!(": {m} is missing"));
             return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
                 .hint("What the server has not archived yet it does with: SELECT pg_switch_wal(). The end of what is there: --until-latest."));
         };
-        Ok((place, last, why))
+        Ok(Reach { timeline, end: place, last, why, gap: way.missing })
     }
 }
 
