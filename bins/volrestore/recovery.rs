@@ -126,8 +126,7 @@ fn tell(reached: &Reached, then: Then, speech: &Speech) {
 
 /// A hot snapshot alone does not start: it needs the log of its time.
 pub(crate) fn needs_log(chosen: &Chosen) -> Result<()> {
-    let without = chosen.set.wal.as_ref().is_some_and(|wal| !wal.included);
-    if chosen.set.mode == Mode::Hot && without {
+    if chosen.set.needs_log() {
         return Err(Error::refused(format!(
             "the hot snapshot {} does not hold the log that it needs",
             chosen.stem()

@@ -11,6 +11,7 @@ use kit::volume::set::{Archive as Volume, Data, Set};
 use kit::volume::snapshot::scan;
 use kit::wal::Moment;
 use kit::wal::archive::{Archive, Stored, segments};
+use kit::wal::base::Base;
 use kit::wal::chain::Chain;
 use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
@@ -49,13 +50,6 @@ struct Reach {
     last: Option<Moment>,
     why: String,
     gap: Option<Segment>,
-}
-
-/// Where a snapshot begins to need the log, and where its data are consistent.
-struct Base {
-    timeline: u32,
-    start: Lsn,
-    stop: Lsn,
 }
 
 impl<'a> Log<'a> {
@@ -124,8 +118,8 @@ impl<'a> Log<'a> {
                 chosen.stem()
             )));
         }
-        let base = base(&chosen.set, data);
-        let mut timelines = self.chain.descendants(base.timeline, base.stop);
+        let base = Base::of_snapshot(&chosen.set, data, &chosen.stem());
+        let mut timelines = self.chain.descendants(base.timeline, base.stop.unwrap_or(base.start));
         if let Some(wanted) = timeline {
             if !timelines.contains(&wanted) {
                 return Err(Error::no(format!(
@@ -165,6 +159,7 @@ impl<'a> Log<'a> {
     /// Reads the log from the snapshot on, up to the target.
     fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<Reach> {
         let way = self.chain.way(base.start, timeline).map_err(Error::no)?;
+        let stop = base.stop.unwrap_or(base.start);
         let mut reader = Reader::new(self.archive);
         let (mut last, mut found, mut early) = (None, None, None);
         let mut end = base.start;
@@ -180,7 +175,7 @@ impl<'a> Log<'a> {
                 match until.meets(&event) {
                     Meets::Not => {}
                     // before the data are consistent nobody can stop
-                    _ if event.start < base.stop => early = Some(at),
+                    _ if event.start < stop => early = Some(at),
                     Meets::Before => found = Some((event.start, describe("before", &event.what))),
                     Meets::After => {
                         last = Some(at);
@@ -194,10 +189,10 @@ impl<'a> Log<'a> {
             seen.map_err(kit::wal::archive::Fault::error)?;
             end = reader.end().unwrap_or(end).max(end);
             match until {
-                Until::Lsn(lsn) if end > *lsn && *lsn >= base.stop => {
+                Until::Lsn(lsn) if end > *lsn && *lsn >= stop => {
                     found.get_or_insert((*lsn, "behind the record there".into()));
                 }
-                Until::Immediate if end >= base.stop => _ = found.get_or_insert((base.stop, "there".into())),
+                Until::Immediate if end >= stop => _ = found.get_or_insert((stop, "there".into())),
                 _ => {}
             }
             if found.is_some() || early.is_some() {
@@ -205,16 +200,16 @@ impl<'a> Log<'a> {
             }
         }
         let too_early = match until {
-            Until::Lsn(lsn) => *lsn < base.stop,
+            Until::Lsn(lsn) => *lsn < stop,
             _ => early.is_some(),
         };
         if too_early {
             return Err(Error::no(format!(
                 "{until} lies before the snapshot, whose data are consistent from {} on",
-                base.stop
+                stop
             )));
         }
-        if found.is_none() && *until == Until::Latest && end >= base.stop {
+        if found.is_none() && *until == Until::Latest && end >= stop {
             let why = way.missing.map_or("at the end of the log".into(), |missing| {
                 format!("at a gap: {missing} is missing, and there is more behind it")
             });
@@ -257,15 +252,5 @@ pub(crate) fn data_of(set: &Set) -> Result<(&Volume, &Data)> {
         (None, _) => Err(Error::no("the snapshot holds no data directory of PostgreSQL")),
         _ => Err(Error::refused("the snapshot holds several data directories")
             .hint("A recovery is of one server: name a snapshot of its directory alone.")),
-    }
-}
-
-fn base(set: &Set, data: &Data) -> Base {
-    match &set.wal {
-        Some(wal) => Base { timeline: wal.timeline, start: wal.start, stop: wal.stop },
-        // it stood still: its latest checkpoint is where it ended
-        None => {
-            Base { timeline: data.control.timeline, start: data.control.redo, stop: data.control.checkpoint }
-        }
     }
 }
