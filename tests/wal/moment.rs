@@ -170,6 +170,28 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
 }
 
 #[test]
+fn what_stood_beside_archives_its_whole_timeline_once_it_archives() {
+    let Mistake { stage, moment, .. } = mistake();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until", &moment, "--into", &into]).exits(0);
+    // it becomes a server of its own, with an archive of its own
+    let other = stage.archive().with_extension("other");
+    let archive = other.to_str().unwrap();
+    stage.wal(&["init", "-a", archive]).exits(0);
+    lab::run(
+        std::process::Command::new("chown").args(["-R", "--reference"]).arg(stage.archive()).arg(&other),
+    )
+    .exits(0);
+    let config = stage.config(&[]).replace(&stage.archive_text(), archive);
+    let own = Stage { server: started(&into, &format!("{config}\narchive_mode = on\n")) };
+    own.server.sql("postgres", "CREATE TABLE since ()");
+    own.settle();
+    assert!(other.join("00000002/00000002.history").exists(), "{:?}", lab::names(&other));
+    stage.wal(&["verify", "-a", archive]).exits(0);
+    assert!(!stage.archive().join("00000002").exists());
+}
+
+#[test]
 fn a_gap_behind_the_target_is_no_hindrance_and_one_at_the_end_is_told() {
     let Mistake { stage, moment, .. } = mistake();
     stage.server.sql("postgres", "CREATE TABLE behind AS SELECT 1; SELECT pg_create_restore_point('last')");

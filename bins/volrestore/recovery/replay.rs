@@ -12,7 +12,7 @@ use kit::instance::{Instance, Programs, SUPERUSER, Site};
 use kit::out::Speech;
 use kit::pg::Server;
 use kit::settings::Settings;
-use kit::wal::name::Segment;
+use kit::wal::name::{Name, Segment};
 
 use crate::cli::{TOOL, Then};
 use crate::until::Until;
@@ -95,6 +95,9 @@ impl Replay<'_> {
         if self.then != Then::Promote {
             self.leave(data, &found)?;
         }
+        if let Some(timeline) = reached.timeline.as_ref().filter(|_| !self.archives) {
+            announce(data, timeline)?;
+        }
         Ok(reached)
     }
 
@@ -163,6 +166,22 @@ impl Replay<'_> {
         fs::write(&path, text).map_err(|e| Error::io("write", path.display(), &e))?;
         like(&path, data)
     }
+}
+
+/// Has a timeline's history archived once the server archives anything. It was written while that was off,
+/// and PostgreSQL marks histories at no other time: the segments alone would come into the archive, and
+/// nobody would know where their timeline came from.
+fn announce(data: &Path, timeline: &str) -> Result<()> {
+    let timeline = timeline.parse().map_err(|_| Error::no(format!("'{timeline}' is no timeline")))?;
+    let history = Name::History(timeline).to_string();
+    let status = data.join("pg_wal/archive_status");
+    if !data.join("pg_wal").join(&history).exists() {
+        return Ok(());
+    }
+    let path = status.join(format!("{history}.ready"));
+    fs::write(&path, "").map_err(|e| Error::io("write", path.display(), &e))?;
+    like(&path, data)?;
+    kit::place::sync_dir(&status)
 }
 
 /// Our neighbour that hands out the log.
