@@ -22,6 +22,8 @@ pub(crate) struct Survey {
     pub(crate) bases: Vec<Base>,
     /// What is damaged, and how.
     pub(crate) damaged: Vec<(Name, String)>,
+    /// What could not be read, and why: nothing is known of it.
+    pub(crate) unread: Vec<Error>,
     /// Timelines whose history is missing.
     pub(crate) orphans: Vec<u32>,
     /// First and last moment at which a transaction ended, by segment.
@@ -47,7 +49,7 @@ impl Survey {
     /// Reads every byte of the archive.
     ///
     /// # Errors
-    /// When the archive cannot be read: then nothing is known of it.
+    /// When the archive as a whole cannot be read: then nothing is known of it.
     pub(crate) fn of(archive: &Archive, quiet: bool) -> Result<Self> {
         let files = archive.list()?;
         let mut survey = Survey {
@@ -55,6 +57,7 @@ impl Survey {
             present: kit::wal::archive::segments(files.keys()).collect(),
             bases: Vec::new(),
             damaged: Vec::new(),
+            unread: Vec::new(),
             orphans: Vec::new(),
             times: BTreeMap::new(),
         };
@@ -73,6 +76,8 @@ impl Survey {
         let has_history = |t: &u32| *t == 1 || survey.chain.histories.contains_key(t);
         survey.orphans = survey.chain.timelines().into_iter().filter(|t| !has_history(t)).collect();
         survey.bases.sort_by_key(|b| (b.start, b.timeline));
+        // all of it may have gone meanwhile
+        Archive::open(archive.dir())?;
         Ok(survey)
     }
 
@@ -124,8 +129,10 @@ impl Survey {
     fn fault(&mut self, name: Name, fault: Fault) -> Result<()> {
         match fault {
             Fault::Damaged(error) => self.damaged.push((name, error.to_string())),
+            // one file that cannot be read hides nothing that is wrong with others
+            Fault::Away(error) => self.unread.push(error),
             // a program that is told to stop says nothing about the archive
-            Fault::Away(error) | Fault::Taker(error) => return Err(error),
+            Fault::Taker(error) => return Err(error),
         }
         Ok(())
     }

@@ -170,6 +170,27 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
 }
 
 #[test]
+fn a_cold_snapshot_of_a_server_that_crashed_is_consistent_where_its_own_log_ends() {
+    let mut stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.settle();
+    stage.server.sql("postgres", "DELETE FROM grades WHERE id > 400");
+    stage.server.stop();
+    let cold = format!("data=dir:{}", stage.server.data().display());
+    lab::run(stage.server.tool("volsnap").arg(&cold)).exits(0);
+    stage.server.start_again();
+    stage.server.sql("postgres", "DELETE FROM grades WHERE id > 300");
+    stage.settle();
+    let into = new_folder(&stage);
+    for (option, count) in [("--until-immediate", "400"), ("--until-latest", "300")] {
+        let _ = fs::remove_dir_all(&into);
+        let ran = recover(&stage, &[option, "--into", &into]);
+        ran.exits(0);
+        assert_eq!(started(&into, "").sql("postgres", COUNT), count, "{option}");
+    }
+}
+
+#[test]
 fn what_stood_beside_archives_its_whole_timeline_once_it_archives() {
     let Mistake { stage, moment, .. } = mistake();
     let into = new_folder(&stage);
@@ -265,5 +286,9 @@ fn a_server_that_keeps_no_log_or_is_another_is_refused() {
     lab::run(other.tool("volsnap").args(["--hot", &data])).exits(4).says("does not run on");
     let own = format!("data=dir:{}", other.data().display());
     lab::run(other.tool("volsnap").args(["--hot", &own])).exits(4).says("archives no log");
-    assert!(lab::names(&other.home().join("backups/snapshots")).iter().all(|n| n.starts_with('.')));
+    assert_eq!(lab::names(&other.home()), [""; 0], "nothing is left of what failed");
+    let none = ["--until-latest", "--wal", "/nowhere", "--into", "/nowhere"];
+    lab::run(other.tool("volrestore").args(none)).exits(1).says("there are no snapshots");
+    lab::run(other.tool("volrestore").args(["--latest", "--yes"])).exits(1).says("there are no snapshots");
+    assert_eq!(lab::names(&other.home()), [""; 0]);
 }
