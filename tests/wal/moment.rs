@@ -174,18 +174,23 @@ fn a_cold_snapshot_of_a_server_that_crashed_is_consistent_where_its_own_log_ends
     let mut stage = Stage::archiving(&[]);
     stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
     stage.settle();
+    let moment = now(&stage);
     stage.server.sql("postgres", "DELETE FROM grades WHERE id > 400");
     stage.server.stop();
     let cold = format!("data=dir:{}", stage.server.data().display());
-    lab::run(stage.server.tool("volsnap").arg(&cold)).exits(0);
+    let record = lab::run(stage.server.tool("volsnap").arg(&cold)).exits(0).line().to_owned();
+    // a moment is told by the second
+    std::thread::sleep(std::time::Duration::from_millis(1200));
     stage.server.start_again();
     stage.server.sql("postgres", "DELETE FROM grades WHERE id > 300");
     stage.settle();
     let into = new_folder(&stage);
+    // PostgreSQL stops nowhere within it
+    let ran = recover(&stage, &[&record, "--until", &moment, "--into", &into]);
+    ran.exits(1).says("lies before the snapshot");
     for (option, count) in [("--until-immediate", "400"), ("--until-latest", "300")] {
         let _ = fs::remove_dir_all(&into);
-        let ran = recover(&stage, &[option, "--into", &into]);
-        ran.exits(0);
+        recover(&stage, &[option, "--into", &into]).exits(0);
         assert_eq!(started(&into, "").sql("postgres", COUNT), count, "{option}");
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 use kit::stamp::Stamp;
+use kit::volume::control::State;
 use kit::volume::set::{Archive as Volume, Data, Set};
 use kit::volume::snapshot::scan;
 use kit::wal::Moment;
@@ -119,6 +120,7 @@ impl<'a> Log<'a> {
             )));
         }
         let base = Base::of_snapshot(&chosen.set, data, &chosen.stem());
+        let own = own_log(&chosen.set, data);
         let mut timelines = self.chain.descendants(base.timeline, base.stop.unwrap_or(base.start));
         if let Some(wanted) = timeline {
             if !timelines.contains(&wanted) {
@@ -135,7 +137,7 @@ impl<'a> Log<'a> {
         let mut reached = Vec::new();
         let mut reason = None;
         for timeline in timelines {
-            match self.reach(&base, timeline, until) {
+            match self.reach(&base, own, timeline, until) {
                 Ok(reach) => reached.push(reach),
                 Err(error) if error.code() == Code::No => _ = reason.get_or_insert(error),
                 Err(error) => return Err(error),
@@ -156,10 +158,16 @@ impl<'a> Log<'a> {
         Ok(Route { chosen, timeline, end, last, why, gap })
     }
 
-    /// Reads the log from the snapshot on, up to the target.
-    fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<Reach> {
+    /// Reads the log from the snapshot on, up to the target. What ended before `own` is in the snapshot's
+    /// own log, within which nobody can stop.
+    fn reach(&self, base: &Base, own: Option<Moment>, timeline: u32, until: &Until) -> Result<Reach> {
         let way = self.chain.way(base.start, timeline).map_err(Error::no)?;
-        let stop = base.stop.unwrap_or(base.start);
+        let mut stop = base.stop.unwrap_or(base.start);
+        if own.is_some() && *until == Until::Immediate {
+            let why = "or further: it had crashed, and replays the log that it holds to its end".into();
+            return Ok(Reach { timeline, end: stop, last: None, why, gap: way.missing });
+        }
+        let mut beyond = own.is_none();
         let mut reader = Reader::new(self.archive);
         let (mut last, mut found, mut early) = (None, None, None);
         let mut end = base.start;
@@ -172,6 +180,10 @@ impl<'a> Log<'a> {
                 let at = match event.what {
                     What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
                 };
+                match own {
+                    Some(own) if at < own => stop = stop.max(event.end),
+                    _ => beyond = true,
+                }
                 match until.meets(&event) {
                     Meets::Not => {}
                     // before the data are consistent nobody can stop
@@ -189,7 +201,7 @@ impl<'a> Log<'a> {
             seen.map_err(kit::wal::archive::Fault::error)?;
             end = reader.end().unwrap_or(end).max(end);
             match until {
-                Until::Lsn(lsn) if end > *lsn && *lsn >= stop => {
+                Until::Lsn(lsn) if end > *lsn && *lsn >= stop && beyond => {
                     found.get_or_insert((*lsn, "behind the record there".into()));
                 }
                 Until::Immediate if end >= stop => _ = found.get_or_insert((stop, "there".into())),
@@ -237,6 +249,15 @@ fn describe(side: &str, what: &What) -> String {
             format!("{side} restore point '{}' of {at}", kit::exit::plain(name))
         }
     }
+}
+
+/// Up to when what ended is in the log that a cold snapshot holds itself, which its server replays before
+/// anything else (`InitWalRecovery`): that of a server that had crashed. The record tells whole seconds.
+fn own_log(set: &Set, data: &Data) -> Option<Moment> {
+    let crashed =
+        matches!(data.control.state, State::InProduction | State::ShuttingDown | State::InCrashRecovery);
+    let created = set.created().filter(|_| crashed && set.wal.is_none());
+    created.map(|at| Moment((at.unix() + 1) * 1_000_000))
 }
 
 /// A snapshot that was begun after the target is of no use for it.
