@@ -196,6 +196,47 @@ fn a_cold_snapshot_of_a_server_that_crashed_is_consistent_where_its_own_log_ends
 }
 
 #[test]
+fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
+    let stage = Stage::archiving(&[]);
+    let space = stage.archive().with_extension("space");
+    fs::create_dir(&space).unwrap();
+    lab::give(&space);
+    stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
+    stage
+        .server
+        .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    let with = format!("space=dir:{}", space.display());
+    snap(&stage, &["--allow-outside"]).exits(0);
+    stage.settle();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until-latest", "--into", &into]).exits(4).says("does not hold the tablespace in");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    snap(&stage, &[&with]).exits(0);
+    let point = "SELECT pg_create_restore_point('before')";
+    stage.server.sql("postgres", &format!("INSERT INTO grades SELECT 501; CHECKPOINT; {point}"));
+    stage.server.sql("postgres", "DELETE FROM grades; CHECKPOINT");
+    stage.settle();
+    recover(&stage, &["--until-latest"]).exits(4).says("--into DIR");
+    let ran = recover(&stage, &["--until-name", "before", "--into", &into]).exits(0);
+    assert_eq!(ran.out, format!("{into}/space\n{into}/data\n"));
+    // where it was recovered to: its links lead there
+    let mut beside = lab::as_runner(lab::bin("pg_ctl"));
+    let run = stage.server.host();
+    let options = format!("-k {} -p 5433 -c archive_mode=off", run.display());
+    beside.args(["-w", "-o", &options, "-l", "/dev/null", "-D", &format!("{into}/data")]);
+    lab::run(beside.arg("start").stdout(std::process::Stdio::null())).exits(0);
+    let ask = |sql: &str| {
+        lab::run(stage.server.client("psql").args(["-p", "5433", "-XAtc", sql, "postgres"])).exits(0).out
+    };
+    let (count, place) =
+        (ask(COUNT), ask("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'"));
+    let mut stop = lab::as_runner(lab::bin("pg_ctl"));
+    lab::run(stop.args(["stop", "-m", "immediate", "-D", &format!("{into}/data")])).exits(0);
+    assert_eq!((count.trim(), place.trim()), ("501", format!("{into}/space").as_str()));
+    assert_eq!(stage.server.sql("postgres", COUNT), "0", "the live server's is as it was");
+}
+
+#[test]
 fn what_stood_beside_archives_its_whole_timeline_once_it_archives() {
     let Mistake { stage, moment, .. } = mistake();
     let into = new_folder(&stage);
