@@ -11,7 +11,6 @@ use kit::wal::chain::{Chain, Run};
 use kit::wal::history::History;
 use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
-use kit::wal::record::{Event, What};
 
 /// What an archive was found to hold.
 pub(crate) struct Survey {
@@ -84,7 +83,7 @@ impl Survey {
     fn segment(&mut self, reader: &mut Reader<'_>, segment: Segment, stored: &Stored) -> Result<()> {
         let mut times: Option<(Moment, Moment)> = None;
         let seen = reader.read(stored, |event| {
-            let at = moment(&event);
+            let Some(at) = event.what.at() else { return };
             // clocks go back; records do not
             times = Some(times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         });
@@ -154,11 +153,5 @@ impl Survey {
         let until = way.segments.iter().filter_map(|s| self.times.get(s)).map(|(_, last)| *last).max();
         let is_consistent = !way.segments.is_empty() && base.stop.is_none_or(|stop| stop <= way.end);
         Ok(Reach { timeline, end: way.end, until, missing: way.missing, is_consistent })
-    }
-}
-
-fn moment(event: &Event) -> Moment {
-    match event.what {
-        What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
     }
 }

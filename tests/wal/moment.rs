@@ -237,6 +237,26 @@ fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
 }
 
 #[test]
+fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
+    let stage = Stage::archiving(&[]);
+    snap(&stage, &[]).exits(0);
+    stage.server.sql("postgres", "SELECT pg_create_restore_point('before')");
+    let space = stage.archive().with_extension("space");
+    fs::create_dir(&space).unwrap();
+    lab::give(&space);
+    stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
+    stage
+        .server
+        .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    stage.settle();
+    let into = new_folder(&stage);
+    let ran = recover(&stage, &["--until-latest", "--into", &into]).exits(4);
+    ran.says(&format!("a tablespace was made in '{}'", space.display()));
+    assert!(!Path::new(&into).exists());
+    recover(&stage, &["--until-name", "before", "--into", &into]).exits(0);
+}
+
+#[test]
 fn what_stood_beside_archives_its_whole_timeline_once_it_archives() {
     let Mistake { stage, moment, .. } = mistake();
     let into = new_folder(&stage);

@@ -169,7 +169,7 @@ impl<'a> Log<'a> {
         }
         let mut beyond = own.is_none();
         let mut reader = Reader::new(self.archive);
-        let (mut last, mut found, mut early) = (None, None, None);
+        let (mut last, mut found, mut early, mut outside) = (None, None, None, None);
         let mut end = base.start;
         for segment in &way.segments {
             let Some(stored) = self.files.get(&Name::Segment(*segment)) else { break };
@@ -177,8 +177,11 @@ impl<'a> Log<'a> {
                 if event.start < base.start || found.is_some() {
                     return;
                 }
-                let at = match event.what {
-                    What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
+                let Some(at) = event.what.at() else {
+                    if !matches!(until, Until::Lsn(lsn) if event.start >= *lsn) {
+                        outside.get_or_insert(describe("", &event.what));
+                    }
+                    return;
                 };
                 match own {
                     Some(own) if at < own => stop = stop.max(event.end),
@@ -227,6 +230,10 @@ impl<'a> Log<'a> {
             });
             found = Some((end, why));
         }
+        if let Some(made) = outside {
+            return Err(Error::refused(format!("on the way to {until} {made}, and the replay would write there"))
+                .hint("Begin with a snapshot from after that, which holds it, or recover by hand where nothing stands in that place."));
+        }
         let Some((place, why)) = found else {
             let missing = way.missing.map_or(String::new(), |m| format!(": {m} is missing"));
             return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
@@ -247,6 +254,9 @@ fn describe(side: &str, what: &What) -> String {
         What::Abort { xid, at } => format!("{side} the end of transaction {xid}, given up at {at}"),
         What::RestorePoint { name, at } => {
             format!("{side} restore point '{}' of {at}", kit::exit::plain(name))
+        }
+        What::Tablespace { path } => {
+            format!("a tablespace was made in '{}'", kit::exit::plain(path))
         }
     }
 }
