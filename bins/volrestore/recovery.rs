@@ -20,19 +20,24 @@ use crate::into;
 
 mod replay;
 mod route;
+mod spaces;
 
 use replay::{Reached, Replay};
 use route::{Log, Route, data_of};
+use spaces::Space;
 
 /// A recovery that can be done.
 pub(crate) struct Recovery {
     route: Route,
     /// The path of the data directory in its volume.
     data: String,
+    /// The volume that holds it.
+    label: String,
+    spaces: Vec<Space>,
 }
 
 impl Recovery {
-    /// Finds the way, and narrows the snapshot to the volume that is recovered.
+    /// Finds the way, and narrows the snapshot to the volume that is recovered and those of its tablespaces.
     ///
     /// # Errors
     /// The log does not reach the target, or the data lie in several places.
@@ -45,19 +50,23 @@ impl Recovery {
         let which = args.which();
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
-        if volume.links.iter().any(|l| l.path.contains("pg_tblspc/")) {
+        let spaces = spaces::find(&route.chosen.set, volume)?;
+        if !spaces.is_empty() && args.into.is_none() {
             return Err(Error::refused("the server has tablespaces outside of its data directory")
-                .hint("Its recovery would write into those that are in use: restore with volrestore alone, and recover by hand."));
+                .hint("Its recovery in place would write into those that are in use: recover beside it, --into DIR."));
         }
         let (label, data) = (volume.label.clone(), data.path.clone());
-        route.chosen.set.volumes.retain(|v| v.label == label);
+        let is_needed = |other: &str| other == label || spaces.iter().any(|s| s.label == other);
+        route.chosen.set.volumes.retain(|v| is_needed(&v.label));
+        // the log is replayed over all of it
+        route.chosen.set.volumes.sort_by_key(|v| v.label == label);
         for line in lines(&route, args) {
             speech.say(&line);
         }
-        Ok(Recovery { route, data })
+        Ok(Recovery { route, data, label, spaces })
     }
 
-    /// The snapshot that it begins with, of that volume alone.
+    /// The snapshot that it begins with, of what is recovered alone.
     pub(crate) fn chosen(&self) -> &Chosen {
         &self.route.chosen
     }
@@ -70,6 +79,7 @@ impl Recovery {
             archive: &archive,
             until,
             timeline: self.route.timeline,
+            gap: self.route.gap,
             then: args.then,
             // beside the live server it must not write into that one's archive
             archives: args.into.is_none(),
@@ -90,7 +100,20 @@ impl Recovery {
         }
         // the server that replays stands elsewhere than we do
         let dir = &std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?;
-        into::into(args, self.chosen(), dir, speech, |root| self.replay(args, root, speech))
+        let main = place::with_suffix(&dir.join(&self.label), place::PART);
+        let mut before: Vec<_> = self.spaces.iter().map(|s| dir.join(&s.label)).collect();
+        before.retain(|space| !space.exists());
+        let replay = |root: &Path| {
+            if root != main {
+                return Ok(());
+            }
+            spaces::lead(&self.spaces, &root.join(&self.data), dir)?;
+            self.replay(args, root, speech)
+        };
+        // tablespaces are worth nothing by themselves
+        into::into(args, self.chosen(), dir, speech, replay).inspect_err(|_| {
+            before.iter().for_each(|space| drop(fs::remove_dir_all(space)));
+        })
     }
 }
 
@@ -125,8 +148,7 @@ fn tell(reached: &Reached, then: Then, speech: &Speech) {
 
 /// A hot snapshot alone does not start: it needs the log of its time.
 pub(crate) fn needs_log(chosen: &Chosen) -> Result<()> {
-    let without = chosen.set.wal.as_ref().is_some_and(|wal| !wal.included);
-    if chosen.set.mode == Mode::Hot && without {
+    if chosen.set.needs_log() {
         return Err(Error::refused(format!(
             "the hot snapshot {} does not hold the log that it needs",
             chosen.stem()

@@ -50,6 +50,12 @@ pub(crate) fn run() -> Result<Code> {
         return Ok(Code::Done);
     }
     catch_signals()?;
+    // the record of a snapshot may stand elsewhere
+    let elsewhere = matches!(args.which(), Some(Which::Named(name)) if Path::new(name).is_file());
+    if !elsewhere && !dir.is_dir() {
+        return Err(Error::no(format!("there are no snapshots: '{}' is not there", dir.display()))
+            .hint("Name the folder of the backups: --dir DIR."));
+    }
     place::ensure_dir(dir)?;
     let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
     let ended = journal::resume(dir, &speech)?;

@@ -59,6 +59,11 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
         (None, None) => Codec::default(),
     };
     let snapshots = dir.join(SNAPSHOTS);
+    if !snapshots.is_dir() {
+        // a first run that names what is not there leaves no folder behind
+        let sources = sources(&volumes(args)?, &snapshots)?;
+        args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    }
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take(&snapshots, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
     services::mend(dir, speech);

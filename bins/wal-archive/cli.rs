@@ -31,7 +31,7 @@ For people:
   verify                    read all of it: gaps, damage, and up to which moment each
                             base backup can be recovered; status 1 where anything is
                             missing
-  prune                     remove what no base backup needs that is kept
+  prune                     remove what no base backup and no snapshot needs that is kept
 
 Options:
   -a, --archive DIR         the archive; with push and get repeatable: push stores in
@@ -43,10 +43,11 @@ Options:
       --retry-for SPAN      with get: how long to try an archive that cannot be read
                             (default 60s)
       --accept-gap SEGMENT  with verify: the gap that begins with this missing segment is
-                            known, and no fault; repeatable
+                            known, and no fault; with get: the log ends there; repeatable
       --keep N              with prune: keep what the last N base backups need
       --keep-from NAME      with prune: keep what the base backup needs that begins with
                             this segment, or has this .backup file
+      --snapshots DIR       with prune: keep what the snapshots of volsnap in DIR need
   -n, --dry-run             with prune: tell what would be removed and kept, and why
       --max-backlog N       with status: how many files may wait (default 100)
       --max-age SPAN        with status: how long the oldest may wait (default 15m)
@@ -67,7 +68,8 @@ Exit codes:
   4    refused: other content of that name is there, another server's log, no archive to
        prune safely
   5    temporary: archive or server away, disk full, interrupted
-  200  get: the server must stop, because the archive cannot be read; not on a standby
+  200  get: the server must stop, because the archive cannot be read, is another's, or
+       has a gap; not on a standby
 ";
 
 /// What to print instead of doing anything, or what to do.
@@ -111,6 +113,8 @@ pub(crate) struct Args {
     pub(crate) accept_gaps: Vec<Segment>,
     pub(crate) keep: Option<usize>,
     pub(crate) keep_from: Option<Segment>,
+    /// A folder of snapshots.
+    pub(crate) snapshots: Option<PathBuf>,
     pub(crate) dry_run: bool,
     pub(crate) max_backlog: u64,
     pub(crate) max_age: i64,
@@ -130,6 +134,7 @@ impl Default for Args {
             accept_gaps: Vec::new(),
             keep: None,
             keep_from: None,
+            snapshots: None,
             dry_run: false,
             max_backlog: 100,
             max_age: 900,
@@ -189,6 +194,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
                     }
                 };
             }
+            Long("snapshots") => args.snapshots = Some(text(&mut parser, "--snapshots")?.into()),
             Short('n') | Long("dry-run") => {
                 args.dry_run = true;
                 given.push("dry-run".into());
@@ -246,8 +252,8 @@ fn check(verb: &Verb, args: &Args, given: &[String]) -> Result<()> {
         "compress" => matches!(verb, Verb::Push { .. } | Verb::Config),
         "ahead" => several,
         "retry-for" => matches!(verb, Verb::Get { .. } | Verb::Prefetch { .. } | Verb::Config),
-        "accept-gap" => *verb == Verb::Verify,
-        "keep" | "keep-from" | "dry-run" => *verb == Verb::Prune,
+        "accept-gap" => matches!(verb, Verb::Verify | Verb::Get { .. }),
+        "keep" | "keep-from" | "snapshots" | "dry-run" => *verb == Verb::Prune,
         "max-backlog" | "max-age" | "via" => *verb == Verb::Status,
         "patroni" => *verb == Verb::Config,
         "json" => matches!(verb, Verb::Verify | Verb::Prune | Verb::Status),
@@ -256,8 +262,11 @@ fn check(verb: &Verb, args: &Args, given: &[String]) -> Result<()> {
     if let Some(option) = given.iter().find(|o| !belongs(o)) {
         return Err(usage(format!("--{option} is not for this verb")));
     }
-    if *verb == Verb::Prune && args.keep.is_some() == args.keep_from.is_some() {
-        return Err(usage("prune: what is kept? give --keep N or --keep-from NAME"));
+    let ways = (args.keep.is_some(), args.keep_from.is_some(), args.snapshots.is_some());
+    if *verb == Verb::Prune && matches!(ways, (true, true, _) | (false, false, false)) {
+        return Err(usage(
+            "prune: what is kept? give --keep N or --keep-from NAME, --snapshots DIR, or one of each",
+        ));
     }
     if args.keep == Some(0) {
         return Err(usage("--keep: at least 1"));
@@ -321,6 +330,7 @@ mod tests {
             "prune -a x --keep 0",
             "prune -a x --keep 1 --keep-from 000000010000000000000001",
             "prune -a x --keep-from 00000002.history",
+            "verify -a x --snapshots y",
             "push -a x --ahead 65 a 00000002.history",
             "init -a s3://bucket",
             "status --max-age 5",

@@ -20,7 +20,7 @@ use kit::wal::name::Name;
 use kit::wal::record::{Broken, Walker};
 
 use crate::cli::Args;
-use crate::prefetch;
+use crate::{prefetch, source};
 
 /// Between two tries of an archive that cannot be read.
 const NAP: Duration = Duration::from_secs(1);
@@ -36,13 +36,17 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
                 prefetch::begin(name, path, args);
                 return Ok(Code::Done);
             }
-            // no word: the server asks for files that are not there all the time
-            Ok(false) => {
-                if let Some(later) = later(name, path, args) {
-                    speech.warn(&format!("{name} is missing, but {later} is there: a gap"));
+            Ok(false) => match gap(name, path, args) {
+                // no word: the server asks for files that are not there all the time
+                None => return Ok(Code::No),
+                Some(gap) if !in_recovery() || accepted(name, args) => {
+                    speech.warn(&gap.to_string());
+                    return Ok(Code::No);
                 }
-                return Ok(Code::No);
-            }
+                // whoever pushes several at a time may store this one last
+                Some(gap) if Instant::now() < give_up => gap,
+                Some(gap) => return Err(gap),
+            },
             // past its recovery a server waits for nothing that it needs
             Err(Fault::Away(error)) if replays() && Instant::now() < give_up => error,
             Err(fault) => return Err(fatal(fault.error())),
@@ -53,6 +57,20 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
         }
         pause(NAP)?;
     }
+}
+
+/// Why a segment that is in no archive is not the end of the log: one behind it is there. Replay would
+/// stop before it, and open the database without all that was committed since.
+fn gap(name: Name, path: &Path, args: &Args) -> Option<Error> {
+    let later = later(name, path, args)?;
+    let error = Error::new(Code::Stop, format!("{name} is missing, but {later} is there: a gap"));
+    Some(error.hint(format!(
+        "Bring it back, and start the server again. To end the log there: --accept-gap {name} in restore_command."
+    )))
+}
+
+fn accepted(name: Name, args: &Args) -> bool {
+    matches!(name, Name::Segment(segment) if args.accept_gaps.contains(&segment))
 }
 
 /// The next segment of the timeline that is there, behind one that is in no archive. What the server
@@ -71,9 +89,11 @@ fn later(name: Name, path: &Path, args: &Args) -> Option<Name> {
 
 /// One try of all archives. `Ok(false)`: proven not to be in any.
 fn attempt(name: Name, path: &Path, args: &Args, speech: &Speech) -> std::result::Result<bool, Fault> {
-    let mut fault = None;
+    let ours = source::system(path);
+    let (mut fault, mut unused) = (None, in_recovery());
     for dir in &args.archives {
-        let found = Archive::open(dir).and_then(|a| Ok((a.find(name)?, a))).map_err(unopened);
+        let found = open(dir, ours.as_deref()).and_then(|a| Ok((a.find(name)?, a))).map_err(unopened);
+        unused &= found.as_ref().is_ok_and(|(_, archive)| archive.identity().system_identifier.is_none());
         let tried = match found {
             Ok((None, _)) => continue,
             Ok((Some(_), archive)) if prefetch::take(&archive, name, path) => return Ok(true),
@@ -92,7 +112,27 @@ fn attempt(name: Name, path: &Path, args: &Args, speech: &Speech) -> std::result
             Err(_) => {}
         }
     }
+    if unused {
+        let dirs: Vec<String> = args.archives.iter().map(|dir| format!("'{}'", dir.display())).collect();
+        return Err(Fault::Damaged(
+            Error::no(format!("no log was ever archived in {}", dirs.join(" and ")))
+                .hint("Is it the archive that the server pushed into?"),
+        ));
+    }
     fault.map_or(Ok(false), Err)
+}
+
+/// Opens an archive, which must not be another server's than the one whose data directory asks.
+fn open(dir: &Path, ours: Option<&str>) -> Result<Archive> {
+    let archive = Archive::open(dir)?;
+    match (&archive.identity().system_identifier, ours) {
+        (Some(theirs), Some(ours)) if theirs != ours => Err(Error::refused(format!(
+            "the archive '{}' is of system {theirs}, this server is {ours}",
+            dir.display()
+        ))
+        .hint("Name the archive that this server's log went to.")),
+        _ => Ok(archive),
+    }
 }
 
 /// An archive that is away may be back, one whose identity is damaged stays so.
@@ -113,7 +153,8 @@ pub(crate) fn hand_over(archive: &Archive, stored: &Stored, path: &Path) -> std:
 
 /// Copies a stored file into a part file, and proves it.
 pub(crate) fn fetch(archive: &Archive, stored: &Stored, part: &mut Part) -> std::result::Result<(), Fault> {
-    let written = |e| Error::io("write", stored.name, &e);
+    let path = part.path().display().to_string();
+    let written = |e| Error::io("write", &path, &e);
     let proof = archive.read(stored, |bytes| part.write_all(bytes).map_err(written))?;
     if proof == Proof::None && stored.name.segment().is_some() {
         walk(stored, part.file())?;
@@ -166,9 +207,9 @@ pub(crate) fn fatal(error: Error) -> Error {
     if !in_recovery() {
         return error.with_code(Code::Temporary);
     }
-    error.with_code(Code::Stop).hint(
-        "The server must not take this for the end of its log, so it stops. Mend the archive and start it again.",
-    )
+    error
+        .with_code(Code::Stop)
+        .hint("The server must not take this for the end of its log, so it stops. Start it again when that is mended.")
 }
 
 /// Whether a recovery runs here that any error would end too early.

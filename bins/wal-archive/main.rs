@@ -10,6 +10,7 @@ mod chart;
 mod cli;
 mod config;
 mod get;
+mod kept;
 mod prefetch;
 mod prune;
 mod push;

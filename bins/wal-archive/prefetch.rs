@@ -101,7 +101,8 @@ fn fetch(name: Name, target: &Path, archives: &[Archive]) -> Result<bool> {
 
 /// Removes what a replay that is over left. `wal`: the folder that holds the segments.
 pub(crate) fn forget(wal: &Path) {
-    let (folder, data) = (folder(wal), wal.join(".."));
+    // by name: `pg_wal` may be a link to elsewhere
+    let (folder, data) = (folder(wal), place::parent(wal));
     let replays = ["standby.signal", "recovery.signal"].iter().any(|s| data.join(s).exists());
     if folder.is_dir() && !replays {
         let _ = fs::remove_dir_all(folder);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use kit::exit::{Error, Result};
 use kit::place;
+use kit::volume::control;
 use kit::wal::archive::Identity;
 use kit::wal::header::{Header, LONG};
 use kit::wal::name::Name;
@@ -42,7 +43,7 @@ impl Source {
             identity.system_identifier = Some(header.system_identifier.to_string());
             identity.segment_bytes = Some(header.segment_bytes);
         } else {
-            identity.system_identifier = control_file(path).map(|id| id.to_string());
+            identity.system_identifier = system(path);
         }
         Ok(Source { name, file, path: shown, bytes, identity })
     }
@@ -54,9 +55,10 @@ impl Source {
 }
 
 /// The system identifier in the control file of the data directory that holds `pg_wal/NAME`: the
-/// first eight bytes (`pg_control.h`). Histories and labels carry none of their own.
-fn control_file(path: &Path) -> Option<u64> {
-    let data = place::parent(path).join("..");
-    let bytes = fs::read(data.join("global/pg_control")).ok()?;
-    Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?))
+/// first eight bytes (`pg_control.h`), in decimal. Histories and labels carry none of their own.
+pub(crate) fn system(path: &Path) -> Option<String> {
+    // by name: `pg_wal` may be a link to elsewhere
+    let data = place::parent(place::parent(path));
+    let bytes = fs::read(data.join(control::FILE)).ok()?;
+    Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?).to_string())
 }

@@ -156,19 +156,21 @@ fn sync(archive: &Archive, part: &Part, list: Option<&File>) -> Result<()> {
 /// A file of that name is there already: it must have the same content, and be durable.
 fn same(archive: &Archive, stored: Stored, source: &Source) -> Result<Stored> {
     let shown = stored.path.display().to_string();
-    let (mut at, mut buffer) = (0u64, vec![0; CHUNK]);
+    let (mut at, mut buffer, mut equal) = (0u64, vec![0; CHUNK], true);
     let read = archive.read(&stored, |bytes| {
         let end = at + bytes.len() as u64;
         let ours = &mut buffer[..bytes.len().min(CHUNK)];
-        let equal = end <= source.bytes && {
+        equal &= end <= source.bytes;
+        if equal {
             source.file.read_exact_at(ours, at).map_err(|e| Error::io("read", &source.path, &e))?;
-            ours == bytes
-        };
+            equal = ours == bytes;
+        }
         at = end;
-        if equal { interrupted() } else { Err(different(&source.path, &shown)) }
+        // to its end also where it differs: what is damaged is told as that, and not as another server's
+        interrupted()
     });
     match read {
-        Ok(_) if at == source.bytes => {}
+        Ok(_) if equal && at == source.bytes => {}
         Ok(_) => return Err(different(&source.path, &shown)),
         Err(Fault::Damaged(error)) => {
             return Err(Error::refused(format!(

@@ -11,7 +11,6 @@ use kit::wal::chain::{Chain, Run};
 use kit::wal::history::History;
 use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
-use kit::wal::record::{Event, What};
 
 /// What an archive was found to hold.
 pub(crate) struct Survey {
@@ -22,6 +21,8 @@ pub(crate) struct Survey {
     pub(crate) bases: Vec<Base>,
     /// What is damaged, and how.
     pub(crate) damaged: Vec<(Name, String)>,
+    /// What could not be read, and why: nothing is known of it.
+    pub(crate) unread: Vec<Error>,
     /// Timelines whose history is missing.
     pub(crate) orphans: Vec<u32>,
     /// First and last moment at which a transaction ended, by segment.
@@ -47,7 +48,7 @@ impl Survey {
     /// Reads every byte of the archive.
     ///
     /// # Errors
-    /// When the archive cannot be read: then nothing is known of it.
+    /// When the archive as a whole cannot be read: then nothing is known of it.
     pub(crate) fn of(archive: &Archive, quiet: bool) -> Result<Self> {
         let files = archive.list()?;
         let mut survey = Survey {
@@ -55,6 +56,7 @@ impl Survey {
             present: kit::wal::archive::segments(files.keys()).collect(),
             bases: Vec::new(),
             damaged: Vec::new(),
+            unread: Vec::new(),
             orphans: Vec::new(),
             times: BTreeMap::new(),
         };
@@ -73,13 +75,15 @@ impl Survey {
         let has_history = |t: &u32| *t == 1 || survey.chain.histories.contains_key(t);
         survey.orphans = survey.chain.timelines().into_iter().filter(|t| !has_history(t)).collect();
         survey.bases.sort_by_key(|b| (b.start, b.timeline));
+        // all of it may have gone meanwhile
+        Archive::open(archive.dir())?;
         Ok(survey)
     }
 
     fn segment(&mut self, reader: &mut Reader<'_>, segment: Segment, stored: &Stored) -> Result<()> {
         let mut times: Option<(Moment, Moment)> = None;
         let seen = reader.read(stored, |event| {
-            let at = moment(&event);
+            let Some(at) = event.what.at() else { return };
             // clocks go back; records do not
             times = Some(times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         });
@@ -124,8 +128,10 @@ impl Survey {
     fn fault(&mut self, name: Name, fault: Fault) -> Result<()> {
         match fault {
             Fault::Damaged(error) => self.damaged.push((name, error.to_string())),
+            // one file that cannot be read hides nothing that is wrong with others
+            Fault::Away(error) => self.unread.push(error),
             // a program that is told to stop says nothing about the archive
-            Fault::Away(error) | Fault::Taker(error) => return Err(error),
+            Fault::Taker(error) => return Err(error),
         }
         Ok(())
     }
@@ -147,11 +153,5 @@ impl Survey {
         let until = way.segments.iter().filter_map(|s| self.times.get(s)).map(|(_, last)| *last).max();
         let is_consistent = !way.segments.is_empty() && base.stop.is_none_or(|stop| stop <= way.end);
         Ok(Reach { timeline, end: way.end, until, missing: way.missing, is_consistent })
-    }
-}
-
-fn moment(event: &Event) -> Moment {
-    match event.what {
-        What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
     }
 }

@@ -22,6 +22,13 @@ pub(crate) fn verify(args: &Args, speech: &Speech) -> Result<Code> {
     for (_, cause) in &survey.damaged {
         speech.warn(cause);
     }
+    for error in &survey.unread {
+        speech.warn(&error.to_string());
+    }
+    if archive.list()?.is_empty() {
+        speech.warn(&format!("nothing was ever archived in '{}'", archive.dir().display()));
+        return Ok(Code::No);
+    }
     for timeline in &survey.orphans {
         speech.warn(&format!(
             "'{}' is missing: where its timeline came from is not known",
@@ -45,7 +52,11 @@ pub(crate) fn verify(args: &Args, speech: &Speech) -> Result<Code> {
         }
     }
     tell(&survey, args)?;
-    Ok(if sound { Code::Done } else { Code::No })
+    Ok(match (sound, survey.unread.is_empty()) {
+        (false, _) => Code::No,
+        (true, false) => Code::Temporary,
+        (true, true) => Code::Done,
+    })
 }
 
 fn tell(survey: &Survey, args: &Args) -> Result<()> {

@@ -140,6 +140,13 @@ fn the_log_is_archived_from_one_command_on() {
     };
     wait();
     assert!(host.ok(&["dev-wal-status"]).contains("last archived\t0000"));
+    // log that no snapshot needs any more goes
+    let again = said(&host.make(&["dev-wal-on", "BACKUP_KEEP=1"]));
+    let archive = again.split("is archived in '").nth(1).unwrap().split('\'').next().unwrap();
+    let listed = host.command("ls").arg(format!("{archive}/00000001")).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(!listed.contains("000000010000000000000001"), "{again}\n{listed}");
+    assert!(listed.contains(".backup"), "{listed}");
     // it stays on, and what dev-reset makes anew has an archive of its own
     host.ok(&["dev-restart"]);
     assert_eq!(host.sql("SHOW archive_mode"), "on");

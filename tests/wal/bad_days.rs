@@ -92,6 +92,26 @@ fn a_damaged_segment_stops_a_recovery_and_verify_finds_it() {
 }
 
 #[test]
+fn a_missing_segment_stops_a_recovery_until_the_gap_is_accepted() {
+    let (stage, base) = worked();
+    let segments = stage.archived(1);
+    let missing = &segments[segments.len() - 3];
+    fs::remove_file(stage.folder().join(missing)).unwrap();
+    let mut server = stage.recovering(&base, &["--retry-for", "0s"], "");
+    assert_ne!(server.runs_out().code, 0);
+    let log = server.log_text();
+    assert!(log.contains(&format!("{missing} is missing")) && !log.contains("archive recovery complete"));
+    let conf = server.data().join("postgresql.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, text.replace(" get -a", &format!(" get --accept-gap {missing} -a"))).unwrap();
+    recover(&mut server);
+    let count = |server: &lab::Server| -> u32 {
+        server.sql("postgres", "SELECT count(*) FROM pgbench_history").parse().unwrap()
+    };
+    assert!(count(&server) < count(&stage.server));
+}
+
+#[test]
 fn a_target_beyond_the_log_does_not_open_the_database() {
     let (stage, base) = worked();
     let server = stage.recovering(&base, &[], "recovery_target_time = '2100-01-01 00:00:00+00'");

@@ -200,7 +200,7 @@ fn what_was_fetched_ahead_is_handed_over_only_while_it_holds() {
 }
 
 #[test]
-fn a_gap_is_told_and_the_end_of_the_log_is_not() {
+fn a_gap_is_no_end_of_the_log_unless_it_is_accepted() {
     let (stage, segments) = stocked();
     fs::remove_file(stage.folder().join(format!("{}.gz", segments[1]))).unwrap();
     // the server has it itself
@@ -208,7 +208,77 @@ fn a_gap_is_told_and_the_end_of_the_log_is_not() {
     let there = stage.server.data().join("pg_wal").join(&segments[1]);
     fs::rename(&there, there.with_extension("away")).unwrap();
     let told = format!("{} is missing, but {} is there: a gap", segments[1], segments[2]);
+    get(&stage, &segments[1], &[]).exits(200).says(&told).says(&format!("--accept-gap {}", segments[1]));
+    get(&stage, &segments[1], &["--accept-gap", &segments[1]]).exits(1).says(&told);
+    get(&stage, &segments[1], &["--accept-gap", &segments[0]]).exits(200);
+    // a standby asks again, and past its recovery a server needs nothing
+    let data = stage.server.data();
+    fs::rename(data.join("recovery.signal"), data.join("standby.signal")).unwrap();
     get(&stage, &segments[1], &[]).exits(1).says(&told);
-    fs::rename(there.with_extension("away"), &there).unwrap();
+    fs::remove_file(data.join("standby.signal")).unwrap();
+    get(&stage, &segments[1], &["--retry-for", "1h"]).exits(1);
+    fs::write(data.join("recovery.signal"), "").unwrap();
+    // it may come yet: whoever pushes several at a time stores one of them last
+    let (archive, path) = (stage.archive_text(), there.with_extension("away"));
+    let mut push = stage.server.tool("wal-archive");
+    push.args(["push", "-a", &archive, path.to_str().unwrap(), &segments[1]]);
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        crate::lab::run(&mut push).exits(0);
+    });
+    get(&stage, &segments[1], &["--retry-for", "60s"]).exits(0).says("trying for 60 s");
+    late.join().unwrap();
     assert_eq!(get(&stage, "0000000100000000000000EE", &[]).exits(1).err, "");
+}
+
+#[test]
+fn another_servers_archive_is_not_asked() {
+    let (stage, segments) = stocked();
+    let control = stage.server.data().join("global/pg_control");
+    let whole = fs::read(&control).unwrap();
+    let mut other = whole.clone();
+    other[0] ^= 1;
+    fs::write(&control, &other).unwrap();
+    for name in [&segments[0], "00000002.history", "0000000100000000000000EE"] {
+        // at once: it does not become this server's
+        get(&stage, name, &["--retry-for", "1h"]).exits(200).says("is of system");
+    }
+    assert!(!stage.server.data().join("pg_wal/RECOVERYXLOG").exists());
+    // elsewhere nobody asks for a server
+    let out = stage.server.home().join("out");
+    stage.wal(&["get", "-a", &stage.archive_text(), &segments[0], out.to_str().unwrap()]).exits(0);
+    fs::write(&control, whole).unwrap();
+    get(&stage, &segments[0], &[]).exits(0);
+}
+
+#[test]
+fn an_archive_that_was_never_used_is_no_end_of_the_log() {
+    let (stage, segments) = stocked();
+    let fresh = stage.server.home().join("fresh");
+    let fresh = fresh.to_str().unwrap();
+    stage.wal(&["init", "-a", fresh]).exits(0);
+    let ask = |name: &str, more: &[&str]| {
+        stage.wal(&[&["get", "-a", fresh, "--retry-for", "1h", name, "pg_wal/RECOVERYXLOG"], more].concat())
+    };
+    for name in [&segments[0], "00000002.history"] {
+        ask(name, &[]).exits(200).says("no log was ever archived in");
+    }
+    // beside one that holds the log it is no harm
+    ask(&segments[0], &["-a", &stage.archive_text()]).exits(0);
+    ask("00000002.history", &["-a", &stage.archive_text()]).exits(1);
+    // a standby may be there before the first segment is
+    let data = stage.server.data();
+    fs::rename(data.join("recovery.signal"), data.join("standby.signal")).unwrap();
+    assert_eq!(ask(&segments[0], &[]).exits(1).err, "");
+}
+
+#[test]
+fn a_full_disk_of_the_server_is_not_blamed_on_the_archive() {
+    let (stage, segments) = stocked();
+    let script = "ulimit -f 512; exec \"$0\" get -a \"$1\" \"$2\" pg_wal/RECOVERYXLOG";
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &format!("trap '' XFSZ; {script}")]).arg(stage.program());
+    command.args([&stage.archive_text(), &segments[0]]).current_dir(stage.server.data());
+    let ran = crate::lab::run(&mut command).exits(200).says("cannot write 'pg_wal/RECOVERYXLOG.part'");
+    assert!(!ran.err.contains("archive and start"), "{}", ran.err);
 }

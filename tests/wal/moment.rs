@@ -170,6 +170,135 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
 }
 
 #[test]
+fn a_cold_snapshot_of_a_server_that_crashed_is_consistent_where_its_own_log_ends() {
+    let mut stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.settle();
+    let moment = now(&stage);
+    stage.server.sql("postgres", "DELETE FROM grades WHERE id > 400");
+    stage.server.stop();
+    let cold = format!("data=dir:{}", stage.server.data().display());
+    let record = lab::run(stage.server.tool("volsnap").arg(&cold)).exits(0).line().to_owned();
+    // a moment is told by the second
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    stage.server.start_again();
+    stage.server.sql("postgres", "DELETE FROM grades WHERE id > 300");
+    stage.settle();
+    let into = new_folder(&stage);
+    // PostgreSQL stops nowhere within it
+    let ran = recover(&stage, &[&record, "--until", &moment, "--into", &into]);
+    ran.exits(1).says("lies before the snapshot");
+    for (option, count) in [("--until-immediate", "400"), ("--until-latest", "300")] {
+        let _ = fs::remove_dir_all(&into);
+        recover(&stage, &[option, "--into", &into]).exits(0);
+        assert_eq!(started(&into, "").sql("postgres", COUNT), count, "{option}");
+    }
+}
+
+#[test]
+fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
+    let stage = Stage::archiving(&[]);
+    let space = stage.archive().with_extension("space");
+    fs::create_dir(&space).unwrap();
+    lab::give(&space);
+    stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
+    stage
+        .server
+        .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    let with = format!("space=dir:{}", space.display());
+    snap(&stage, &["--allow-outside"]).exits(0);
+    stage.settle();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until-latest", "--into", &into]).exits(4).says("does not hold the tablespace in");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    snap(&stage, &[&with]).exits(0);
+    let point = "SELECT pg_create_restore_point('before')";
+    stage.server.sql("postgres", &format!("INSERT INTO grades SELECT 501; CHECKPOINT; {point}"));
+    stage.server.sql("postgres", "DELETE FROM grades; CHECKPOINT");
+    stage.settle();
+    recover(&stage, &["--until-latest"]).exits(4).says("--into DIR");
+    let ran = recover(&stage, &["--until-name", "before", "--into", &into]).exits(0);
+    assert_eq!(ran.out, format!("{into}/space\n{into}/data\n"));
+    // where it was recovered to: its links lead there
+    let mut beside = lab::as_runner(lab::bin("pg_ctl"));
+    let run = stage.server.host();
+    let options = format!("-k {} -p 5433 -c archive_mode=off", run.display());
+    beside.args(["-w", "-o", &options, "-l", "/dev/null", "-D", &format!("{into}/data")]);
+    lab::run(beside.arg("start").stdout(std::process::Stdio::null())).exits(0);
+    let ask = |sql: &str| {
+        lab::run(stage.server.client("psql").args(["-p", "5433", "-XAtc", sql, "postgres"])).exits(0).out
+    };
+    let (count, place) =
+        (ask(COUNT), ask("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'"));
+    let mut stop = lab::as_runner(lab::bin("pg_ctl"));
+    lab::run(stop.args(["stop", "-m", "immediate", "-D", &format!("{into}/data")])).exits(0);
+    assert_eq!((count.trim(), place.trim()), ("501", format!("{into}/space").as_str()));
+    assert_eq!(stage.server.sql("postgres", COUNT), "0", "the live server's is as it was");
+}
+
+#[test]
+fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
+    let stage = Stage::archiving(&[]);
+    snap(&stage, &[]).exits(0);
+    stage.server.sql("postgres", "SELECT pg_create_restore_point('before')");
+    let space = stage.archive().with_extension("space");
+    fs::create_dir(&space).unwrap();
+    lab::give(&space);
+    stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
+    stage
+        .server
+        .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    stage.settle();
+    let into = new_folder(&stage);
+    let ran = recover(&stage, &["--until-latest", "--into", &into]).exits(4);
+    ran.says(&format!("a tablespace was made in '{}'", space.display()));
+    assert!(!Path::new(&into).exists());
+    recover(&stage, &["--until-name", "before", "--into", &into]).exits(0);
+}
+
+#[test]
+fn what_stood_beside_archives_its_whole_timeline_once_it_archives() {
+    let Mistake { stage, moment, .. } = mistake();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until", &moment, "--into", &into]).exits(0);
+    // it becomes a server of its own, with an archive of its own
+    let other = stage.archive().with_extension("other");
+    let archive = other.to_str().unwrap();
+    stage.wal(&["init", "-a", archive]).exits(0);
+    lab::run(
+        std::process::Command::new("chown").args(["-R", "--reference"]).arg(stage.archive()).arg(&other),
+    )
+    .exits(0);
+    let config = stage.config(&[]).replace(&stage.archive_text(), archive);
+    let own = Stage { server: started(&into, &format!("{config}\narchive_mode = on\n")) };
+    own.server.sql("postgres", "CREATE TABLE since ()");
+    own.settle();
+    assert!(other.join("00000002/00000002.history").exists(), "{:?}", lab::names(&other));
+    stage.wal(&["verify", "-a", archive]).exits(0);
+    assert!(!stage.archive().join("00000002").exists());
+}
+
+#[test]
+fn a_gap_behind_the_target_is_no_hindrance_and_one_at_the_end_is_told() {
+    let Mistake { stage, moment, .. } = mistake();
+    stage.server.sql("postgres", "CREATE TABLE behind AS SELECT 1; SELECT pg_create_restore_point('last')");
+    let missing = stage.server.sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+    stage.fill(2);
+    stage.settle();
+    fs::remove_file(stage.folder().join(format!("{missing}.zst"))).unwrap();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until", &moment, "--into", &into]).exits(0);
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "500");
+    let _ = fs::remove_dir_all(&into);
+    recover(&stage, &["--until-name", "last", "--into", &into]).exits(1).says("is missing");
+    let ran = recover(&stage, &["--until-latest", "--into", &into]).exits(0);
+    ran.says(&format!("at a gap: {missing} is missing, and there is more behind it"));
+    let server = started(&into, "");
+    assert_eq!(server.sql("postgres", COUNT), "0");
+    assert_eq!(server.sql("postgres", "SELECT to_regclass('behind') IS NULL"), "t");
+}
+
+#[test]
 fn a_look_at_a_moment_without_opening_it() {
     let Mistake { stage, moment, .. } = mistake();
     let into = new_folder(&stage);
@@ -223,5 +352,9 @@ fn a_server_that_keeps_no_log_or_is_another_is_refused() {
     lab::run(other.tool("volsnap").args(["--hot", &data])).exits(4).says("does not run on");
     let own = format!("data=dir:{}", other.data().display());
     lab::run(other.tool("volsnap").args(["--hot", &own])).exits(4).says("archives no log");
-    assert!(lab::names(&other.home().join("backups/snapshots")).iter().all(|n| n.starts_with('.')));
+    assert_eq!(lab::names(&other.home()), [""; 0], "nothing is left of what failed");
+    let none = ["--until-latest", "--wal", "/nowhere", "--into", "/nowhere"];
+    lab::run(other.tool("volrestore").args(none)).exits(1).says("there are no snapshots");
+    lab::run(other.tool("volrestore").args(["--latest", "--yes"])).exits(1).says("there are no snapshots");
+    assert_eq!(lab::names(&other.home()), [""; 0]);
 }

@@ -48,6 +48,17 @@ fn the_same_again_is_fine_and_other_content_is_refused_whatever_the_codec() {
 }
 
 #[test]
+fn what_is_damaged_there_is_told_as_that() {
+    let stage = Stage::hoarding();
+    stage.fill(1);
+    let segment = &stage.ready()[0];
+    stage.push(segment, &[]).exits(0);
+    flip(&stage.folder().join(segment), 500_000);
+    let ran = stage.push(segment, &[]).exits(4).says("is damaged");
+    assert!(!ran.err.contains("cloned"), "{}", ran.err);
+}
+
+#[test]
 fn histories_labels_and_partials_are_never_overwritten_either() {
     let stage = Stage::hoarding();
     stage.fill(1);

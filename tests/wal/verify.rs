@@ -96,3 +96,24 @@ fn an_archive_that_is_away_is_no_empty_one() {
     fs::rename(stage.archive().join("archive.json"), stage.archive().join("other.json")).unwrap();
     assert_eq!(verify(&stage, &[]).exits(5).out, "");
 }
+
+#[test]
+fn an_archive_into_which_nothing_came_is_not_whole() {
+    let stage = Stage::hoarding();
+    verify(&stage, &[]).exits(1).says("nothing was ever archived in");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_hides_no_other() {
+    let stage = stocked("none");
+    let segments = stage.archived(1);
+    let unreadable = stage.folder().join(&segments[1]);
+    fs::remove_file(&unreadable).unwrap();
+    // whoever runs the tests may be allowed to read every file
+    fs::create_dir(&unreadable).unwrap();
+    let alone = verify(&stage, &[]).exits(5).says(&segments[1]);
+    assert!(alone.out.contains("timeline\t1"), "{}", alone.out);
+    let damaged = &segments[segments.len() - 1];
+    flip(&stage.folder().join(damaged), 300_000);
+    verify(&stage, &[]).exits(1).says(&segments[1]).says(&format!("{damaged}' is damaged"));
+}

@@ -189,6 +189,11 @@ impl Set {
         if self.leader.is_some() { all.cloned().collect() } else { Vec::new() }
     }
 
+    /// Whether it is nothing without log that it does not hold.
+    pub fn needs_log(&self) -> bool {
+        self.mode == Mode::Hot && self.wal.as_ref().is_some_and(|wal| !wal.included)
+    }
+
     /// What it can stand for.
     pub fn kin(&self) -> Kin {
         let mut labels: Vec<String> = self.volumes.iter().map(|a| a.label.clone()).collect();

@@ -2,8 +2,9 @@
 //! (`xlogbackup.c`), which is also the form of a `backup_label`. Pure.
 
 use super::name::{Lsn, Name, Segment};
+use crate::volume::set::{Data, Set};
 
-/// A base backup.
+/// A base backup, or a snapshot as the beginning of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     /// Its label.
@@ -43,6 +44,18 @@ impl Base {
             stop: place("STOP WAL LOCATION").ok().map(|(stop, _)| stop),
             times: (field("START TIME").unwrap_or_default(), field("STOP TIME").unwrap_or_default()),
         })
+    }
+
+    /// What a recovery of a data directory in a snapshot needs, labelled with the snapshot's name.
+    pub fn of_snapshot(set: &Set, data: &Data, stem: &str) -> Self {
+        let control = &data.control;
+        let (timeline, start, stop) = match &set.wal {
+            Some(wal) => (wal.timeline, wal.start, wal.stop),
+            // it stood still: its latest checkpoint is where it ended
+            None => (control.timeline, control.redo, control.checkpoint),
+        };
+        let times = (set.created.clone(), String::new());
+        Base { label: stem.to_owned(), timeline, start, stop: Some(stop), times }
     }
 
     /// The first segment that a recovery of it needs.

@@ -16,7 +16,7 @@ const KEPT: usize = 128;
 /// `XLogRecordMaxSize`.
 const LONGEST: u32 = 1020 << 20;
 
-// Resource managers and their records (rmgrlist.h, xact.h, pg_control.h)
+// Resource managers and their records (rmgrlist.h, xact.h, pg_control.h, tablespace.h)
 const RM_XLOG: u8 = 0;
 const RM_XACT: u8 = 1;
 const XLOG_SWITCH: u8 = 0x40;
@@ -25,8 +25,10 @@ const XACT_COMMIT: u8 = 0x00;
 const XACT_ABORT: u8 = 0x20;
 const XACT_COMMIT_PREPARED: u8 = 0x30;
 const XACT_ABORT_PREPARED: u8 = 0x40;
+const RM_TBLSPC: u8 = 5;
+const XLOG_TBLSPC_CREATE: u8 = 0x00;
 
-/// What a record is to somebody who looks for a moment.
+/// What a record is to somebody who looks for a moment, or recovers to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A transaction committed.
@@ -50,6 +52,21 @@ pub enum What {
         /// When.
         at: Moment,
     },
+    /// A tablespace outside of the data directory was made.
+    Tablespace {
+        /// Where; of a long path only the beginning.
+        path: String,
+    },
+}
+
+impl What {
+    /// When, where the record tells.
+    pub fn at(&self) -> Option<Moment> {
+        match self {
+            What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => Some(*at),
+            What::Tablespace { .. } => None,
+        }
+    }
 }
 
 /// A record of note.
@@ -270,6 +287,12 @@ fn what(manager: u8, kind: u8, record: &[u8]) -> Option<What> {
             let data = data()?;
             let name = data.get(8..72)?.split(|b| *b == 0).next()?;
             Some(What::RestorePoint { name: String::from_utf8_lossy(name).into_owned(), at: at(data)? })
+        }
+        (RM_TBLSPC, _) if kind == XLOG_TBLSPC_CREATE => {
+            // behind its object identifier
+            let path = data()?.get(4..)?.split(|b| *b == 0).next()?;
+            let path = String::from_utf8_lossy(path).into_owned();
+            (!path.is_empty()).then_some(What::Tablespace { path })
         }
         _ => None,
     }

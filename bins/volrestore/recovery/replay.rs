@@ -12,6 +12,7 @@ use kit::instance::{Instance, Programs, SUPERUSER, Site};
 use kit::out::Speech;
 use kit::pg::Server;
 use kit::settings::Settings;
+use kit::wal::name::{Name, Segment};
 
 use crate::cli::{TOOL, Then};
 use crate::until::Until;
@@ -29,6 +30,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) archive: &'a Path,
     pub(crate) until: &'a Until,
     pub(crate) timeline: u32,
+    /// A gap behind the target, where the log may end.
+    pub(crate) gap: Option<Segment>,
     pub(crate) then: Then,
     /// Whether the server goes on archiving, as its configuration says.
     pub(crate) archives: bool,
@@ -58,7 +61,7 @@ impl Replay<'_> {
         let found = program()?;
         let get = copy(&found, &site, &programs)?;
         signal(data)?;
-        let restore = format!("{} get -a {} --ahead {AHEAD} %f %p", shell(&get), shell(self.archive));
+        let restore = self.get(&get, &format!(" --ahead {AHEAD}"));
         let mut settings = self.until.settings();
         settings.extend([
             ("restore_command", restore),
@@ -91,6 +94,9 @@ impl Replay<'_> {
         let _ = fs::remove_dir_all(data.join("pg_wal/.pgkeep-ahead"));
         if self.then != Then::Promote {
             self.leave(data, &found)?;
+        }
+        if let Some(timeline) = reached.timeline.as_ref().filter(|_| !self.archives) {
+            announce(data, timeline)?;
         }
         Ok(reached)
     }
@@ -135,9 +141,16 @@ impl Replay<'_> {
         Ok(Reached { lsn: cell(2), at: cell(3), timeline })
     }
 
+    /// The `restore_command`. The server reads ahead of its replay, and must not be stopped by a gap behind
+    /// its target.
+    fn get(&self, program: &Path, options: &str) -> String {
+        let gap = self.gap.map_or(String::new(), |gap| format!(" --accept-gap {gap}"));
+        format!("{} get -a {}{options}{gap} %f %p", shell(program), shell(self.archive))
+    }
+
     /// Has the next start of the server come to the target again, and stay there.
     fn leave(&self, data: &Path, get: &Path) -> Result<()> {
-        let restore = format!("{} get -a {} %f %p", shell(get), shell(self.archive));
+        let restore = self.get(get, "");
         let action = if self.then == Then::Pause { "pause" } else { "shutdown" };
         let mut lines = vec![
             ("restore_command", restore),
@@ -153,6 +166,22 @@ impl Replay<'_> {
         fs::write(&path, text).map_err(|e| Error::io("write", path.display(), &e))?;
         like(&path, data)
     }
+}
+
+/// Has a timeline's history archived once the server archives anything. It was written while that was off,
+/// and PostgreSQL marks histories at no other time: the segments alone would come into the archive, and
+/// nobody would know where their timeline came from.
+fn announce(data: &Path, timeline: &str) -> Result<()> {
+    let timeline = timeline.parse().map_err(|_| Error::no(format!("'{timeline}' is no timeline")))?;
+    let history = Name::History(timeline).to_string();
+    let status = data.join("pg_wal/archive_status");
+    if !data.join("pg_wal").join(&history).exists() {
+        return Ok(());
+    }
+    let path = status.join(format!("{history}.ready"));
+    fs::write(&path, "").map_err(|e| Error::io("write", path.display(), &e))?;
+    like(&path, data)?;
+    kit::place::sync_dir(&status)
 }
 
 /// Our neighbour that hands out the log.

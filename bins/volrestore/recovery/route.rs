@@ -7,12 +7,14 @@ use std::path::Path;
 use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 use kit::stamp::Stamp;
+use kit::volume::control::State;
 use kit::volume::set::{Archive as Volume, Data, Set};
 use kit::volume::snapshot::scan;
 use kit::wal::Moment;
 use kit::wal::archive::{Archive, Stored, segments};
+use kit::wal::base::Base;
 use kit::wal::chain::Chain;
-use kit::wal::name::{Lsn, Name};
+use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
 use kit::wal::record::What;
 
@@ -31,6 +33,8 @@ pub(crate) struct Route {
     pub(crate) last: Option<Moment>,
     /// What it ends at, for people.
     pub(crate) why: String,
+    /// The segment that is missing behind its end, where there is more of the log.
+    pub(crate) gap: Option<Segment>,
 }
 
 /// The log, as far as names tell.
@@ -40,11 +44,13 @@ pub(crate) struct Log<'a> {
     chain: Chain,
 }
 
-/// Where a snapshot begins to need the log, and where its data are consistent.
-struct Base {
+/// Where a recovery along one timeline ends.
+struct Reach {
     timeline: u32,
-    start: Lsn,
-    stop: Lsn,
+    end: Lsn,
+    last: Option<Moment>,
+    why: String,
+    gap: Option<Segment>,
 }
 
 impl<'a> Log<'a> {
@@ -113,8 +119,9 @@ impl<'a> Log<'a> {
                 chosen.stem()
             )));
         }
-        let base = base(&chosen.set, data);
-        let mut timelines = self.chain.descendants(base.timeline, base.stop);
+        let base = Base::of_snapshot(&chosen.set, data, &chosen.stem());
+        let own = own_log(&chosen.set, data);
+        let mut timelines = self.chain.descendants(base.timeline, base.stop.unwrap_or(base.start));
         if let Some(wanted) = timeline {
             if !timelines.contains(&wanted) {
                 return Err(Error::no(format!(
@@ -130,8 +137,8 @@ impl<'a> Log<'a> {
         let mut reached = Vec::new();
         let mut reason = None;
         for timeline in timelines {
-            match self.reach(&base, timeline, until) {
-                Ok((end, last, why)) => reached.push((timeline, end, last, why)),
+            match self.reach(&base, own, timeline, until) {
+                Ok(reach) => reached.push(reach),
                 Err(error) if error.code() == Code::No => _ = reason.get_or_insert(error),
                 Err(error) => return Err(error),
             }
@@ -141,20 +148,28 @@ impl<'a> Log<'a> {
             1 => reached.pop(),
             _ => {
                 let all: Vec<String> =
-                    reached.iter().map(|(t, end, last, _)| format!("{t} (to {end}{})", at(*last))).collect();
+                    reached.iter().map(|r| format!("{} (to {}{})", r.timeline, r.end, at(r.last))).collect();
                 return Err(Error::refused(format!("several timelines reach {until}: {}", all.join(", ")))
                     .hint("Choose one with --timeline; the highest is the server's latest."));
             }
         };
-        let (timeline, end, last, why) = one.ok_or_else(|| Error::no("no timeline comes from it"))?;
-        Ok(Route { chosen, timeline, end, last, why })
+        let Reach { timeline, end, last, why, gap } =
+            one.ok_or_else(|| Error::no("no timeline comes from it"))?;
+        Ok(Route { chosen, timeline, end, last, why, gap })
     }
 
-    /// Reads the log from the snapshot on, up to the target.
-    fn reach(&self, base: &Base, timeline: u32, until: &Until) -> Result<(Lsn, Option<Moment>, String)> {
+    /// Reads the log from the snapshot on, up to the target. What ended before `own` is in the snapshot's
+    /// own log, within which nobody can stop.
+    fn reach(&self, base: &Base, own: Option<Moment>, timeline: u32, until: &Until) -> Result<Reach> {
         let way = self.chain.way(base.start, timeline).map_err(Error::no)?;
+        let mut stop = base.stop.unwrap_or(base.start);
+        if own.is_some() && *until == Until::Immediate {
+            let why = "or further: it had crashed, and replays the log that it holds to its end".into();
+            return Ok(Reach { timeline, end: stop, last: None, why, gap: way.missing });
+        }
+        let mut beyond = own.is_none();
         let mut reader = Reader::new(self.archive);
-        let (mut last, mut found, mut early) = (None, None, None);
+        let (mut last, mut found, mut early, mut outside) = (None, None, None, None);
         let mut end = base.start;
         for segment in &way.segments {
             let Some(stored) = self.files.get(&Name::Segment(*segment)) else { break };
@@ -162,13 +177,20 @@ impl<'a> Log<'a> {
                 if event.start < base.start || found.is_some() {
                     return;
                 }
-                let at = match event.what {
-                    What::Commit { at, .. } | What::Abort { at, .. } | What::RestorePoint { at, .. } => at,
+                let Some(at) = event.what.at() else {
+                    if !matches!(until, Until::Lsn(lsn) if event.start >= *lsn) {
+                        outside.get_or_insert(describe("", &event.what));
+                    }
+                    return;
                 };
+                match own {
+                    Some(own) if at < own => stop = stop.max(event.end),
+                    _ => beyond = true,
+                }
                 match until.meets(&event) {
                     Meets::Not => {}
                     // before the data are consistent nobody can stop
-                    _ if event.start < base.stop => early = Some(at),
+                    _ if event.start < stop => early = Some(at),
                     Meets::Before => found = Some((event.start, describe("before", &event.what))),
                     Meets::After => {
                         last = Some(at);
@@ -182,10 +204,10 @@ impl<'a> Log<'a> {
             seen.map_err(kit::wal::archive::Fault::error)?;
             end = reader.end().unwrap_or(end).max(end);
             match until {
-                Until::Lsn(lsn) if end > *lsn && *lsn >= base.stop => {
+                Until::Lsn(lsn) if end > *lsn && *lsn >= stop && beyond => {
                     found.get_or_insert((*lsn, "behind the record there".into()));
                 }
-                Until::Immediate if end >= base.stop => _ = found.get_or_insert((base.stop, "there".into())),
+                Until::Immediate if end >= stop => _ = found.get_or_insert((stop, "there".into())),
                 _ => {}
             }
             if found.is_some() || early.is_some() {
@@ -193,24 +215,31 @@ impl<'a> Log<'a> {
             }
         }
         let too_early = match until {
-            Until::Lsn(lsn) => *lsn < base.stop,
+            Until::Lsn(lsn) => *lsn < stop,
             _ => early.is_some(),
         };
         if too_early {
             return Err(Error::no(format!(
                 "{until} lies before the snapshot, whose data are consistent from {} on",
-                base.stop
+                stop
             )));
         }
-        if found.is_none() && *until == Until::Latest && end >= base.stop {
-            found = Some((end, "at the end of the log".into()));
+        if found.is_none() && *until == Until::Latest && end >= stop {
+            let why = way.missing.map_or("at the end of the log".into(), |missing| {
+                format!("at a gap: {missing} is missing, and there is more behind it")
+            });
+            found = Some((end, why));
+        }
+        if let Some(made) = outside {
+            return Err(Error::refused(format!("on the way to {until} {made}, and the replay would write there"))
+                .hint("Begin with a snapshot from after that, which holds it, or recover by hand where nothing stands in that place."));
         }
         let Some((place, why)) = found else {
             let missing = way.missing.map_or(String::new(), |m| format!(": {m} is missing"));
             return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
                 .hint("What the server has not archived yet it does with: SELECT pg_switch_wal(). The end of what is there: --until-latest."));
         };
-        Ok((place, last, why))
+        Ok(Reach { timeline, end: place, last, why, gap: way.missing })
     }
 }
 
@@ -226,7 +255,19 @@ fn describe(side: &str, what: &What) -> String {
         What::RestorePoint { name, at } => {
             format!("{side} restore point '{}' of {at}", kit::exit::plain(name))
         }
+        What::Tablespace { path } => {
+            format!("a tablespace was made in '{}'", kit::exit::plain(path))
+        }
     }
+}
+
+/// Up to when what ended is in the log that a cold snapshot holds itself, which its server replays before
+/// anything else (`InitWalRecovery`): that of a server that had crashed. The record tells whole seconds.
+fn own_log(set: &Set, data: &Data) -> Option<Moment> {
+    let crashed =
+        matches!(data.control.state, State::InProduction | State::ShuttingDown | State::InCrashRecovery);
+    let created = set.created().filter(|_| crashed && set.wal.is_none());
+    created.map(|at| Moment((at.unix() + 1) * 1_000_000))
 }
 
 /// A snapshot that was begun after the target is of no use for it.
@@ -242,15 +283,5 @@ pub(crate) fn data_of(set: &Set) -> Result<(&Volume, &Data)> {
         (None, _) => Err(Error::no("the snapshot holds no data directory of PostgreSQL")),
         _ => Err(Error::refused("the snapshot holds several data directories")
             .hint("A recovery is of one server: name a snapshot of its directory alone.")),
-    }
-}
-
-fn base(set: &Set, data: &Data) -> Base {
-    match &set.wal {
-        Some(wal) => Base { timeline: wal.timeline, start: wal.start, stop: wal.stop },
-        // it stood still: its latest checkpoint is where it ended
-        None => {
-            Base { timeline: data.control.timeline, start: data.control.redo, stop: data.control.checkpoint }
-        }
     }
 }
