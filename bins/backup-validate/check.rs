@@ -112,7 +112,11 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
     verdict.note(out::bytes(bytes));
     // one whose beginning does not even inflate is looked at as a dump, which tells why
     let head = read::peek(&file, &name, 262).unwrap_or_default();
-    Ok(if rdb::is(&head) { Artifact::Rdb(file) } else { Artifact::Dump(Dump::open(path)?.into()) })
+    Ok(if kit::redis::version(&head).is_some() {
+        Artifact::Rdb(file)
+    } else {
+        Artifact::Dump(Dump::open(path)?.into())
+    })
 }
 
 /// The manifest, if it can be believed; what is wrong with it is told.

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use kit::catalog::{self, Backup};
+use kit::catalog::Backup;
 use kit::exit::{Error, Result};
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
-use kit::watch::{Finding, compare_manifests, judge, used};
+use kit::watch::{self, Finding, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
 use crate::coverage::Coverage;
@@ -26,9 +26,7 @@ pub(crate) struct Look {
 pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let rules = args.rules.clone().unwrap_or_else(usual);
     let now = Stamp::now();
-    let mut backups = catalog::scan(dir, None)?;
-    backups.extend(catalog::vanished(dir)?);
-    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+    let mut backups = watch::backups(dir)?;
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
     let used = used(dir)?;
