@@ -146,8 +146,8 @@ impl Drill<'_> {
                 let major = dump.server_version.as_deref().and_then(major_of);
                 Ground::make(self.place, major, &dump.encoding)?
             }
-            (None, Some(set)) => match snapshot::data(set) {
-                Ok((label, data)) => Ground::of(snapshot::start(&checked.real, label, data)?),
+            (None, Some(set)) => match snapshot::Way::of(set, self.args) {
+                Ok(way) => Ground::of(way.start(&checked.real)?),
                 Err(why) => return not_drilled(why, verdict),
             },
             (None, None) => return not_drilled("only dumps and snapshots are", verdict),
@@ -159,6 +159,9 @@ impl Drill<'_> {
 
         let clock = Instant::now();
         if checked.dump.is_some() {
+            if self.args.until.is_some() {
+                verdict.warn("a dump is of one moment: --until is for snapshots");
+            }
             self.load(&ground, checked, verdict)?;
         }
         times.restore = clock.elapsed().as_secs_f64();

@@ -6,8 +6,7 @@ use std::time::Instant;
 use kit::catalog;
 use kit::child::{catch_signals, interrupted};
 use kit::exit::{Code, Error, Result};
-use kit::metrics::Metrics;
-use kit::notify::{self, Account, telling};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::settings::Settings;
 use serde_json::Value;
@@ -30,14 +29,11 @@ pub(crate) fn run() -> Result<Code> {
     let settings = Settings::load()?;
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let (dir, speech) = (Path::new(&dir), Speech::new(TOOL, args.quiet));
-    let targets = notify::targets(&args.notify, &settings)?;
-    let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir))?;
     for (_, file) in &args.reports {
         catalog::may_write_over(Path::new(file))?;
     }
-    telling(&targets, TOOL, &speech, |account| {
-        metrics.of(&speech, || judge_and_look(&args, dir, &speech, account))
-    })
+    args.telling
+        .around(TOOL, Some(dir), &settings, &speech, |account| judge_and_look(&args, dir, &speech, account))
 }
 
 /// First the backups, one by one, then the folder as a whole, and what is written of both.

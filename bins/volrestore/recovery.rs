@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out::Speech;
 use kit::place;
 use kit::volume::set::Mode;
@@ -81,7 +82,13 @@ impl Recovery {
     }
 
     /// Recovers into a new directory, beside the live server.
-    pub(crate) fn beside(&self, args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
+    pub(crate) fn beside(
+        &self,
+        args: &Args,
+        dir: &Path,
+        speech: &Speech,
+        account: &Account<'_>,
+    ) -> Result<Code> {
         if !dir.exists() {
             place::ensure_dir(dir)?;
             // whoever runs the server for root must get through; nobody may look in
@@ -90,7 +97,7 @@ impl Recovery {
         }
         // the server that replays stands elsewhere than we do
         let dir = &std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?;
-        into::into(args, self.chosen(), dir, speech, |root| self.replay(args, root, speech))
+        into::into(args, self.chosen(), dir, speech, account, |root| self.replay(args, root, speech))
     }
 }
 

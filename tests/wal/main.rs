@@ -19,4 +19,5 @@ mod push;
 mod recovery;
 mod stage;
 mod status;
+mod told;
 mod verify;
