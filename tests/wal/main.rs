@@ -11,6 +11,7 @@ mod lab;
 mod ahead;
 mod bad_days;
 mod clones;
+mod drill;
 mod each_call;
 mod get;
 mod moment;
