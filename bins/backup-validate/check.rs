@@ -112,6 +112,9 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
     verdict.note(out::bytes(bytes));
     // one whose beginning does not even inflate is looked at as a dump, which tells why
     let head = read::peek(&file, &name, 262).unwrap_or_default();
+    if head.starts_with(b"--") && memchr::memmem::find(&head, b"\r\n").is_some() {
+        verdict.warn("its lines end in CR LF, as on Windows: a copy made as text changes a dump, rows too");
+    }
     Ok(if kit::redis::version(&head).is_some() {
         Artifact::Rdb(file)
     } else {
@@ -167,7 +170,12 @@ fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
     let digest =
         sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
     if digest.is_some_and(|digest| digest != sha256) {
-        verdict.bad(format!("{} tells of another digest", catalog::SUMS));
+        verdict.fault(
+            Error::no(format!("{} tells of another digest", catalog::SUMS)).hint(format!(
+                "If the file was replaced on purpose, remove its line from {}.",
+                catalog::SUMS
+            )),
+        );
     }
 }
 

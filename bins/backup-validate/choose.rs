@@ -1,7 +1,9 @@
 //! Which backups are meant: paths, names and times, those of a folder, or lines of standard input.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kit::archive;
@@ -59,19 +61,19 @@ fn lines(each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
         return Err(usage("nothing to look at: give FILE, --latest or --all, or paths on standard input"));
     }
     let mut input = BufReader::new(Source::stdin()?);
-    let (mut line, mut any) = (String::new(), false);
+    let (mut line, mut any) = (Vec::new(), false);
     loop {
         line.clear();
-        let read = input.read_line(&mut line);
+        let read = input.read_until(b'\n', &mut line);
         let n =
             read.map_err(|e| interrupted().err().unwrap_or_else(|| Error::io("read", "standard input", &e)))?;
-        let path = line.trim_end_matches('\n');
+        let path = line.strip_suffix(b"\n").unwrap_or(&line);
         if n == 0 {
             break;
         }
         if !path.is_empty() {
             any = true;
-            each(Path::new(path))?;
+            each(Path::new(OsStr::from_bytes(path)))?;
         }
     }
     match any {

@@ -7,7 +7,7 @@ use kit::catalog::Backup;
 use kit::exit::{Error, Result};
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
-use kit::watch::{self, Finding, compare_manifests, judge, used};
+use kit::watch::{self, Finding, What, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
 use crate::coverage::Coverage;
@@ -20,6 +20,8 @@ pub(crate) struct Look {
     pub(crate) findings: Vec<Finding>,
     /// The archive of the log, where one was named.
     pub(crate) coverage: Option<Coverage>,
+    /// … and why nothing is known of it: what else is wrong is told all the same.
+    pub(crate) unread: Option<Error>,
 }
 
 /// Looks at `dir`; a report without rules of its own is made by the usual ones.
@@ -31,9 +33,16 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     backups.retain(wanted);
     let used = used(dir)?;
     let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
-    let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose()?;
+    let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose();
+    let (coverage, unread) = coverage.map_or_else(|e| (None, Some(e)), |coverage| (coverage, None));
     findings.extend(coverage.iter().flat_map(Coverage::findings));
-    Ok(Look { now, backups, used, findings, coverage })
+    findings.extend(unread.as_ref().map(|error| Finding {
+        what: What::Unread,
+        series: None,
+        backup: None,
+        why: error.to_string(),
+    }));
+    Ok(Look { now, backups, used, findings, coverage, unread })
 }
 
 /// Tells each finding: to standard output, or where that holds the paths of backups that passed, to

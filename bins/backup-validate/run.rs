@@ -78,7 +78,7 @@ fn look_and_report(
     for (form, file) in &args.reports {
         report::write(*form, file, dir, &look, judged)?;
     }
-    Ok(args.rules.is_none() || look.findings.is_empty())
+    look.unread.map_or(Ok(args.rules.is_none() || look.findings.is_empty()), Err)
 }
 
 /// Judges each backup and lets those that pass through. `judged`: what is known of each, as `--json` has it.
@@ -97,7 +97,9 @@ fn judge_all(
         // a signal is meant for the whole run, and says nothing about the backup
         interrupted()?;
         let name = path.display().to_string();
-        if !args.json && name.chars().any(char::is_control) {
+        if path.to_str().is_none() {
+            verdict.bad("its name is no UTF-8: it cannot be let through");
+        } else if !args.json && name.chars().any(char::is_control) {
             verdict.bad("its name does not fit into a line: it cannot be let through");
         }
         verdict.say(&name, speech);

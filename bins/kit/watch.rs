@@ -65,6 +65,8 @@ pub enum What {
     Quota,
     /// Segments are missing in the archive of the log.
     Gap,
+    /// The archive of the log cannot be read.
+    Unread,
 }
 
 impl What {
@@ -79,6 +81,7 @@ impl What {
             What::TablesLost => "tables-lost",
             What::Quota => "quota",
             What::Gap => "gap",
+            What::Unread => "unread",
         }
     }
 }
