@@ -170,12 +170,10 @@ fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
     let digest =
         sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
     if digest.is_some_and(|digest| digest != sha256) {
-        verdict.fault(
-            Error::no(format!("{} tells of another digest", catalog::SUMS)).hint(format!(
-                "If the file was replaced on purpose, remove its line from {}.",
-                catalog::SUMS
-            )),
-        );
+        let differs = Error::no(format!("{} tells of another digest", catalog::SUMS));
+        // where more speaks against the file, the list is hardly what is wrong
+        let help = format!("If the file was replaced on purpose, remove its line from {}.", catalog::SUMS);
+        verdict.fault(if verdict.passes() { differs.hint(help) } else { differs });
     }
 }
 

@@ -273,5 +273,8 @@ fn snapshots_of_redis_are_watched() {
     packed.exits(0);
     watch(&server, &["--watch"]).exits(0);
     let page = fs::read_to_string(server.home().join("r.html")).unwrap();
-    assert!(page.contains(&new) && !page.contains("Never restored"), "{page}");
+    assert!(
+        page.contains("2 backups, never read,") && page.contains(&new) && !page.contains("Never restored"),
+        "{page}"
+    );
 }

@@ -77,7 +77,10 @@ pub(crate) fn attention(model: &Model<'_>) -> String {
 /// A section: charts, what retention does next, all backups, drills.
 pub(crate) fn group(group: &Group<'_>, now: Stamp) -> String {
     let first = group.backups.last().map_or(String::new(), |d| day(d.backup.time));
-    let proven = counted(group.backups.len(), "proven backup");
+    let proven = match group.proven() {
+        0 => format!("{}, never read,", counted(group.backups.len(), "backup")),
+        _ => counted(group.backups.len(), "proven backup"),
+    };
     format!(
         "<section><h2>{} <small>{}</small></h2>\n<p>{proven} since {first}. {}</p>\n{}{}{}</section>\n",
         name(group.series),
@@ -136,12 +139,13 @@ fn charts(group: &Group<'_>) -> String {
     };
     let bytes = |v| out::bytes(v as u64);
     let rows = |v| out::count(v as u64);
+    let of_time = || chart("Time to make", |v| span(v as u64), |d| d.manifest.duration_ms as f64);
     let of_rows = || chart("Rows", rows, |d| d.manifest.rows as f64);
     format!(
         "<div class=charts>\n{}{}{}</div>\n",
         chart("Size", bytes, |d| d.backup.bytes as f64),
         if group.kin.kind.is_dump() { of_rows() } else { String::new() },
-        chart("Time to make", |v| span(v as u64), |d| d.manifest.duration_ms as f64),
+        if group.backups.iter().any(|d| d.manifest.duration_ms > 0) { of_time() } else { String::new() },
     )
 }
 

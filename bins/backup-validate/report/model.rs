@@ -65,6 +65,11 @@ impl Group<'_> {
         self.drills.last()
     }
 
+    /// How many have a proof on record; a snapshot of Redis without a manifest has none.
+    pub(crate) fn proven(&self) -> usize {
+        self.backups.iter().filter(|d| d.manifest.verified.is_some()).count()
+    }
+
     /// Whether a drill of them could be held, and none was.
     pub(crate) fn is_never_restored(&self) -> bool {
         self.is_chief && self.can_be_drilled() && self.drills.is_empty()

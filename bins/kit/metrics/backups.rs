@@ -21,7 +21,7 @@ const OF_NEWEST: [(&str, &str, Of); 8] = [
     ("pgkeep_backup_size_bytes", "Its size.", |b, _| Some(b.bytes as f64)),
     ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| Some(m.raw_bytes as f64)),
     ("pgkeep_backup_duration_seconds", "What it took to make and prove it.", |_, m| {
-        Some(m.duration_ms as f64 / 1000.0)
+        (m.duration_ms > 0).then_some(m.duration_ms as f64 / 1000.0)
     }),
     ("pgkeep_backup_rows", "Rows of all its tables.", |_, m| m.kind.is_dump().then_some(m.rows as f64)),
     ("pgkeep_backup_tables", "Its tables.", |_, m| m.kind.is_dump().then_some(m.tables as f64)),
@@ -30,7 +30,7 @@ const OF_NEWEST: [(&str, &str, Of); 8] = [
         Some(Stamp::parse_rfc3339(&verified.at)?.unix() as f64)
     }),
     ("pgkeep_backup_shrink_allowed", "1: somebody said that it may be much smaller.", |_, m| {
-        Some(f64::from(u8::from(m.rotation.shrink_allowed)))
+        m.kind.is_dump().then(|| f64::from(u8::from(m.rotation.shrink_allowed)))
     }),
 ];
 
@@ -47,7 +47,7 @@ pub(super) fn tell(text: &mut Text, dir: &Path, now: Stamp) -> Result<()> {
             }
         }
     }
-    text.metric("pgkeep_backups", Kind::Gauge, "Proven backups.");
+    text.metric("pgkeep_backups", Kind::Gauge, "Backups that count.");
     lines.iter().for_each(|line| of_line(text, line, line.backups.len() as f64));
     drills(text, dir, &lines)?;
     let place = dir.canonicalize().unwrap_or(dir.to_owned()).to_string_lossy().into_owned();

@@ -129,12 +129,15 @@ fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
     }
 }
 
-/// Archives whose record is gone: one entry for each set.
+/// Archives, there or in the list of digests, whose record is gone: one entry for each set.
 fn without_record(dir: &Path) -> Result<Vec<Backup>> {
     let mut sets: BTreeMap<Stamp, u64> = BTreeMap::new();
-    for name in place::names(dir)? {
-        if let Some((stamp, _)) = parse(&name) {
-            *sets.entry(stamp).or_default() += dir.join(&name).metadata().map_or(0, |m| m.len());
+    let sums = catalog::sums(dir)?.unwrap_or_default();
+    let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
+    let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
+    for name in &names {
+        if let Some((stamp, _)) = parse(name) {
+            *sets.entry(stamp).or_default() += dir.join(name).metadata().map_or(0, |m| m.len());
         }
     }
     let of = |(time, bytes): (Stamp, u64)| {
