@@ -5,10 +5,15 @@ use std::process::{Command, Stdio};
 
 use kit::child::{Child, sibling};
 use kit::exit::Result;
+use kit::settings::Settings;
 
 use crate::check::Checked;
 use crate::cli::Args;
 use crate::verdict::Verdict;
+
+/// How long a connection may take to come about, by libpq's variable, unless it says otherwise. Seconds.
+const TIMEOUT: &str = "PGCONNECT_TIMEOUT";
+const PATIENCE: &str = "10";
 
 /// Has the dump held against the server that the environment names, or that is behind `--via`.
 pub(crate) fn against(checked: &Checked, args: &Args, verdict: &mut Verdict) {
@@ -25,6 +30,10 @@ fn dry_run(checked: &Checked, args: &Args) -> Result<()> {
     let program = "pgdump-restore";
     let mut command = Command::new(sibling(program));
     command.args(["--dry-run", "--quiet"]);
+    // a port that takes the connection and says nothing would be waited for for ever
+    if Settings::load()?.get(TIMEOUT).is_none() {
+        command.env(TIMEOUT, PATIENCE);
+    }
     if let Some(via) = &args.via {
         command.arg("--via").arg(via);
     }

@@ -112,7 +112,14 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
     verdict.note(out::bytes(bytes));
     // one whose beginning does not even inflate is looked at as a dump, which tells why
     let head = read::peek(&file, &name, 262).unwrap_or_default();
-    Ok(if rdb::is(&head) { Artifact::Rdb(file) } else { Artifact::Dump(Dump::open(path)?.into()) })
+    if head.starts_with(b"--") && memchr::memmem::find(&head, b"\r\n").is_some() {
+        verdict.warn("its lines end in CR LF, as on Windows: a copy made as text changes a dump, rows too");
+    }
+    Ok(if kit::redis::version(&head).is_some() {
+        Artifact::Rdb(file)
+    } else {
+        Artifact::Dump(Dump::open(path)?.into())
+    })
 }
 
 /// The manifest, if it can be believed; what is wrong with it is told.
@@ -163,7 +170,10 @@ fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
     let digest =
         sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
     if digest.is_some_and(|digest| digest != sha256) {
-        verdict.bad(format!("{} tells of another digest", catalog::SUMS));
+        let differs = Error::no(format!("{} tells of another digest", catalog::SUMS));
+        // where more speaks against the file, the list is hardly what is wrong
+        let help = format!("If the file was replaced on purpose, remove its line from {}.", catalog::SUMS);
+        verdict.fault(if verdict.passes() { differs.hint(help) } else { differs });
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::watch::Rules;
 use lexopt::prelude::*;
 
@@ -73,12 +74,13 @@ pub(crate) struct Args {
     pub(crate) via: Option<String>,
     /// What the folder as a whole must not be like.
     pub(crate) rules: Option<Rules>,
-    /// The archive of the server's log, which is looked at for gaps.
+    /// The moment that the drill of a snapshot recovers to, or `latest`.
+    pub(crate) until: Option<String>,
+    /// The archive of the server's log, which is looked at for gaps, and which drills of snapshots recover from.
     pub(crate) wal: Option<String>,
     /// Reports, and the files they go to.
     pub(crate) reports: Vec<(Form, String)>,
-    pub(crate) notify: Vec<String>,
-    pub(crate) metrics: Option<String>,
+    pub(crate) telling: Telling,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
 }
@@ -123,13 +125,14 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("shrink") => rules(&mut args).shrink = Some(percent(&text(&mut parser, "--shrink")?)?),
             Long("tables-lost") => rules(&mut args).tables_lost = true,
             Long("quota") => rules(&mut args).quota = Some(size(&mut parser, "--quota")?),
+            Long("until") => args.until = Some(text(&mut parser, "--until")?),
             Long("wal") => args.wal = Some(text(&mut parser, "--wal")?),
             Long("report") => {
                 let form = form(&text(&mut parser, "--report")?)?;
                 args.reports.push((form, text(&mut parser, "--report")?));
             }
-            Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
-            Long("metrics") => args.metrics = Some(text(&mut parser, "--metrics")?),
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
             other => return Err(bad(&other.unexpected())),
@@ -148,7 +151,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             ..rules.clone()
         };
     }
-    if args.wal.is_some() && args.reports.is_empty() {
+    if args.wal.is_some() && args.reports.is_empty() && args.drill.is_none() {
         rules(&mut args);
     }
     let looks = args.rules.is_some() || !args.reports.is_empty();
@@ -166,6 +169,8 @@ fn agree(args: Args) -> Result<Args> {
     let drills = args.drill.is_some();
     let wrong = if !drills && (!args.queries.is_empty() || args.queries_file.is_some()) {
         Some("--query and --queries are for --drill")
+    } else if args.until.is_some() && (!drills || args.wal.is_none()) {
+        Some("--until is for --drill, and goes with --wal DIR")
     } else if args.quick && (drills || args.against) {
         Some("--quick reads no data: --against and --drill need it")
     } else if args.database.as_ref().is_some_and(String::is_empty) {

@@ -11,6 +11,7 @@ use kit::history;
 use kit::out::Speech;
 use kit::pg::{Server, major_of};
 use kit::place;
+use kit::watch;
 use serde_json::json;
 
 use crate::check::Checked;
@@ -107,7 +108,10 @@ impl Drill<'_> {
         if !checked.has_record() || !failed && (!ok || version.is_none()) {
             return;
         }
-        let name = checked.real.file_name().unwrap_or_default().to_string_lossy();
+        let of = match watch::at(&checked.real) {
+            Ok(backup) => history::Drill::of(&backup),
+            Err(error) => return verdict.warn(error.to_string()),
+        };
         let held = history::Drill {
             ok,
             faults: verdict.faults().iter().map(ToString::to_string).collect(),
@@ -117,7 +121,7 @@ impl Drill<'_> {
             restore_seconds: seconds(times.restore),
             prove_seconds: seconds(times.prove),
             queries: self.queries.len(),
-            ..history::Drill::of(&name, checked.manifest.as_ref())
+            ..of
         };
         if let Err(error) = held.record(place::parent(&checked.real)) {
             verdict.warn(error.to_string());
@@ -142,8 +146,8 @@ impl Drill<'_> {
                 let major = dump.server_version.as_deref().and_then(major_of);
                 Ground::make(self.place, major, &dump.encoding)?
             }
-            (None, Some(set)) => match snapshot::data(set) {
-                Ok((label, data)) => Ground::of(snapshot::start(&checked.real, label, data)?),
+            (None, Some(set)) => match snapshot::Way::of(set, self.args) {
+                Ok(way) => Ground::of(way.start(&checked.real)?),
                 Err(why) => return not_drilled(why, verdict),
             },
             (None, None) => return not_drilled("only dumps and snapshots are", verdict),
@@ -155,6 +159,9 @@ impl Drill<'_> {
 
         let clock = Instant::now();
         if checked.dump.is_some() {
+            if self.args.until.is_some() {
+                verdict.warn("a dump is of one moment: --until is for snapshots");
+            }
             self.load(&ground, checked, verdict)?;
         }
         times.restore = clock.elapsed().as_secs_f64();

@@ -28,6 +28,8 @@ How closely:
       --drill-in PLACE      the same in a container without network: docker:IMAGE
 
 Drills:
+      --until MOMENT        recover a snapshot from the archive of --wal up to then, or
+                            to the end of it: latest; the same as with volrestore
       --query SQL           ask this of what was restored; repeatable
       --expect ANSWER       what the query before it must answer: fields parted by |,
                             rows by newlines
@@ -41,10 +43,11 @@ The folder as a whole (exit 1, and a line for each finding):
       --min-size SIZE       it is smaller: 64K, 1.5M, 50G
       --shrink PERCENT      its rows or bytes, or the rows of a table, are fewer than
                             before by more than that
-      --tables-lost         tables of the one before it are gone
+      --tables-lost         tables of one before it are gone
       --quota SIZE          all files in DIR take more
       --wal DIR             segments are missing in the archive of wal-archive in DIR;
-                            with --report, its coverage is shown
+                            with --report, its coverage is shown; with --drill, hot
+                            snapshots are recovered from it
 
 Whom to tell:
       --report FORMAT FILE  write a report: html (one page), junit (for CI) or json,

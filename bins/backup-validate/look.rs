@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use kit::catalog::{self, Backup};
+use kit::catalog::Backup;
 use kit::exit::{Error, Result};
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
-use kit::watch::{Finding, compare_manifests, judge, used};
+use kit::watch::{self, Finding, What, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
 use crate::coverage::Coverage;
@@ -20,22 +20,29 @@ pub(crate) struct Look {
     pub(crate) findings: Vec<Finding>,
     /// The archive of the log, where one was named.
     pub(crate) coverage: Option<Coverage>,
+    /// … and why nothing is known of it: what else is wrong is told all the same.
+    pub(crate) unread: Option<Error>,
 }
 
 /// Looks at `dir`; a report without rules of its own is made by the usual ones.
 pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let rules = args.rules.clone().unwrap_or_else(usual);
     let now = Stamp::now();
-    let mut backups = catalog::scan(dir, None)?;
-    backups.extend(catalog::vanished(dir)?);
-    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+    let mut backups = watch::backups(dir)?;
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
     let used = used(dir)?;
     let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
-    let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose()?;
+    let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose();
+    let (coverage, unread) = coverage.map_or_else(|e| (None, Some(e)), |coverage| (coverage, None));
     findings.extend(coverage.iter().flat_map(Coverage::findings));
-    Ok(Look { now, backups, used, findings, coverage })
+    findings.extend(unread.as_ref().map(|error| Finding {
+        what: What::Unread,
+        series: None,
+        backup: None,
+        why: error.to_string(),
+    }));
+    Ok(Look { now, backups, used, findings, coverage, unread })
 }
 
 /// Tells each finding: to standard output, or where that holds the paths of backups that passed, to

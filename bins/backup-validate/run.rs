@@ -6,8 +6,7 @@ use std::time::Instant;
 use kit::catalog;
 use kit::child::{catch_signals, interrupted};
 use kit::exit::{Code, Error, Result};
-use kit::metrics::Metrics;
-use kit::notify::{self, Account, telling};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::settings::Settings;
 use serde_json::Value;
@@ -30,14 +29,11 @@ pub(crate) fn run() -> Result<Code> {
     let settings = Settings::load()?;
     let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
     let (dir, speech) = (Path::new(&dir), Speech::new(TOOL, args.quiet));
-    let targets = notify::targets(&args.notify, &settings)?;
-    let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir))?;
     for (_, file) in &args.reports {
         catalog::may_write_over(Path::new(file))?;
     }
-    telling(&targets, TOOL, &speech, |account| {
-        metrics.of(&speech, || judge_and_look(&args, dir, &speech, account))
-    })
+    args.telling
+        .around(TOOL, Some(dir), &settings, &speech, |account| judge_and_look(&args, dir, &speech, account))
 }
 
 /// First the backups, one by one, then the folder as a whole, and what is written of both.
@@ -82,7 +78,7 @@ fn look_and_report(
     for (form, file) in &args.reports {
         report::write(*form, file, dir, &look, judged)?;
     }
-    Ok(args.rules.is_none() || look.findings.is_empty())
+    look.unread.map_or(Ok(args.rules.is_none() || look.findings.is_empty()), Err)
 }
 
 /// Judges each backup and lets those that pass through. `judged`: what is known of each, as `--json` has it.
@@ -101,7 +97,9 @@ fn judge_all(
         // a signal is meant for the whole run, and says nothing about the backup
         interrupted()?;
         let name = path.display().to_string();
-        if !args.json && name.chars().any(char::is_control) {
+        if path.to_str().is_none() {
+            verdict.bad("its name is no UTF-8: it cannot be let through");
+        } else if !args.json && name.chars().any(char::is_control) {
             verdict.bad("its name does not fit into a line: it cannot be let through");
         }
         verdict.say(&name, speech);

@@ -7,7 +7,7 @@ use kit::child::interrupted;
 use kit::digest::Depth;
 use kit::dump::scan::{Facts, Kind, Scan, text_of};
 use kit::exit::{Code, Error, Result};
-use kit::manifest::{self, Item, Toc, each_item};
+use kit::manifest::{Item, Toc, each_item};
 use kit::progress::Progress;
 use kit::source::Dump;
 
@@ -60,10 +60,7 @@ impl Contents {
     pub(crate) fn of(dump: &Dump, depth: Depth, quiet: bool) -> Result<Self> {
         if let (Some(m), Some(path)) = (dump.believed(), &dump.path) {
             return Ok(Contents {
-                kind: Some(match m.kind {
-                    manifest::Kind::Cluster => "cluster",
-                    manifest::Kind::Database => "database",
-                }),
+                kind: Some(m.kind.word()),
                 server_version: m.source.server_version.clone(),
                 dump_version: m.source.dump_version.clone(),
                 databases: m.source.databases.clone(),

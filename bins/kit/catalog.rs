@@ -19,6 +19,9 @@ pub fn name(prefix: &str, stamp: Stamp, ending: &str) -> String {
     format!("{prefix}_{}{ending}", stamp.compact())
 }
 
+/// The folder of snapshots of volumes, below that of backups.
+pub const SNAPSHOTS: &str = "snapshots";
+
 /// Series and time of a backup's name; `None` for a name that is not ours.
 pub fn parse(name: &str) -> Option<(&str, Stamp)> {
     let stem = ENDINGS.iter().find_map(|e| name.strip_suffix(e))?;
@@ -158,14 +161,18 @@ pub fn scan(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
     Ok(backups)
 }
 
-/// Backups in `dir` of which only the manifest is there: somebody took the file away.
+/// Backups in `dir` of which only the manifest is there, or no more than a line in the list of digests:
+/// somebody took the file away. What rotation removes leaves neither.
 pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
+    let names = place::names(dir)?;
+    let sums = sums(dir)?.unwrap_or_default();
+    let mut files: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".json")).collect();
+    files.extend(sums.lines().filter_map(|line| line.get(66..)));
+    files.sort_unstable();
+    files.dedup();
     let mut backups = Vec::new();
-    for name in place::names(dir)? {
-        let Some((file, (series, named))) = name.strip_suffix(".json").and_then(|f| Some((f, parse(f)?)))
-        else {
-            continue;
-        };
+    for file in files {
+        let Some((series, named)) = parse(file) else { continue };
         let path = dir.join(file);
         if path.is_file() {
             continue;

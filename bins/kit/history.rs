@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::{Backup, SNAPSHOTS};
 use crate::exit::{Error, Result};
-use crate::manifest::{Kin, Kind, Manifest};
+use crate::manifest::{Kin, Kind};
 use crate::place;
 use crate::stamp::Stamp;
 
@@ -69,15 +70,15 @@ pub struct Drill {
 }
 
 impl Drill {
-    /// The drill of a backup of `name` that has ended now; with its manifest, which a snapshot has not.
-    pub fn of(name: &str, manifest: Option<&Manifest>) -> Self {
+    /// The drill of a backup that has ended now.
+    pub fn of(backup: &Backup) -> Self {
         let of_none = Drill {
             at: Stamp::now().to_string(),
-            name: name.to_owned(),
-            series: crate::catalog::parse(name).map(|(series, _)| series.to_owned()),
+            name: backup.name.clone(),
+            series: backup.series.clone(),
             ..Drill::default()
         };
-        let Some(kin) = manifest.map(Manifest::kin) else { return of_none };
+        let Some(kin) = backup.kin() else { return of_none };
         Drill {
             kind: Some(kin.kind),
             database: kin.database,
@@ -116,8 +117,17 @@ impl Drill {
     }
 }
 
-/// The drills of `dir`, oldest first; none where none was held. Lines that are no drills are passed over.
+/// The drills of `dir` and of its folder of snapshots, oldest first; none where none was held. Lines that are no
+/// drills are passed over.
 pub fn drills(dir: &Path) -> Result<Vec<Drill>> {
+    let mut drills = held(dir)?;
+    drills.extend(held(&dir.join(SNAPSHOTS))?);
+    // the order of lines is that of time, but for what somebody has edited
+    drills.sort_by_key(Drill::time);
+    Ok(drills)
+}
+
+fn held(dir: &Path) -> Result<Vec<Drill>> {
     let path = dir.join(NAME);
     let fail = |e| Error::io("read", path.display(), &e);
     let mut file = match place::open_regular(&path) {

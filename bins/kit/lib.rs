@@ -32,10 +32,6 @@ pub mod proof;
 pub mod catalog;
 pub mod retention;
 
-pub mod history;
-pub mod metrics;
-pub mod watch;
-
 pub mod beside;
 pub mod guard;
 pub mod instance;
@@ -44,6 +40,12 @@ pub mod pg;
 pub mod session;
 pub mod via;
 
-pub mod notify;
+pub mod redis;
 pub mod volume;
 pub mod wal;
+
+pub mod history;
+pub mod metrics;
+pub mod watch;
+
+pub mod notify;

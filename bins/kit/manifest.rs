@@ -37,6 +37,27 @@ pub enum Kind {
     Cluster,
     /// One database.
     Database,
+    /// What a Redis holds.
+    Redis,
+    /// Volumes that belong together: their record says it in more words.
+    Volumes,
+}
+
+impl Kind {
+    /// As it stands in a manifest.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Cluster => "cluster",
+            Kind::Database => "database",
+            Kind::Redis => "redis",
+            Kind::Volumes => "volumes",
+        }
+    }
+
+    /// Whether it has tables and rows.
+    pub fn is_dump(self) -> bool {
+        matches!(self, Kind::Cluster | Kind::Database)
+    }
 }
 
 /// How a dump is laid out.
@@ -47,6 +68,10 @@ pub enum Format {
     Plain,
     /// pg_dump's custom archive, for pg_restore.
     Custom,
+    /// Redis's RDB.
+    Rdb,
+    /// Archives of tar.
+    Tar,
 }
 
 /// Everything but the table of contents.

@@ -13,9 +13,11 @@ use crate::out::Speech;
 use crate::settings::Settings;
 
 mod body;
+mod options;
 mod send;
 mod target;
 
+pub use options::Telling;
 pub use target::Target;
 
 use body::Outcome;
@@ -31,7 +33,7 @@ const START: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// A usage error for what is no URL; it does not repeat it.
-pub fn targets(options: &[String], settings: &Settings) -> Result<Vec<Target>> {
+fn targets(options: &[String], settings: &Settings) -> Result<Vec<Target>> {
     let variable = settings.get("NOTIFY_URL").unwrap_or_default().split_whitespace();
     let (name, texts): (_, Vec<&str>) = match options {
         [] => ("NOTIFY_URL", variable.collect()),
@@ -55,7 +57,7 @@ pub struct Account<'a> {
 
 /// Runs `work`, telling of its start (those who expect that) and of its end, whatever that is: done, an
 /// error, a signal, a panic. Gives back what `work` does.
-pub fn telling(
+fn telling(
     targets: &[Target],
     tool: &'static str,
     speech: &Speech,

@@ -1,5 +1,6 @@
 //! Talking to PostgreSQL through its own programs, and choosing those that match the server.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -25,9 +26,11 @@ pub const LONGEST_NAME: usize = 63;
 /// promoted afterwards.
 const CHANGE: Duration = Duration::from_secs(60);
 
-/// Separators of psql's unaligned output that stand in no name of anyone's.
-const FIELD: char = '\u{1f}';
-const RECORD: char = '\u{1e}';
+/// What parts fields or records of psql's unaligned output, one as good as another. Any byte but zero may stand in
+/// a name, so it is what nobody can have put there.
+fn separator() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
+}
 
 /// A server and the programs to reach it with.
 #[derive(Clone, Debug)]
@@ -173,8 +176,8 @@ impl Server {
 
     /// The same with SQL in another encoding, by PostgreSQL's name for it.
     pub fn query_in(&self, encoding: &str, database: &str, sql: &[u8]) -> Result<Vec<Vec<String>>> {
-        let (field, record) = (format!("--field-separator={FIELD}"), format!("--record-separator={RECORD}"));
-        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", &field, &record]);
+        let (field, record) = (separator(), separator());
+        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", "-F", &field, "-R", &record]);
         let mut command = run.command();
 
         // a role or a database may be set to be read-only, or to time out
@@ -186,13 +189,16 @@ impl Server {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));
         }
         let text = String::from_utf8_lossy(&output);
-        let text = text.trim_end_matches(['\n', RECORD]);
+        let mut text = &*text;
+        while let Some(rest) = text.strip_suffix('\n').or_else(|| text.strip_suffix(&record)) {
+            text = rest;
+        }
         if text.is_empty() {
             return Ok(Vec::new());
         }
         Ok(text
-            .split([RECORD])
-            .map(|r| r.trim_matches('\n').split(FIELD).map(str::to_owned).collect())
+            .split(&record)
+            .map(|r| r.trim_matches('\n').split(&field).map(str::to_owned).collect())
             .collect())
     }
 

@@ -153,16 +153,21 @@ fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
 }
 
 /// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
-/// owner and mode of `old`. The caller holds a lock that keeps others from doing it meanwhile.
+/// owner, mode and, where we may give it, group of `old`. The caller holds a lock that keeps others from doing it meanwhile.
 pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
     let fail = |e| Error::io("write", target.display(), &e);
     remove_if_there(&with_suffix(target, PART))?;
     let mut part = Part::create(target)?;
     let (is, was) = (part.file.metadata().map_err(fail)?, old.metadata().map_err(fail)?);
-    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
-        fchown(&part.file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
+    if is.uid() != was.uid() {
+        fchown(&part.file, Some(was.uid()), None).map_err(fail)?;
     }
-    part.file.set_permissions(was.permissions()).map_err(fail)?;
+    let mut mode = was.mode() & 0o7777;
+    if is.gid() != was.gid() && fchown(&part.file, None, Some(was.gid())).is_err() {
+        // only a member may give a file to a group; ours gets no more than everybody has
+        mode = mode & !0o070 | (mode & 0o007) << 3;
+    }
+    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     write(&mut part).map_err(fail)?;
     part.sync()?;
     fs::rename(&part.path, target).map_err(fail)?;

@@ -13,11 +13,13 @@ use crate::out;
 use crate::retention::is_future;
 use crate::stamp::Stamp;
 
+mod holdings;
 mod storage;
 mod tables;
 
+pub use holdings::{at, backups, named};
 pub use storage::used;
-pub use tables::{Changed, Table, Tables, compare_manifests};
+pub use tables::{Changed, Table, Tables, Told, compare_manifests};
 
 /// Below so many rows, a drop by some percent says nothing.
 const LEAST_ROWS: u64 = 100;
@@ -38,7 +40,7 @@ pub struct Rules {
     pub min_size: Option<u64>,
     /// Its rows or its bytes, raw, or the rows of one of its tables, are fewer by more than so many percent.
     pub shrink: Option<u8>,
-    /// It lacks a table that the one before it has.
+    /// It lacks a table that one before it has.
     pub tables_lost: bool,
     /// All files in the directory together have more bytes.
     pub quota: Option<u64>,
@@ -63,6 +65,8 @@ pub enum What {
     Quota,
     /// Segments are missing in the archive of the log.
     Gap,
+    /// The archive of the log cannot be read.
+    Unread,
 }
 
 impl What {
@@ -77,6 +81,7 @@ impl What {
             What::TablesLost => "tables-lost",
             What::Quota => "quota",
             What::Gap => "gap",
+            What::Unread => "unread",
         }
     }
 }
@@ -132,13 +137,13 @@ pub fn lines(backups: &[Backup], now: Stamp) -> Vec<Line<'_>> {
 }
 
 /// All that is wrong. `used`: bytes in the directory. `tables` compares the tables of two backups, the
-/// earlier one first.
+/// earlier one first, and leaves out the lost ones that were told of.
 pub fn judge(
     rules: &Rules,
     now: Stamp,
     backups: &[Backup],
     used: u64,
-    mut tables: impl FnMut(&Backup, &Backup, Option<u8>) -> Result<Changed>,
+    mut tables: impl FnMut(&Backup, &Backup, Option<u8>, &mut Told) -> Result<Changed>,
 ) -> Result<Vec<Finding>> {
     let lines = lines(backups, now);
     let mut findings = Vec::new();
@@ -161,17 +166,25 @@ pub fn judge(
         if let Some(why) = rules.shrink.and_then(|percent| shrunken(base, newest, percent)) {
             findings.push(of(What::Shrunken, newest, format!("{why} than {}", base.name)));
         }
-        if rules.shrink.is_none() && !rules.tables_lost {
+        if !line.kin.kind.is_dump() {
             continue;
         }
-        let changed = tables(base, newest, rules.shrink)?;
-        if !changed.fewer.is_empty() {
-            let why = format!("fewer rows than in {}: {}", base.name, changed.fewer);
-            findings.push(of(What::Shrunken, newest, why));
-        }
-        if rules.tables_lost && !changed.lost.is_empty() {
-            let why = format!("tables of {} are gone: {}", base.name, changed.lost);
-            findings.push(of(What::TablesLost, newest, why));
+        let mut told = Told::new();
+        for before in measures(&line.backups) {
+            // a loss of rows is one against the base, that of a table against any that had it
+            let percent = rules.shrink.filter(|_| before.name == base.name);
+            if percent.is_none() && !rules.tables_lost {
+                continue;
+            }
+            let changed = tables(before, newest, percent, &mut told)?;
+            if !changed.fewer.is_empty() {
+                let why = format!("fewer rows than in {}: {}", before.name, changed.fewer);
+                findings.push(of(What::Shrunken, newest, why));
+            }
+            if rules.tables_lost && !changed.lost.is_empty() {
+                let why = format!("tables of {} are gone: {}", before.name, changed.lost);
+                findings.push(of(What::TablesLost, newest, why));
+            }
         }
     }
     if let Some(quota) = rules.quota.filter(|quota| used > *quota) {
@@ -226,6 +239,13 @@ fn base<'a>(backups: &[&'a Backup], percent: Option<u8>) -> Option<&'a Backup> {
     Some(base)
 }
 
+/// All that the newest of `backups` can have lost something of: those before it, newest first, back to one whose
+/// drop was allowed. The night after a loss is no better than the first.
+fn measures<'a>(backups: &[&'a Backup]) -> Vec<&'a Backup> {
+    let allowed = backups.iter().position(|b| drop_was_allowed(b)).unwrap_or(backups.len());
+    backups.iter().take(allowed.saturating_add(1)).skip(1).copied().collect()
+}
+
 fn drop_was_allowed(backup: &Backup) -> bool {
     backup.manifest.as_ref().is_some_and(|m| m.rotation.shrink_allowed)
 }
@@ -238,10 +258,17 @@ fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
         let (rows, before) = (out::count(rows), out::count(rows_before));
         return Some(format!("{rows} rows, {before} before: fewer by more than {percent}%"));
     }
-    let (raw, raw_before) = (of(backup, |m| m.raw_bytes), of(base, |m| m.raw_bytes));
+    // where it is not known how much was compressed, like is held against like
+    let codec = |b: &Backup| b.manifest.as_ref().filter(|m| m.raw_bytes == 0).map(|m| m.file.codec);
+    if codec(base) != codec(backup) {
+        return None;
+    }
+    let bytes = |m: &Manifest| if m.raw_bytes == 0 { m.file.bytes } else { m.raw_bytes };
+    let (raw, raw_before) = (of(backup, bytes), of(base, bytes));
     if raw_before >= LEAST_BYTES && is_below(raw, raw_before, percent) {
         let (raw, before) = (out::bytes(raw), out::bytes(raw_before));
-        return Some(format!("{raw} uncompressed, {before} before: smaller by more than {percent}%"));
+        let state = if codec(base).is_some() { "" } else { " uncompressed" };
+        return Some(format!("{raw}{state}, {before} before: smaller by more than {percent}%"));
     }
     None
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::pg::LONGEST_NAME;
 use kit::services::Wanted;
 use kit::stamp::Stamp;
@@ -113,8 +114,7 @@ pub(crate) struct Args {
     pub(crate) services: Wanted,
     pub(crate) via: Option<String>,
     pub(crate) patroni: Option<String>,
-    pub(crate) notify: Vec<String>,
-    pub(crate) metrics: Option<String>,
+    pub(crate) telling: Telling,
     pub(crate) yes: bool,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
@@ -167,8 +167,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
             Long("patroni") => args.patroni = Some(text(&mut parser, "--patroni")?),
-            Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
-            Long("metrics") => args.metrics = Some(text(&mut parser, "--metrics")?),
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Short('y') | Short('f') | Long("yes") => args.yes = true,
             Long("dry-run") => args.dry_run = true,
             Long("json") => args.json = true,

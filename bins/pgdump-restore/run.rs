@@ -8,8 +8,7 @@ use kit::catalog::{self, Backup};
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
-use kit::metrics::Metrics;
-use kit::notify::{self, Account, telling};
+use kit::notify::{Account, Telling};
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::services;
@@ -48,11 +47,11 @@ pub(crate) fn run() -> Result<Code> {
     }
     catch_signals()?;
     services::mend(dir, &speech);
-    let targets = if args.dry_run { Vec::new() } else { notify::targets(&args.notify, &settings)? };
-    let metrics = Metrics::new(args.metrics.as_deref().filter(|_| !args.dry_run), TOOL, None)?;
-    telling(&targets, TOOL, &speech, |account| {
-        metrics.of(&speech, || act(&args, &settings, dir, &speech, account))
-    })
+    let work = |account: &Account<'_>| act(&args, &settings, dir, &speech, account);
+    match args.dry_run {
+        true => Telling::nobody(TOOL, &speech, work),
+        false => args.telling.around(TOOL, None, &settings, &speech, work),
+    }
 }
 
 fn act(args: &Args, settings: &Settings, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {

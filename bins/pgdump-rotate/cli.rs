@@ -6,6 +6,7 @@ use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
+use kit::notify::Telling;
 use kit::retention::Policy;
 use lexopt::prelude::*;
 
@@ -126,8 +127,7 @@ pub(crate) struct Args {
     pub(crate) policy: Option<Policy>,
     /// Backups are removed although the newest is much smaller.
     pub(crate) allow_shrink: bool,
-    pub(crate) notify: Vec<String>,
-    pub(crate) metrics: Option<String>,
+    pub(crate) telling: Telling,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -157,8 +157,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         lock_timeout: 0,
         policy: None,
         allow_shrink: false,
-        notify: Vec::new(),
-        metrics: None,
+        telling: Telling::default(),
         dry_run: false,
         json: false,
         quiet: false,
@@ -201,8 +200,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("no-rotate") => no_rotate = true,
             Long("rotate-only") => rotate_only = true,
             Long("dry-run") => args.dry_run = true,
-            Long("notify") => args.notify.push(text(&mut parser, "--notify")?),
-            Long("metrics") => args.metrics = Some(nonempty(text(&mut parser, "--metrics")?, "--metrics")?),
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Long("list") => list = true,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,

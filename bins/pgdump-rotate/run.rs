@@ -9,8 +9,7 @@ use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::lock::Lock;
 use kit::manifest::Manifest;
-use kit::metrics::Metrics;
-use kit::notify::{self, Account, telling};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place;
@@ -39,14 +38,10 @@ pub(crate) fn run() -> Result<Code> {
         Action::List => list(&args, dir),
         _ if args.dry_run => dry_run(&args, dir),
         _ => {
-            let targets = notify::targets(&args.notify, &settings)?;
             kit::child::catch_signals()?;
-            let metrics = Metrics::new(args.metrics.as_deref(), TOOL, Some(dir))?;
-            telling(&targets, TOOL, &speech, |account| {
-                metrics.of(&speech, || match args.action {
-                    Action::RotateOnly => rotate_only(&args, dir, &speech, account),
-                    _ => back_up(&args, &settings, dir, &speech, account),
-                })
+            args.telling.around(TOOL, Some(dir), &settings, &speech, |account| match args.action {
+                Action::RotateOnly => rotate_only(&args, dir, &speech, account),
+                _ => back_up(&args, &settings, dir, &speech, account),
             })
         }
     }

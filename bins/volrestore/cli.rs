@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kit::cli::{bad, folder, number, span, text, usage, utf8};
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::patroni::Patroni;
 use kit::services::Wanted;
 use kit::volume::{Place, Volume};
@@ -72,6 +73,7 @@ pub(crate) struct Args {
     pub(crate) forget: Vec<String>,
     pub(crate) services: Wanted,
     pub(crate) lock_timeout: u64,
+    pub(crate) telling: Telling,
     pub(crate) dry_run: bool,
     pub(crate) yes: bool,
     pub(crate) json: bool,
@@ -137,6 +139,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Long("dry-run") => args.dry_run = true,
             Short('y') | Long("yes") => args.yes = true,
             Long("list") => list = true,

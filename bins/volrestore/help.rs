@@ -58,6 +58,9 @@ Services (stopped when all is filled in, started again whatever happens):
       --stop CMD            run CMD before names change
       --start CMD           run CMD at the end, also after failure and signals
 
+      --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
+                            the words of these; none: nobody; repeatable [NOTIFY_URL]
+      --metrics FILE        write numbers for Prometheus to FILE
       --list                list the snapshots, newest first
       --json                one JSON object a line for --list
       --lock-timeout SECS   wait for another run to end, default 0

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
-use kit::out::{self, Speech};
+use kit::notify::Account;
+use kit::out::Speech;
 use kit::place;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::journal::there;
 use crate::plan::room;
-use crate::run::{filled, proven};
+use crate::run::{filled, proven, restored};
 
 /// Fills `dir/LABEL` for each volume; each appears when it is whole, and `finish` has seen it.
 pub(crate) fn into(
@@ -18,6 +19,7 @@ pub(crate) fn into(
     chosen: &Chosen,
     dir: &Path,
     speech: &Speech,
+    account: &Account<'_>,
     mut finish: impl FnMut(&Path) -> Result<()>,
 ) -> Result<Code> {
     let targets: Vec<_> = chosen.set.volumes.iter().map(|a| dir.join(&a.label)).collect();
@@ -44,7 +46,7 @@ pub(crate) fn into(
         })?;
         place::rename_new(&part, target).map_err(|e| Error::io("place", target.display(), &e))?;
         place::sync_dir(dir)?;
-        out::record(&target.display().to_string())?;
+        restored(&target.display().to_string(), account)?;
     }
     Ok(Code::Done)
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out::Speech;
 use kit::place;
 use kit::volume::set::Mode;
@@ -91,7 +92,13 @@ impl Recovery {
     }
 
     /// Recovers into a new directory, beside the live server.
-    pub(crate) fn beside(&self, args: &Args, dir: &Path, speech: &Speech) -> Result<Code> {
+    pub(crate) fn beside(
+        &self,
+        args: &Args,
+        dir: &Path,
+        speech: &Speech,
+        account: &Account<'_>,
+    ) -> Result<Code> {
         if !dir.exists() {
             place::ensure_dir(dir)?;
             // whoever runs the server for root must get through; nobody may look in
@@ -111,7 +118,7 @@ impl Recovery {
             self.replay(args, root, speech)
         };
         // tablespaces are worth nothing by themselves
-        into::into(args, self.chosen(), dir, speech, replay).inspect_err(|_| {
+        into::into(args, self.chosen(), dir, speech, account, replay).inspect_err(|_| {
             before.iter().for_each(|space| drop(fs::remove_dir_all(space)));
         })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kit::child::{catch_signals, clean_up};
 use kit::exit::{Code, Error, Result};
 use kit::lock::Lock;
+use kit::notify::{Account, Telling};
 use kit::out::{self, Speech};
 use kit::place;
 use kit::progress::Progress;
@@ -50,6 +51,17 @@ pub(crate) fn run() -> Result<Code> {
         return Ok(Code::Done);
     }
     catch_signals()?;
+    if args.services.patroni.is_none() {
+        args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
+    }
+    let work = |account: &Account<'_>| act(&args, backups, dir, &speech, account);
+    match args.dry_run {
+        true => Telling::nobody(TOOL, &speech, work),
+        false => args.telling.around(TOOL, Some(backups), &settings, &speech, work),
+    }
+}
+
+fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     // the record of a snapshot may stand elsewhere
     let elsewhere = matches!(args.which(), Some(Which::Named(name)) if Path::new(name).is_file());
     if !elsewhere && !dir.is_dir() {
@@ -58,32 +70,29 @@ pub(crate) fn run() -> Result<Code> {
     }
     place::ensure_dir(dir)?;
     let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
-    let ended = journal::resume(dir, &speech)?;
+    let ended = journal::resume(dir, speech)?;
     // killed before its services started: it is done, but nobody heard of it
-    let unheard = services::mend(backups, &speech) && ended.is_none();
-    if args.services.patroni.is_none() {
-        args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
-    }
+    let unheard = services::mend(backups, speech) && ended.is_none();
     match (&args.action, &args.into) {
         (Action::Restore(_), Some(into)) if args.until.is_some() => {
-            Recovery::find(&args, dir, &speech)?.beside(&args, Path::new(into), &speech)
+            Recovery::find(args, dir, speech)?.beside(args, Path::new(into), speech, account)
         }
         (Action::Restore(Some(which)), Some(into)) => {
             let chosen = choose(which, dir)?;
             recovery::needs_log(&chosen)?;
-            into::into(&args, &chosen, Path::new(into), &speech, |_| Ok(()))
+            into::into(args, &chosen, Path::new(into), speech, account, |_| Ok(()))
         }
         (Action::Restore(which), None) => {
             if let Some(ended) = &ended
-                && is_done(&args, which.as_ref(), ended, dir)?
+                && is_done(args, which.as_ref(), ended, dir)?
             {
-                return tell_done(ended, &args, &speech);
+                return tell_done(ended, args, speech, account);
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(&args, which.as_ref(), spared.as_deref(), backups, dir, &speech)
+            restore(args, which.as_ref(), spared.as_deref(), backups, dir, speech, account)
         }
-        _ => undo::undo(&args, backups, dir, &speech),
+        _ => undo::undo(args, backups, dir, speech, account),
     }
 }
 
@@ -100,9 +109,9 @@ fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> R
     }
 }
 
-fn tell_done(ended: &Journal, args: &Args, speech: &Speech) -> Result<Code> {
+fn tell_done(ended: &Journal, args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     for m in ended.moves.iter().filter(|m| !args.forget.contains(&m.label)) {
-        out::record(&m.label)?;
+        restored(&m.label, account)?;
     }
     speech.say("that is what was asked for: the restore is done; --undo goes back");
     Ok(Code::Done)
@@ -116,6 +125,7 @@ fn restore(
     backups: &Path,
     dir: &Path,
     speech: &Speech,
+    account: &Account<'_>,
 ) -> Result<Code> {
     let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
     let named;
@@ -167,7 +177,7 @@ fn restore(
         emptied.iter().try_for_each(|m| empty_like(&m.live, &m.staged))
     })?;
     for archive in &chosen.set.volumes {
-        out::record(&archive.label)?;
+        restored(&archive.label, account)?;
     }
     // what does not start may be why somebody wants to go back
     started?;
@@ -176,6 +186,12 @@ fn restore(
     }
     journal::tidy(dir, args.keep_before, spared, speech)?;
     Ok(Code::Done)
+}
+
+/// Tells of a volume, or of where it was put.
+pub(crate) fn restored(what: &str, account: &Account<'_>) -> Result<()> {
+    account.made(what);
+    out::record(what).map(drop)
 }
 
 /// Where each volume is filled in, and how much room that takes.

@@ -3,16 +3,23 @@
 use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
-use kit::out::{self, Speech};
+use kit::notify::Account;
+use kit::out::Speech;
 use kit::place;
 use kit::stamp::Stamp;
 
 use crate::cli::Args;
 use crate::journal::{self, Journal, Move, there};
-use crate::run::{confirm, swap_stopped};
+use crate::run::{confirm, restored, swap_stopped};
 
 /// Undoes the latest restore. What it brought stays beside, so that this can be undone too.
-pub(crate) fn undo(args: &Args, backups: &Path, dir: &Path, speech: &Speech) -> Result<Code> {
+pub(crate) fn undo(
+    args: &Args,
+    backups: &Path,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     let Some((record, latest)) = journal::done(dir)?.into_iter().next() else {
         return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
     };
@@ -40,7 +47,7 @@ pub(crate) fn undo(args: &Args, backups: &Path, dir: &Path, speech: &Speech) -> 
     let started = swap_stopped(args, backups, dir, &journal, speech, |_| Ok(()))?;
     place::remove_if_there(&record)?;
     for m in &journal.moves {
-        out::record(&m.label)?;
+        restored(&m.label, account)?;
     }
     started.map(|()| Code::Done)
 }

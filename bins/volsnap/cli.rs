@@ -6,6 +6,7 @@ use std::path::Path;
 use kit::cli::{bad, folder, number, size, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::patroni::Patroni;
 use kit::retention::Policy;
 use kit::services::Wanted;
@@ -49,6 +50,7 @@ pub(crate) struct Args {
     pub(crate) lock_timeout: u64,
     /// `None`: `--no-rotate`.
     pub(crate) policy: Option<Policy>,
+    pub(crate) telling: Telling,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -85,6 +87,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 ruled |= rule != "keep-tag";
             }
             Long("no-rotate") => no_rotate = true,
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Long("dry-run") => args.dry_run = true,
             Long("list") => args.action = Action::List,
             Long("json") => args.json = true,

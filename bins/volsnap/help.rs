@@ -50,6 +50,9 @@ What to keep (rules add up; default: --keep-last 10; sets stay whole):
       --no-rotate           remove nothing
       --dry-run             do nothing; say what would be made, kept, removed and why
 
+      --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
+                            the words of these; none: nobody; repeatable [NOTIFY_URL]
+      --metrics FILE        write numbers for Prometheus to FILE
       --list                list the snapshots, newest first
       --json                one JSON object a line, for snapshots made and --list
   -q, --quiet               say only what went wrong

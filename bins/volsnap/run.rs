@@ -9,6 +9,7 @@ use kit::codec::Codec;
 use kit::exit::{Code, Error, Result};
 use kit::lock::Lock;
 use kit::manifest::Verified;
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place::{self, Part};
 use kit::retention::Verdict;
@@ -49,10 +50,21 @@ pub(crate) fn run() -> Result<Code> {
         return Ok(Code::Done);
     }
     catch_signals()?;
-    if args.dry_run { dry_run(&args, &dir.join(SNAPSHOTS)) } else { snapshot(&args, &settings, dir, &speech) }
+    if args.dry_run {
+        return dry_run(&args, &dir.join(SNAPSHOTS));
+    }
+    args.telling.around(TOOL, Some(dir), &settings, &speech, |account| {
+        snapshot(&args, &settings, dir, &speech, account)
+    })
 }
 
-fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Result<Code> {
+fn snapshot(
+    args: &Args,
+    settings: &Settings,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
         (Some(codec), _) => codec,
         (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
@@ -121,7 +133,8 @@ fn snapshot(args: &Args, settings: &Settings, dir: &Path, speech: &Speech) -> Re
     leader::record(&mut set, leader(&sources, &seen, args.leader.as_deref()));
     let path = snapshots.join(set::name(stamp));
     place_all(&set, parts, &path)?;
-    tell(args, &set, &path, speech)?;
+    account.made(path.display().to_string());
+    tell(args, &set, &path, speech, account)?;
     if let Some(policy) = &args.policy {
         rotate(&snapshots, policy, &path, speech)?;
     }
@@ -199,18 +212,20 @@ fn place_all(set: &Set, parts: Vec<Part>, path: &Path) -> Result<()> {
     })
 }
 
-fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech) -> Result<()> {
+fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech, account: &Account<'_>) -> Result<()> {
     let raw: u64 = set.volumes.iter().map(|a| a.raw_bytes).sum();
     let bytes: u64 = set.volumes.iter().map(|a| a.file.bytes).sum();
     let down =
         set.downtime_ms.map_or(String::new(), |ms| format!(", services down for {:.1} s", ms as f64 / 1e3));
-    speech.say(&format!(
+    let line = format!(
         "{} of {} volumes in {} after {:.1} s{down}",
         out::bytes(raw),
         set.volumes.len(),
         out::bytes(bytes),
         set.duration_ms as f64 / 1e3
-    ));
+    );
+    speech.say(&line);
+    account.note(&line);
     let line = match args.json {
         true => listing::json(&Snapshot::at(path)),
         false => path.display().to_string(),

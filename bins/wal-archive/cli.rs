@@ -7,6 +7,7 @@ use std::time::Duration;
 use kit::cli::{bad, number, span, text, usage, utf8};
 use kit::codec::{Codec, Kind};
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::wal::name::{Name, Segment};
 use lexopt::prelude::*;
 
@@ -54,6 +55,10 @@ Options:
       --patroni             with config: for Patroni's configuration
       --via CMD             with status: a command before psql, as in
                             'docker compose exec -T db' [PG_VIA]
+      --notify URL          with status, verify, prune: POST how it went as JSON;
+                            slack:URL and healthchecks:URL in the words of these; none:
+                            nobody; repeatable [NOTIFY_URL]
+      --metrics FILE        with the same: write numbers for Prometheus to FILE
       --json                one JSON object a line
   -q, --quiet               say only what went wrong
   -h, --help                print this
@@ -115,6 +120,7 @@ pub(crate) struct Args {
     pub(crate) keep_from: Option<Segment>,
     /// A folder of snapshots.
     pub(crate) snapshots: Option<PathBuf>,
+    pub(crate) telling: Telling,
     pub(crate) dry_run: bool,
     pub(crate) max_backlog: u64,
     pub(crate) max_age: i64,
@@ -135,6 +141,7 @@ impl Default for Args {
             keep: None,
             keep_from: None,
             snapshots: None,
+            telling: Telling::default(),
             dry_run: false,
             max_backlog: 100,
             max_age: 900,
@@ -203,6 +210,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("max-age") => args.max_age = seconds(&mut parser, "--max-age")?,
             Long("patroni") => args.patroni = true,
             Long("via") => args.via = Some(text(&mut parser, "--via")?),
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Long("json") => args.json = true,
             Short('q') | Long("quiet") => args.quiet = true,
             Value(word) => words.push(utf8(word, "argument")?),
@@ -256,7 +265,7 @@ fn check(verb: &Verb, args: &Args, given: &[String]) -> Result<()> {
         "keep" | "keep-from" | "snapshots" | "dry-run" => *verb == Verb::Prune,
         "max-backlog" | "max-age" | "via" => *verb == Verb::Status,
         "patroni" => *verb == Verb::Config,
-        "json" => matches!(verb, Verb::Verify | Verb::Prune | Verb::Status),
+        "json" | "notify" | "metrics" => matches!(verb, Verb::Verify | Verb::Prune | Verb::Status),
         _ => true,
     };
     if let Some(option) = given.iter().find(|o| !belongs(o)) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use kit::child::interrupted;
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place;
 use kit::wal::archive::{Archive, Stored};
@@ -19,7 +20,7 @@ use crate::cli::Args;
 use crate::kept;
 
 /// Removes, or with `--dry-run` only tells.
-pub(crate) fn prune(args: &Args, speech: &Speech) -> Result<Code> {
+pub(crate) fn prune(args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     let archive = Archive::open(&args.archives[0])?;
     let Some(bytes) = archive.segment_bytes() else {
         speech.say(&format!("nothing was ever archived in '{}'", archive.dir().display()));
@@ -40,6 +41,7 @@ pub(crate) fn prune(args: &Args, speech: &Speech) -> Result<Code> {
     for file in &doomed {
         tell(args, "remove", &file.name.to_string(), &format!("before {keep}, {reason}"))?;
     }
+    account.note(&format!("{} files are removed, {kept} stay: {reason}", doomed.len()));
     tell(args, "keep", &format!("{kept} files"), &format!("from {keep} on, {reason}; and histories"))?;
     Ok(Code::Done)
 }

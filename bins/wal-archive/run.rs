@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use kit::child::catch_signals;
 use kit::exit::{Code, Error, Result};
+use kit::notify::Telling;
 use kit::out::{self, Speech};
+use kit::settings::Settings;
 
 use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
 use crate::{config, get, prefetch, prune, push, status, store, verify};
@@ -42,9 +44,14 @@ fn act(verb: &Verb, args: &Args) -> Result<Code> {
     match verb {
         Verb::Push { path, name } => push::push(path, *name, args, &speech),
         Verb::Config => config::config(args),
-        Verb::Status => status::status(args),
-        Verb::Verify => verify::verify(args, &speech),
-        Verb::Prune => prune::prune(args, &speech),
+        Verb::Prune if args.dry_run => Telling::nobody(TOOL, &speech, |a| prune::prune(args, &speech, a)),
+        Verb::Status | Verb::Verify | Verb::Prune => {
+            args.telling.around(TOOL, None, &Settings::load()?, &speech, |account| match verb {
+                Verb::Status => status::status(args, account),
+                Verb::Verify => verify::verify(args, &speech, account),
+                _ => prune::prune(args, &speech, account),
+            })
+        }
         _ => store::init(&args.archives[0]).map(|()| Code::Done),
     }
 }

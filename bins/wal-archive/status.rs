@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out;
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -42,7 +43,7 @@ struct Status {
 }
 
 /// Asks the server and judges.
-pub(crate) fn status(args: &Args) -> Result<Code> {
+pub(crate) fn status(args: &Args, account: &Account<'_>) -> Result<Code> {
     let server = Server::find(args.via.clone(), &Settings::load()?, None)?;
     let database = server.facts().database.clone();
     let rows = server.query(&database, ASKED)?;
@@ -58,6 +59,7 @@ pub(crate) fn status(args: &Args) -> Result<Code> {
             faults.push(format!("{last} is archived, says the server, and is not in '{}'", dir.display()));
         }
     }
+    faults.iter().for_each(|fault| account.note(fault));
     status.tell(args, &faults)?;
     Ok(if faults.is_empty() { Code::Done } else { Code::No })
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use kit::exit::{Code, Result};
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::wal::archive::Archive;
 use kit::wal::chain::Run;
@@ -14,13 +15,17 @@ use crate::cli::Args;
 use crate::survey::{Reach, Survey};
 
 /// Reads the archive and tells of it.
-pub(crate) fn verify(args: &Args, speech: &Speech) -> Result<Code> {
+pub(crate) fn verify(args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+    let warn = |line: &str| {
+        speech.warn(line);
+        account.note(line);
+    };
     let archive = Archive::open(&args.archives[0])?;
     let survey = Survey::of(&archive, speech.is_quiet())?;
     let accepted = |gap: &Run| args.accept_gaps.contains(&gap.first);
     let mut sound = survey.damaged.is_empty() && survey.orphans.is_empty();
     for (_, cause) in &survey.damaged {
-        speech.warn(cause);
+        warn(cause);
     }
     for error in &survey.unread {
         speech.warn(&error.to_string());
@@ -30,7 +35,7 @@ pub(crate) fn verify(args: &Args, speech: &Speech) -> Result<Code> {
         return Ok(Code::No);
     }
     for timeline in &survey.orphans {
-        speech.warn(&format!(
+        warn(&format!(
             "'{}' is missing: where its timeline came from is not known",
             Name::History(*timeline)
         ));
@@ -41,14 +46,14 @@ pub(crate) fn verify(args: &Args, speech: &Speech) -> Result<Code> {
             sound &= known;
             let length = out::count(gap.length(survey.chain.segment_bytes));
             let note = if known { " (accepted)" } else { "" };
-            speech.warn(&format!("missing: {} to {}, {length} segments{note}", gap.first, gap.last));
+            warn(&format!("missing: {} to {}, {length} segments{note}", gap.first, gap.last));
         }
     }
     for base in &survey.bases {
         if !survey.reaches(base).iter().any(|r| r.is_consistent) {
             sound = false;
             let name = base.name(survey.chain.segment_bytes);
-            speech.warn(&format!("the base backup {name} cannot be recovered: its own log is not whole"));
+            warn(&format!("the base backup {name} cannot be recovered: its own log is not whole"));
         }
     }
     tell(&survey, args)?;

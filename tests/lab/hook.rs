@@ -33,8 +33,18 @@ pub struct Hook {
     over: Arc<AtomicBool>,
 }
 
+/// A connection, whatever is spoken around it.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 impl Hook {
     pub fn start(answer: Answer) -> Hook {
+        Hook::behind(answer, |stream| Box::new(stream))
+    }
+
+    /// One whose connections are `dressed`, as in TLS.
+    pub fn behind(answer: Answer, dressed: impl Fn(TcpStream) -> Box<dyn Stream> + Send + 'static) -> Hook {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (came, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -47,7 +57,8 @@ impl Hook {
                     break;
                 }
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                let Some(request) = read(&stream) else { continue };
+                let mut stream = dressed(stream);
+                let Some(request) = read(&mut stream) else { continue };
                 list.lock().unwrap().push(request);
                 open.extend(reply(stream, answer));
             }
@@ -58,6 +69,11 @@ impl Hook {
     /// A URL of it; `path` begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The same by TLS.
+    pub fn https(&self, path: &str) -> String {
+        self.url(path).replacen("http", "https", 1)
     }
 
     /// What came so far.
@@ -86,7 +102,7 @@ impl Drop for Hook {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: &mut dyn Stream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -111,7 +127,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
 }
 
 /// Answers; gives back a connection that is to stay open.
-fn reply(mut stream: TcpStream, answer: Answer) -> Option<TcpStream> {
+fn reply(mut stream: Box<dyn Stream>, answer: Answer) -> Option<Box<dyn Stream>> {
     let head = match answer {
         Answer::Never => return Some(stream),
         Answer::Cut => return None,
@@ -119,5 +135,6 @@ fn reply(mut stream: TcpStream, answer: Answer) -> Option<TcpStream> {
         Answer::Redirect => "HTTP/1.1 302 So\r\nlocation: /elsewhere\r\n".to_owned(),
     };
     let _ = stream.write_all(format!("{head}content-length: 2\r\nconnection: close\r\n\r\nok").as_bytes());
+    let _ = stream.flush();
     None
 }

@@ -33,9 +33,6 @@ const LAYERS: &[&str] = &[
     "retention",
     "catalog",
     "patroni",
-    "history",
-    "watch",
-    "metrics",
     "services",
     "via",
     "pg",
@@ -46,6 +43,9 @@ const LAYERS: &[&str] = &[
     "redis",
     "volume",
     "wal",
+    "history",
+    "watch",
+    "metrics",
     "notify",
 ];
 

@@ -16,6 +16,8 @@ mod reader;
 mod shrink;
 mod signals;
 mod size;
+
+mod tls;
 mod together;
 
 use std::collections::BTreeMap;

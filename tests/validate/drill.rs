@@ -306,3 +306,14 @@ fn a_signal_while_programs_are_looked_for_is_no_lack_of_them() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     lab::end(child).exits(5).says("interrupted by SIGTERM");
 }
+
+#[test]
+fn a_name_with_the_separators_of_lists_is_a_name() {
+    let server = Server::start();
+    let name = "a\u{1e}b\u{1f}c\u{1f}\u{1e}d";
+    server.make(name);
+    let backup = server.rotate(&["-q"]).exits(0).line().to_owned();
+    let answered = ["-d", name, "--query", "SELECT count(*) FROM grades", "--expect", "500"];
+    let ran = run(server.tool("backup-validate").args(["--drill", &backup]).args(answered)).exits(0);
+    assert_eq!(ran.line(), backup);
+}

@@ -7,6 +7,7 @@ mod lab;
 mod against;
 mod damage;
 mod drill;
+mod faults;
 mod filter;
 mod instance;
 mod report;

@@ -159,3 +159,67 @@ fn an_archive_of_wal_is_judged_as_its_own_program_does() {
     validate("wal").exits(1).says("missing");
     assert!(archive.is_dir());
 }
+
+#[test]
+fn snapshots_are_watched_measured_and_reported() {
+    let stage = Stage::new("");
+    let of = |dir: &Path| {
+        let ran =
+            run(stage.server.tool("volsnap").args(["-q", &format!("data=dir:{}", dir.display())])).exits(0);
+        ran.line().to_owned()
+    };
+    let first = stage.record.file_name().unwrap().to_str().unwrap().to_owned();
+    let (usual, report) = (["--watch"], ["--metrics", "m.prom", "--report", "html", "r.html"]);
+    stage.validate(&usual).exits(0);
+    // a volume of the same name that has lost nearly all
+    let other = stage.server.home().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("file"), vec![7; 100_000]).unwrap();
+    let identity = |set: &str| {
+        let path = stage.server.home().join(set);
+        let text = fs::read_to_string(&path).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        value["system_identifier"].clone()
+    };
+    let second = of(&other);
+    assert_eq!(identity(&second), Value::Null);
+    // of other data it is no measure for these
+    stage.validate(&usual).exits(0);
+    fs::write(other.join("file"), vec![7; 10_000]).unwrap();
+    let third = of(&other);
+    let ran = stage.validate(&usual).exits(1);
+    assert!(ran.line().starts_with("shrunken\tdata\t"), "{}", ran.out);
+    let short = |set: &str| set.rsplit('/').next().unwrap().to_owned();
+    assert!(ran.out.contains(&short(&third)) && ran.out.contains(&short(&second)), "{}", ran.out);
+
+    let drilled = stage.validate(&["--drill", stage.record.to_str().unwrap()]);
+    assert_eq!(drilled.code, 0, "{}", drilled.err);
+    stage.validate(&[&usual[..], &report].concat()).exits(1);
+    let text = fs::read_to_string(stage.server.home().join("m.prom")).unwrap();
+    let of_data = |metric: &str| {
+        text.lines()
+            .filter(|l| l.starts_with(&format!("{metric}{{")) && l.contains("kind=\"volumes\""))
+            .count()
+    };
+    assert_eq!((of_data("pgkeep_backup_size_bytes"), of_data("pgkeep_backups")), (2, 2), "{text}");
+    assert_eq!((of_data("pgkeep_drill_success"), of_data("pgkeep_backup_rows")), (1, 0), "{text}");
+    let page = fs::read_to_string(stage.server.home().join("r.html")).unwrap();
+    for name in [&first, &short(&third)] {
+        assert!(page.contains(name.as_str()), "{page}");
+    }
+    assert!(page.contains("restored in a drill"), "{page}");
+    // what they take counts
+    let quota = stage.validate(&["--quota", "10K"]).exits(1);
+    assert!(quota.line().starts_with("quota"), "{}", quota.out);
+    // an archive, and a record, that somebody took away
+    let third = stage.server.home().join(&third);
+    fs::remove_file(stage.archive()).unwrap();
+    assert!(stage.validate(&["--max-age", "1h"]).exits(1).line().contains("is missing"));
+    fs::remove_file(&third).unwrap();
+    let told = || stage.validate(&["--max-age", "1h"]).exits(1).out.matches("its record is missing").count();
+    assert_eq!(told(), 1);
+    // and all of it: the list of digests remembers
+    let stamp = third.file_stem().unwrap().to_str().unwrap();
+    fs::remove_file(third.with_file_name(format!("{stamp}_data.tar.gz"))).unwrap();
+    assert_eq!(told(), 1);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::lab::hook::{Answer, Hook};
-use crate::lab::{Ran, Server, wait_until};
+use crate::lab::{Ran, Server, run, wait_until};
 
 /// A table, and a database, by names that would break a line, a page, a terminal.
 const HOSTILE: &str = "<script>alert(1)</script>\u{1b}[2J\u{202e}\"'&`\nx";
@@ -138,4 +138,143 @@ fn a_file_that_somebody_took_away_is_missed() {
     assert!(ran.out.contains("its file is missing"), "{}", ran.out);
     assert_eq!(watch(&server, &["--all"]).exits(3).says(&taken).line(), kept);
     watch(&server, &["--latest"]).exits(1).says(&taken);
+}
+
+#[test]
+fn a_manifest_that_somebody_took_away_is_missed() {
+    let server = Server::start();
+    server.make("shop");
+    let made = || server.rotate(&["-q", "-d", "shop"]).exits(0).line().to_owned();
+    let (first, second) = (made(), made());
+    let path = |name: &str| server.home().join(name);
+    fs::remove_file(path(&format!("{second}.json"))).unwrap();
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&ran), [of("unproven", "shop")]);
+    assert!(ran.out.contains("its manifest is missing"), "{}", ran.out);
+    // nobody's list, but unlike the others
+    fs::remove_file(path("backups/SHA256SUMS")).unwrap();
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert!(ran.out.contains("it has no manifest, others of its series have"), "{}", ran.out);
+    // a foreign file is none of ours
+    fs::rename(path(&second), path("backups/foreign_20251127_143022.sql")).unwrap();
+    watch(&server, &["--watch"]).exits(0);
+
+    // the one that a drill was held of, and all that told of it
+    server.run("backup-validate", ["--drill", &first]).exits(0);
+    for name in [first.clone(), format!("{first}.json")] {
+        fs::remove_file(path(&name)).unwrap();
+    }
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&ran), [of("missing", "-"), of("unproven", "shop")]);
+    assert!(ran.out.contains("its file is missing"), "{}", ran.out);
+    // what rotation removes is not missed
+    server.rotate(&["-q", "-d", "shop"]).exits(0);
+    watch(&server, &["--watch"]).exits(0);
+}
+
+#[test]
+fn a_file_and_its_manifest_are_missed_by_the_list_of_digests() {
+    let server = Server::start();
+    server.make("shop");
+    let made = || server.rotate(&["-q", "-d", "shop", "--keep-last", "2"]).exits(0).line().to_owned();
+    let names = [made(), made(), made()];
+    watch(&server, &["--watch"]).exits(0);
+    for name in [names[1].clone(), format!("{}.json", names[1])] {
+        fs::remove_file(server.home().join(name)).unwrap();
+    }
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&ran), [of("unproven", "shop")]);
+    assert!(ran.out.contains("its file is missing"), "{}", ran.out);
+    watch(&server, &["--metrics", "m.prom", "--watch"]).exits(1);
+    let text = fs::read_to_string(server.home().join("m.prom")).unwrap();
+    assert!(text.lines().any(|l| l.starts_with("pgkeep_backups_unproven{") && l.ends_with(" 1")), "{text}");
+}
+
+#[test]
+fn a_table_that_is_gone_is_told_until_it_is_back_or_somebody_allows_it() {
+    let server = Server::start();
+    server.make("shop");
+    let made = |more: &[&str]| server.rotate(&[&["-q", "-d", "shop"], more].concat()).exits(0);
+    let lost = |rules: &[&str]| {
+        let ran = watch(&server, rules);
+        let of_tables = |line: &&str| line.starts_with("tables-lost");
+        (ran.code, ran.lines().iter().filter(|l| of_tables(l)).map(|l| l.to_string()).collect::<Vec<_>>())
+    };
+    server.sql("shop", "CREATE TABLE small (n int); INSERT INTO small VALUES (1)");
+    made(&[]);
+    server.sql("shop", "DROP TABLE small");
+    // the night it happens, the next, and the one after
+    for night in 0..3 {
+        made(&[]);
+        for rules in [&["--tables-lost"][..], &["--watch"]] {
+            let (code, lines) = lost(rules);
+            assert_eq!((code, lines.len()), (1, 1), "{night}: {lines:?}");
+            assert!(lines[0].contains("shop.public.small (1 rows before, 0 now)"), "{lines:?}");
+        }
+    }
+    // what came later and went is told, too, each once
+    server.sql("shop", "CREATE TABLE later (n int)");
+    made(&[]);
+    server.sql("shop", "DROP TABLE later");
+    made(&[]);
+    made(&[]);
+    let (_, lines) = lost(&["--watch"]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("public.later") && lines[1].contains("public.small"), "{lines:?}");
+    // it is back; and the other is given up
+    server.sql("shop", "CREATE TABLE small (n int)");
+    made(&[]);
+    assert_eq!(lost(&["--watch"]).1.len(), 1);
+    made(&["--allow-shrink"]);
+    assert_eq!(lost(&["--watch"]), (0, vec![]));
+    made(&[]);
+    assert_eq!(lost(&["--watch"]), (0, vec![]));
+}
+
+/// What Redis writes, of so many bytes of one value.
+fn rdb(bytes: usize) -> Vec<u8> {
+    let value = vec![b'x'; bytes];
+    [b"REDIS0011\xfe\x00\x00\x01k\x80".as_slice(), &(bytes as u32).to_be_bytes(), &value, &[0xff], &[0; 8]]
+        .concat()
+}
+
+#[test]
+fn snapshots_of_redis_are_watched() {
+    let server = Server::start();
+    let dir = server.home().join("backups");
+    fs::create_dir(&dir).unwrap();
+    let stamp = |hours: i64| {
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        kit::stamp::Stamp::from_unix(clock.as_secs() as i64 - hours * 3600).compact()
+    };
+    let name = |hours| format!("redis_{}.rdb", stamp(hours));
+    let (old, new) = (name(30), name(3));
+    fs::write(dir.join(&old), rdb(200_000)).unwrap();
+    let stale = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&stale), [of("stale", "redis")]);
+    fs::write(dir.join(&new), rdb(190_000)).unwrap();
+    watch(&server, &["--watch"]).exits(0);
+    fs::write(dir.join(&new), rdb(90_000)).unwrap();
+    assert_eq!(found(&watch(&server, &["--watch"]).exits(1)), [of("shrunken", "redis")]);
+    // cut short it is no backup, and the one before it is too old
+    fs::write(dir.join(&new), &rdb(190_000)[..1000]).unwrap();
+    assert_eq!(
+        found(&watch(&server, &["--watch"]).exits(1)),
+        [of("unproven", "redis"), of("stale", "redis")]
+    );
+    fs::write(dir.join(&new), rdb(190_000)).unwrap();
+    watch(&server, &["--watch", "--metrics", "m.prom", "--report", "html", "r.html"]).exits(0);
+    let text = fs::read_to_string(server.home().join("m.prom")).unwrap();
+    let size = text.lines().find(|l| l.starts_with("pgkeep_backup_size_bytes{")).unwrap();
+    assert!(size.contains("series=\"redis\",kind=\"redis\"") && size.ends_with(" 190028"), "{size}");
+    // another codec is no loss
+    let packed =
+        run(server.shell("gzip -c \"backups/$1\" > \"backups/$1.gz\" && rm \"backups/$1\"").arg(&new));
+    packed.exits(0);
+    watch(&server, &["--watch"]).exits(0);
+    let page = fs::read_to_string(server.home().join("r.html")).unwrap();
+    assert!(
+        page.contains("2 backups, never read,") && page.contains(&new) && !page.contains("Never restored"),
+        "{page}"
+    );
 }

@@ -16,3 +16,4 @@ mod restore;
 mod services;
 mod snapshot;
 mod stage;
+mod told;

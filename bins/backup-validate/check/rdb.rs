@@ -7,20 +7,9 @@ use std::path::Path;
 use kit::codec::read;
 use kit::exit::Result;
 use kit::manifest::Manifest;
+use kit::redis::{CRC, END, HEADER, version};
 
 use crate::verdict::Verdict;
-
-/// The code that ends the data, `RDB_OPCODE_EOF`.
-const END: u8 = 0xff;
-/// Bytes of the CRC behind it.
-const CRC: usize = 8;
-/// Bytes of `REDIS` and the version.
-const HEADER: usize = 9;
-
-/// Whether content begins as a snapshot of Redis.
-pub(super) fn is(head: &[u8]) -> bool {
-    head.starts_with(b"REDIS") && head.get(5..HEADER).is_some_and(|v| v.iter().all(u8::is_ascii_digit))
-}
 
 /// Reads the snapshot and tells what is wrong with it.
 pub(super) fn check(
@@ -71,9 +60,7 @@ impl Snapshot {
 
     /// Whether a checksum has proven it, or why it is not whole.
     fn finish(mut self) -> std::result::Result<bool, String> {
-        let version =
-            std::str::from_utf8(&self.head).ok().and_then(|h| h.strip_prefix("REDIS")?.parse::<u32>().ok());
-        let Some(version) = version else { return Err("it has no header of Redis".into()) };
+        let Some(version) = version(&self.head) else { return Err("it has no header of Redis".into()) };
         let (end, crc) = match (version >= 5, self.tail.split_first_chunk::<1>()) {
             (true, Some(([end], crc))) => (Some(*end), <[u8; CRC]>::try_from(crc).ok()),
             _ => (self.tail.last().copied(), None),

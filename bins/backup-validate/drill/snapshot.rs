@@ -10,17 +10,63 @@ use kit::instance::{Instance, Programs, Site};
 use kit::pg::major_of;
 use kit::volume::set::{Data, Mode, Set};
 
+use crate::cli::Args;
+
 use super::ground::{SETTINGS, TAG, WAIT, lacking};
 
 /// Settings of the snapshot's own server are of no concern, and some are dangerous: its `archive_command`
 /// would write to where the real one does.
 const OWN: [(&str, &str); 2] = [("archive_mode", "off"), ("max_prepared_transactions", "64")];
 
-/// The data directory that a drill starts: that of the volume which leads. `Err`: why there is none.
-pub(super) fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str> {
-    if set.mode == Mode::Hot {
-        return Err("a hot snapshot is of no use without its WAL");
+/// What a drill starts, and how far that has to be recovered first.
+pub(super) struct Way<'a> {
+    label: &'a str,
+    data: &'a Data,
+    /// Options of the program that restores; none where the snapshot starts by itself.
+    until: Vec<&'a str>,
+    wal: Option<PathBuf>,
+}
+
+impl<'a> Way<'a> {
+    /// `Err`: why there is none.
+    pub(super) fn of(set: &'a Set, args: &'a Args) -> std::result::Result<Self, &'static str> {
+        let lacks_log = set.mode == Mode::Hot && set.wal.as_ref().is_none_or(|wal| !wal.included);
+        let until = match args.until.as_deref() {
+            Some("latest") => vec!["--until-latest"],
+            Some(moment) => vec!["--until", moment],
+            None if !lacks_log => Vec::new(),
+            None if args.wal.is_some() => vec!["--until-immediate"],
+            None => return Err("a hot snapshot is of no use without its WAL: name the archive by --wal"),
+        };
+        let (label, data) = data(set)?;
+        let wal = args.wal.as_ref().filter(|_| !until.is_empty());
+        Ok(Way { label, data, until, wal: wal.map(|wal| super::absolute(Path::new(wal))) })
     }
+
+    /// Puts the snapshot of `record` into a folder of our own, recovers it, and starts its server.
+    pub(super) fn start(&self, record: &Path) -> Result<(Instance, Site)> {
+        let site = Site::new(TAG, &Programs::find(None)?).map_err(lacking)?;
+        let volumes = site.path().join("volumes");
+        self.restore(record, &volumes, site.path())?;
+        let data = volumes.join(self.label).join(&self.data.path);
+        start(data, &volumes, site)
+    }
+
+    fn restore(&self, record: &Path, volumes: &Path, folder: &Path) -> Result<()> {
+        let program = "volrestore";
+        let mut command = Command::new(sibling(program));
+        command.args(["--quiet", "--notify", "none"]).args(&self.until);
+        if let Some(wal) = &self.wal {
+            command.arg("--wal").arg(wal);
+        }
+        command.arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
+        let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
+        if ended.ok() { Ok(()) } else { Err(ended.told()) }
+    }
+}
+
+/// The data directory that a drill starts: that of the volume which leads. `Err`: why there is none.
+fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str> {
     let mut holds = set.volumes.iter().filter(|v| !v.data.is_empty());
     let volume = match &set.leader {
         Some(leader) => holds.find(|v| v.label == *leader),
@@ -33,18 +79,13 @@ pub(super) fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str
     }
 }
 
-/// Puts the snapshot of `record` into a folder of our own, and starts the server of `label`.
-pub(super) fn start(record: &Path, label: &str, data: &Data) -> Result<(Instance, Site)> {
-    let site = Site::new(TAG, &Programs::find(None)?).map_err(lacking)?;
-    let volumes = site.path().join("volumes");
-    restore(record, &volumes, site.path())?;
-    let data = volumes.join(label).join(&data.path);
+fn start(data: PathBuf, volumes: &Path, site: Site) -> Result<(Instance, Site)> {
     let version = data.join("PG_VERSION");
     let text = fs::read_to_string(&version).map_err(|e| Error::io("read", version.display(), &e))?;
     let major =
         major_of(&text).ok_or_else(|| Error::no(format!("'{}' tells no version", version.display())))?;
     let programs = Programs::exactly(major)?;
-    stays_inside(&volumes, site.path())?;
+    stays_inside(volumes, site.path())?;
     for name in ["postgresql.auto.conf", "standby.signal", "recovery.signal"] {
         kit::place::remove_if_there(&data.join(name))?;
     }
@@ -59,7 +100,7 @@ pub(super) fn start(record: &Path, label: &str, data: &Data) -> Result<(Instance
     for path in [&config, &hba, &ident] {
         programs.give(path)?;
     }
-    give_all(&volumes, &programs)?;
+    give_all(volumes, &programs)?;
     let (config, hba, ident) =
         (config.display().to_string(), hba.display().to_string(), ident.display().to_string());
     let files = [("config_file", config.as_str()), ("hba_file", &hba), ("ident_file", &ident)];
@@ -67,14 +108,6 @@ pub(super) fn start(record: &Path, label: &str, data: &Data) -> Result<(Instance
     // a server that was not stopped in order recovers first
     let instance = Instance::start(&programs, &site, &data, &settings, WAIT * 10)?;
     Ok((instance, site))
-}
-
-fn restore(record: &Path, volumes: &Path, folder: &Path) -> Result<()> {
-    let program = "volrestore";
-    let mut command = Command::new(sibling(program));
-    command.arg("--quiet").arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
-    let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
-    if ended.ok() { Ok(()) } else { Err(ended.told()) }
 }
 
 /// Refuses links that lead out, as those of tablespaces do: what is there is the real server's.

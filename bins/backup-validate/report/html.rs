@@ -60,7 +60,7 @@ pub(crate) fn attention(model: &Model<'_>) -> String {
         let word = finding.what.word().replace('-', " ");
         add(level, &sentence(&word), finding.backup.as_deref(), &finding.why);
     }
-    for group in model.groups.iter().filter(|g| g.is_chief && g.drills.is_empty()) {
+    for group in model.groups.iter().filter(|g| g.is_never_restored()) {
         let why =
             "No restore of these backups was ever tried. backup-validate --latest --drill holds a drill.";
         add(Level::Warn, "Never restored", Some(group.series), why);
@@ -77,7 +77,10 @@ pub(crate) fn attention(model: &Model<'_>) -> String {
 /// A section: charts, what retention does next, all backups, drills.
 pub(crate) fn group(group: &Group<'_>, now: Stamp) -> String {
     let first = group.backups.last().map_or(String::new(), |d| day(d.backup.time));
-    let proven = counted(group.backups.len(), "proven backup");
+    let proven = match group.proven() {
+        0 => format!("{}, never read,", counted(group.backups.len(), "backup")),
+        _ => counted(group.backups.len(), "proven backup"),
+    };
     format!(
         "<section><h2>{} <small>{}</small></h2>\n<p>{proven} since {first}. {}</p>\n{}{}{}</section>\n",
         name(group.series),
@@ -91,6 +94,9 @@ pub(crate) fn group(group: &Group<'_>, now: Stamp) -> String {
 
 /// What the next backup removes, and by which rules.
 fn retention(group: &Group<'_>) -> String {
+    if !group.kin.kind.is_dump() {
+        return String::new();
+    }
     if group.rules.is_empty() {
         return "Nothing is ever removed: they are made with <code>--no-rotate</code>.".into();
     }
@@ -133,11 +139,13 @@ fn charts(group: &Group<'_>) -> String {
     };
     let bytes = |v| out::bytes(v as u64);
     let rows = |v| out::count(v as u64);
+    let of_time = || chart("Time to make", |v| span(v as u64), |d| d.manifest.duration_ms as f64);
+    let of_rows = || chart("Rows", rows, |d| d.manifest.rows as f64);
     format!(
         "<div class=charts>\n{}{}{}</div>\n",
         chart("Size", bytes, |d| d.backup.bytes as f64),
-        chart("Rows", rows, |d| d.manifest.rows as f64),
-        chart("Time to make", |v| span(v as u64), |d| d.manifest.duration_ms as f64),
+        if group.kin.kind.is_dump() { of_rows() } else { String::new() },
+        if group.backups.iter().any(|d| d.manifest.duration_ms > 0) { of_time() } else { String::new() },
     )
 }
 
@@ -166,18 +174,23 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
     let verified = |v: &Verified| format!("{}{}", escaped(&v.how), at(&v.at));
     let proof = manifest.verified.as_ref().map_or("-".into(), verified) + &drilled;
     let next = match next {
+        None if !manifest.kind.is_dump() => "-".to_owned(),
         None => "stays<small>no rule removes anything</small>".to_owned(),
         Some(Verdict::Keep(why)) => format!("stays<small>{}</small>", escaped(why)),
         Some(Verdict::Remove(why)) => format!("<strong>goes</strong><small>{}</small>", escaped(why)),
     };
     let tables = counted(usize::try_from(manifest.tables).unwrap_or(usize::MAX), "table");
+    let contents = match manifest.kind.is_dump() {
+        true => format!("{}<small>{tables}</small>", out::count(manifest.rows)),
+        false => "-".into(),
+    };
     cells(
         head,
         &[
             format!("{}<small>{} ago</small>", moment(backup.time), age(backup.time, now)),
             format!("<span class=file>{}</span>{tag}{wrong}", name(&backup.name)),
             format!("{}{raw}", out::bytes(backup.bytes)),
-            format!("{}<small>{tables}</small>", out::count(manifest.rows)),
+            contents,
             proof,
             next,
         ],

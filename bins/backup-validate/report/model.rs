@@ -5,7 +5,7 @@ use std::path::Path;
 use kit::catalog::{Backup, NO_MANIFEST};
 use kit::exit::Result;
 use kit::history::{Drill, drills};
-use kit::manifest::{Kin, Manifest};
+use kit::manifest::{Kin, Kind, Manifest};
 use kit::retention::{Candidate, Policy, Verdict, plan};
 use kit::stamp::Stamp;
 use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
@@ -63,6 +63,21 @@ impl Group<'_> {
 
     pub(crate) fn last_drill(&self) -> Option<&Drill> {
         self.drills.last()
+    }
+
+    /// How many have a proof on record; a snapshot of Redis without a manifest has none.
+    pub(crate) fn proven(&self) -> usize {
+        self.backups.iter().filter(|d| d.manifest.verified.is_some()).count()
+    }
+
+    /// Whether a drill of them could be held, and none was.
+    pub(crate) fn is_never_restored(&self) -> bool {
+        self.is_chief && self.can_be_drilled() && self.drills.is_empty()
+    }
+
+    /// Whether there is a way to hold a drill of them.
+    pub(crate) fn can_be_drilled(&self) -> bool {
+        self.kin.kind != Kind::Redis
     }
 
     /// Those that the next run removes.

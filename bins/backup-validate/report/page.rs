@@ -4,7 +4,7 @@ use kit::out;
 
 use super::html::{attention, faulty, group, mark};
 use super::log::coverage;
-use super::model::Model;
+use super::model::{Group, Model};
 use super::status::{Level, status};
 use super::words::{age, counted, escaped, moment, span_of};
 use crate::cli::TOOL;
@@ -50,7 +50,7 @@ fn figures(model: &Model<'_>) -> String {
     let chiefs = || model.groups.iter().filter(|g| g.is_chief);
     let oldest = chiefs().map(|g| g.newest().backup.time).min();
     let rto = chiefs().filter_map(|g| g.last_drill()).filter(|d| d.ok).map(|d| d.seconds).reduce(f64::max);
-    let proven: usize = model.groups.iter().map(|g| g.backups.len()).sum();
+    let proven: usize = model.groups.iter().map(Group::proven).sum();
     let lost = oldest.map_or("everything".into(), |time| age(time, model.now));
     let figure = |what: &str, value: &str, note: &str| {
         format!("<div><dt>{what}</dt><dd>{value}<small>{note}</small></dd></div>\n")

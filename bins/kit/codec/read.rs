@@ -4,6 +4,7 @@
 //! piece's own checksum (CRC-32 of gzip, XXH64 of zstd) is verified, and the SHA-256 of the whole
 //! file comes back for the caller to compare.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -155,19 +156,27 @@ pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Ve
             return Ok(piece.packed);
         }
         let mut raw = vec![0; piece.raw_bytes];
+        let broken = || {
+            Error::no(format!("cannot read '{name}': the {kind} data is damaged at byte {}", piece.offset))
+        };
         let n = match kind {
-            Kind::Gzip => gzip.gzip_decompress(&piece.packed, &mut raw).map_err(|e| e.to_string()),
+            Kind::Gzip => match gzip.gzip_decompress(&piece.packed, &mut raw) {
+                Err(libdeflater::DecompressionError::InsufficientSpace) => {
+                    return Err(damaged(&name, piece.offset, "it is longer than it should be"));
+                }
+                other => other.map_err(|_| broken())?,
+            },
             _ => {
                 let made = zstd.take().map_or_else(zstd::bulk::Decompressor::new, Ok);
                 made.and_then(|d| zstd.insert(d).decompress_to_buffer(&piece.packed, &mut raw))
-                    .map_err(|e| e.to_string())
+                    .map_err(|_| broken())?
             }
         };
-        match n {
-            // not the buffer's length: zstd cuts it to what it wrote
-            Ok(n) if n == piece.raw_bytes => Ok(raw),
-            Ok(_) => Err(damaged(&name, piece.offset, "it is shorter than it should be")),
-            Err(cause) => Err(damaged(&name, piece.offset, &cause)),
+        // not the buffer's length: zstd cuts it to what it wrote
+        if n == piece.raw_bytes {
+            Ok(raw)
+        } else {
+            Err(damaged(&name, piece.offset, "it is shorter than it should be"))
         }
     }
 }
@@ -183,7 +192,8 @@ fn stream(
     kind: Kind,
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
-    let mut digested = Digested { inner: file, sha: Sha::default(), bytes: 0 };
+    let at = Cell::new(0);
+    let mut digested = Digested { inner: file, sha: Sha::default(), bytes: &at };
     let (mut raw_bytes, mut sums) = (0, Vec::new());
     {
         let buffered = BufReader::with_capacity(CHUNK, &mut digested);
@@ -202,7 +212,7 @@ fn stream(
             failed.take().map_or(Ok(()), Err)?;
             let mut chunk = Vec::with_capacity(CHUNK);
             let read = (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk);
-            failed = read.err().map(|e| unreadable(name, kind, &e));
+            failed = read.err().map(|e| unreadable(name, kind, at.get(), &e));
             if chunk.is_empty() {
                 failed.take().map_or(Ok(()), Err)?;
             } else if kind == Kind::None {
@@ -220,11 +230,11 @@ fn stream(
             },
         )?;
     }
-    let Digested { sha, bytes, .. } = digested;
-    Ok(Seen { kind, bytes, raw_bytes, sha256: sha.hex(), pieces: sums })
+    Ok(Seen { kind, bytes: at.get(), raw_bytes, sha256: digested.sha.hex(), pieces: sums })
 }
 
-fn unreadable(name: &str, kind: Kind, e: &io::Error) -> Error {
+/// What is wrong with a stream of which so many bytes were read.
+fn unreadable(name: &str, kind: Kind, at: u64, e: &io::Error) -> Error {
     match (kind, e.kind()) {
         (Kind::None, _) => Error::io("read", name, e),
         (_, io::ErrorKind::UnexpectedEof) => Error::no(format!(
@@ -235,22 +245,24 @@ fn unreadable(name: &str, kind: Kind, e: &io::Error) -> Error {
             Error::refused(format!("'{name}' takes more than 128 MiB of memory to inflate"))
                 .hint("Inflate it on the way: zstd -dc --long=31 FILE | COMMAND -")
         }
-        _ => Error::no(format!("'{name}' is damaged: {e}")),
+        _ => {
+            Error::no(format!("cannot read '{name}': the {kind} data is damaged, at byte {at} or before it"))
+        }
     }
 }
 
 /// A reader that digests what passes through it.
-struct Digested<R> {
+struct Digested<'a, R> {
     inner: R,
     sha: Sha,
-    bytes: u64,
+    bytes: &'a Cell<u64>,
 }
 
-impl<R: Read> Read for Digested<R> {
+impl<R: Read> Read for Digested<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.sha.update(&buffer[..n]);
-        self.bytes += n as u64;
+        self.bytes.set(self.bytes.get() + n as u64);
         Ok(n)
     }
 }
@@ -285,7 +297,8 @@ pub fn peek(mut file: &File, name: &str, n: u64) -> Result<Vec<u8>> {
     };
     // a file may be cut within them
     if head.is_empty() {
-        outcome.map_err(|e| unreadable(name, kind, &e))?;
+        let outcome = outcome.map_err(|e| (e, file.stream_position()));
+        outcome.map_err(|(e, at)| unreadable(name, kind, at.unwrap_or_default(), &e))?;
     }
     file.rewind().map_err(fail)?;
     Ok(head)

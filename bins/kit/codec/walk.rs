@@ -42,9 +42,12 @@ pub fn walk(mut file: &File, name: &str, mut sink: impl FnMut(&[u8]) -> Result<(
             }
             frames.push(Frame(input.bytes, raw_bytes));
         }
-        let damaged = |e: io::Error, at: u64| match kind {
-            Kind::None => fail(e),
-            _ => Error::no(format!("'{name}' is damaged or cut short at byte {at}: {e}")),
+        let damaged = |e: io::Error, at: u64| match (kind, e.kind()) {
+            (Kind::None, _) => fail(e),
+            (_, io::ErrorKind::UnexpectedEof) => {
+                Error::no(format!("'{name}' is cut short: the {kind} data at byte {at} has no end"))
+            }
+            _ => Error::no(format!("cannot read '{name}': the {kind} data is damaged at byte {at}")),
         };
         let at = input.bytes;
         let n = match kind {

@@ -44,6 +44,8 @@ impl fmt::Display for Kin {
             (Kind::Cluster, _) => f.write_str("the cluster")?,
             (Kind::Database, Some(name)) => write!(f, "database {name}")?,
             (Kind::Database, None) => f.write_str("a database")?,
+            (Kind::Redis, _) => f.write_str("Redis")?,
+            (Kind::Volumes, _) => f.write_str("the volumes")?,
         }
         if let Some(server) = &self.server {
             write!(f, " of server {server}")?;

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::text::{Kind, Text};
-use crate::catalog::{self, Backup, NO_MANIFEST};
+use crate::catalog::{Backup, NO_MANIFEST};
 use crate::exit::Result;
 use crate::history;
-use crate::manifest::{self, Kin, Manifest};
+use crate::manifest::{Kin, Manifest};
 use crate::stamp::Stamp;
 use crate::watch::{self, Line};
 
@@ -21,22 +21,22 @@ const OF_NEWEST: [(&str, &str, Of); 8] = [
     ("pgkeep_backup_size_bytes", "Its size.", |b, _| Some(b.bytes as f64)),
     ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| Some(m.raw_bytes as f64)),
     ("pgkeep_backup_duration_seconds", "What it took to make and prove it.", |_, m| {
-        Some(m.duration_ms as f64 / 1000.0)
+        (m.duration_ms > 0).then_some(m.duration_ms as f64 / 1000.0)
     }),
-    ("pgkeep_backup_rows", "Rows of all its tables.", |_, m| Some(m.rows as f64)),
-    ("pgkeep_backup_tables", "Its tables.", |_, m| Some(m.tables as f64)),
+    ("pgkeep_backup_rows", "Rows of all its tables.", |_, m| m.kind.is_dump().then_some(m.rows as f64)),
+    ("pgkeep_backup_tables", "Its tables.", |_, m| m.kind.is_dump().then_some(m.tables as f64)),
     ("pgkeep_backup_verified_timestamp_seconds", "When it was last proven.", |_, m| {
         let verified = m.verified.as_ref()?;
         Some(Stamp::parse_rfc3339(&verified.at)?.unix() as f64)
     }),
     ("pgkeep_backup_shrink_allowed", "1: somebody said that it may be much smaller.", |_, m| {
-        Some(f64::from(u8::from(m.rotation.shrink_allowed)))
+        m.kind.is_dump().then(|| f64::from(u8::from(m.rotation.shrink_allowed)))
     }),
 ];
 
 /// Adds what is known of the backups in `dir`.
 pub(super) fn tell(text: &mut Text, dir: &Path, now: Stamp) -> Result<()> {
-    let backups = catalog::scan(dir, None)?;
+    let backups = watch::backups(dir)?;
     let lines = watch::lines(&backups, now);
     for (name, help, of) in OF_NEWEST {
         text.metric(name, Kind::Gauge, help);
@@ -47,7 +47,7 @@ pub(super) fn tell(text: &mut Text, dir: &Path, now: Stamp) -> Result<()> {
             }
         }
     }
-    text.metric("pgkeep_backups", Kind::Gauge, "Proven backups.");
+    text.metric("pgkeep_backups", Kind::Gauge, "Backups that count.");
     lines.iter().for_each(|line| of_line(text, line, line.backups.len() as f64));
     drills(text, dir, &lines)?;
     let place = dir.canonicalize().unwrap_or(dir.to_owned()).to_string_lossy().into_owned();
@@ -79,13 +79,9 @@ fn drills(text: &mut Text, dir: &Path, lines: &[Line<'_>]) -> Result<()> {
 
 fn of_line(text: &mut Text, line: &Line<'_>, value: f64) {
     let Kin { kind, database, server, partial } = &line.kin;
-    let kind = match kind {
-        manifest::Kind::Cluster => "cluster",
-        manifest::Kind::Database => "database",
-    };
     let labels = [
         ("series", line.series),
-        ("kind", kind),
+        ("kind", kind.word()),
         ("database", database.as_deref().unwrap_or_default()),
         ("server", server.as_deref().unwrap_or_default()),
         ("part", &partial.join(" ")),

@@ -72,6 +72,8 @@ fn cause(error: &ureq::Error) -> (String, bool) {
         // the time is over
         ureq::Error::Timeout(ureq::Timeout::Connect) => ("no connection in time".into(), false),
         ureq::Error::Timeout(_) => ("no answer in time".into(), false),
+        // what rustls refuses comes as this; no other try would be better
+        ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => (format!("TLS: {e}"), false),
         // "cannot read '': connection refused" without its beginning
         ureq::Error::Io(e) => {
             let told = Error::io("", "", e).to_string();

@@ -2,7 +2,7 @@
 //!
 //! Some 50 bytes a table are held, not its name: there may be a million of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -74,11 +74,20 @@ impl fmt::Display for Tables {
     }
 }
 
-/// Compares the tables of two backups that have manifests. Without `percent` rows do not matter.
-pub fn compare_manifests(before: &Backup, now: &Backup, percent: Option<u8>) -> Result<Changed> {
+/// The lost tables that were told of, so that each is told of once.
+pub type Told = HashSet<u64>;
+
+/// Compares the tables of two backups that have manifests. Without `percent` rows do not matter. What is lost and
+/// not in `told` is told, and goes there.
+pub fn compare_manifests(
+    before: &Backup,
+    now: &Backup,
+    percent: Option<u8>,
+    told: &mut Told,
+) -> Result<Changed> {
     // a table that grows while it is filled is there twice for a moment; nobody's word is taken for more
     let room = before.manifest.as_ref().map_or(0, |m| m.tables).min(1 << 20) as usize;
-    compare(room, |each| each_item(&before.path, each), |each| each_item(&now.path, each), percent)
+    compare(room, |each| each_item(&before.path, each), |each| each_item(&now.path, each), percent, told)
 }
 
 /// Hands each line of a table of contents to what it is given.
@@ -89,6 +98,7 @@ fn compare(
     mut before: impl FnMut(Each<'_>) -> Result<()>,
     mut now: impl FnMut(Each<'_>) -> Result<()>,
     percent: Option<u8>,
+    told: &mut Told,
 ) -> Result<Changed> {
     #[derive(Default)]
     struct Rows {
@@ -110,16 +120,20 @@ fn compare(
         Ok(())
     })?;
     let mut changed = Changed::default();
+    rows.retain(|key, rows| match rows.now.checked_sub(1) {
+        None => told.insert(*key),
+        Some(now) => percent.is_some_and(|p| is_fewer(now, rows.before, p)),
+    });
+    if rows.is_empty() {
+        return Ok(changed);
+    }
     before(&mut |item| {
         // a table has several lines; the first tells all
         let Some(rows) = key(&item).and_then(|key| rows.remove(&key)) else { return Ok(()) };
         let table = |now| Table { name: name(&item), before: rows.before, now };
         match rows.now.checked_sub(1) {
             None => changed.lost.add(table(0)),
-            Some(now) if percent.is_some_and(|p| is_fewer(now, rows.before, p)) => {
-                changed.fewer.add(table(now))
-            }
-            _ => {}
+            Some(now) => changed.fewer.add(table(now)),
         }
         Ok(())
     })?;
@@ -154,7 +168,7 @@ mod tests {
 
     fn changed(before: &[(&str, &str, u64)], now: &[(&str, &str, u64)], percent: Option<u8>) -> Changed {
         let feed = |list: Vec<Item>| move |each: Each<'_>| list.iter().cloned().try_for_each(each);
-        compare(0, feed(items(before)), feed(items(now)), percent).unwrap()
+        compare(0, feed(items(before)), feed(items(now)), percent, &mut Told::new()).unwrap()
     }
 
     #[test]

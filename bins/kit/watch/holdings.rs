@@ -1,0 +1,191 @@
+//! All that a folder holds, of whatever kind, as one list: dumps, snapshots of Redis, sets of volumes; and what
+//! should be there and is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::catalog::{self, Backup, NO_MANIFEST, SNAPSHOTS};
+use crate::codec::Kind as Codec;
+use crate::exit::Result;
+use crate::history;
+use crate::manifest::{Artifact, Format, Kind, Manifest, Rotation, Source};
+use crate::place;
+use crate::redis;
+use crate::stamp::Stamp;
+use crate::volume::set::{Set, parse, parse_record};
+use crate::volume::snapshot::{self, Snapshot};
+
+/// … and this is why they do not count.
+const TAKEN: &str = "its file is missing";
+const NO_LONGER: &str = "its manifest is missing";
+const UNLIKE_OTHERS: &str = "it has no manifest, others of its series have";
+
+/// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away.
+pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
+    let mut backups = catalog::scan(dir, None)?;
+    backups.extend(catalog::vanished(dir)?);
+    for name in place::names(dir)?.iter().filter(|name| redis::parse(name).is_some()) {
+        backups.push(of_redis(&dir.join(name))?);
+    }
+    remember(dir, &mut backups)?;
+    for folder in [dir.to_owned(), dir.join(SNAPSHOTS)].iter().filter(|folder| folder.is_dir()) {
+        backups.extend(snapshot::scan(folder)?.iter().map(of_set));
+        backups.extend(without_record(folder)?);
+    }
+    backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+    Ok(backups)
+}
+
+/// The backup at `path`, of whatever kind.
+pub fn at(path: &Path) -> Result<Backup> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match (parse_record(&name), redis::parse(&name)) {
+        (Some(_), _) => Ok(of_set(&Snapshot::at(path))),
+        (_, Some(_)) => of_redis(path),
+        _ => Backup::at(path),
+    }
+}
+
+/// The time in a backup's name.
+pub fn named(name: &str) -> Option<Stamp> {
+    let dump = catalog::parse(name).map(|(_, stamp)| stamp);
+    dump.or_else(|| parse_record(name)).or_else(|| redis::parse(name)?.1)
+}
+
+/// A snapshot of Redis proves itself, so one without a manifest counts as well.
+fn of_redis(path: &Path) -> Result<Backup> {
+    let mut backup = Backup::at(path)?;
+    let name = backup.name.clone();
+    let Some((series, named)) = redis::parse(&name) else { return Ok(backup) };
+    backup.series = Some(series.to_owned());
+    if let (Some(named), None) = (named, &backup.manifest) {
+        backup.time = named;
+    }
+    if backup.fault.as_deref() != Some(NO_MANIFEST) {
+        return Ok(backup);
+    }
+    backup.fault = match place::open_regular(path) {
+        Ok(file) => redis::glance(&file, &name).map(str::to_owned),
+        Err(_) => Some("it cannot be read".into()),
+    };
+    let named = |kind: &Codec| name.ends_with(kind.suffix());
+    let codec = [Codec::Gzip, Codec::Zstd].into_iter().find(named).unwrap_or(Codec::None);
+    let file = Artifact { name, bytes: backup.bytes, sha256: String::new(), codec, format: Format::Rdb };
+    let raw_bytes = if codec == Codec::None { backup.bytes } else { 0 };
+    backup.manifest = Some(Manifest { raw_bytes, ..bare(Kind::Redis, backup.time.to_string(), file) });
+    Ok(backup)
+}
+
+/// A set of volumes; its series is the names of these.
+fn of_set(snapshot: &Snapshot) -> Backup {
+    let Snapshot { path, time, set, fault } = snapshot;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut labels: Vec<&str> = set.iter().flat_map(|s| &s.volumes).map(|a| a.label.as_str()).collect();
+    labels.sort_unstable();
+    let series = if labels.is_empty() { SNAPSHOTS.to_owned() } else { labels.join("+") };
+    Backup {
+        path: path.clone(),
+        series: Some(series),
+        time: *time,
+        bytes: snapshot.bytes(),
+        manifest: set.as_ref().map(|set| as_manifest(set, &name, snapshot.bytes())),
+        fault: fault.clone(),
+        name,
+    }
+}
+
+fn as_manifest(set: &Set, name: &str, bytes: u64) -> Manifest {
+    let codec = set.volumes.first().map_or(Codec::None, |a| a.file.codec);
+    let file = Artifact { name: name.to_owned(), bytes, sha256: String::new(), codec, format: Format::Tar };
+    Manifest {
+        duration_ms: set.duration_ms,
+        tool: set.tool.clone(),
+        tag: set.tag.clone(),
+        source: Source { system_identifier: set.system_identifier.clone(), ..Source::default() },
+        raw_bytes: set.volumes.iter().map(|a| a.raw_bytes).sum(),
+        verified: set.verified.clone(),
+        ..bare(Kind::Volumes, set.created.clone(), file)
+    }
+}
+
+/// What is known of a backup that has no manifest of its own.
+fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
+    Manifest {
+        format_version: 1,
+        kind,
+        created,
+        duration_ms: 0,
+        tool: String::new(),
+        tag: None,
+        source: Source::default(),
+        raw_bytes: 0,
+        file,
+        tables: 0,
+        rows: 0,
+        large_objects: 0,
+        verified: None,
+        rotation: Rotation::default(),
+        frames: Vec::new(),
+    }
+}
+
+/// Archives, there or in the list of digests, whose record is gone: one entry for each set.
+fn without_record(dir: &Path) -> Result<Vec<Backup>> {
+    let mut sets: BTreeMap<Stamp, u64> = BTreeMap::new();
+    let sums = catalog::sums(dir)?.unwrap_or_default();
+    let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
+    let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
+    for name in &names {
+        if let Some((stamp, _)) = parse(name) {
+            *sets.entry(stamp).or_default() += dir.join(name).metadata().map_or(0, |m| m.len());
+        }
+    }
+    let of = |(time, bytes): (Stamp, u64)| {
+        let name = crate::volume::set::name(time);
+        let path = dir.join(&name);
+        let fault = Some("its record is missing".to_owned());
+        let gone = Backup { path, name, series: Some(SNAPSHOTS.into()), time, bytes, manifest: None, fault };
+        (!gone.path.exists()).then_some(gone)
+    };
+    Ok(sets.into_iter().filter_map(of).collect())
+}
+
+/// A dump without a manifest may be foreign; but not where the list of digests or a drill tells of it, or where
+/// others of its series have one. The latest that a drill was held of is not removed by any rule before a newer
+/// one is there.
+fn remember(dir: &Path, backups: &mut Vec<Backup>) -> Result<()> {
+    let sums = catalog::sums(dir)?.unwrap_or_default();
+    let drills = history::drills(dir)?;
+    let mut known: BTreeSet<&str> = sums.lines().filter_map(|line| line.get(66..)).collect();
+    known.extend(drills.iter().map(|d| d.name.as_str()));
+    let series: BTreeSet<String> =
+        backups.iter().filter(|b| b.manifest.is_some()).filter_map(|b| b.series.clone()).collect();
+    for backup in backups.iter_mut().filter(|b| b.fault.as_deref() == Some(NO_MANIFEST)) {
+        if known.contains(backup.name.as_str()) {
+            backup.fault = Some(NO_LONGER.into());
+        } else if backup.series.as_ref().is_some_and(|s| series.contains(s)) {
+            backup.fault = Some(UNLIKE_OTHERS.into());
+        }
+    }
+    for drill in drills.iter().filter(|d| d.ok) {
+        let Some((of, time)) = catalog::parse(&drill.name) else { continue };
+        let same = |b: &&Backup| b.series.as_deref() == Some(of);
+        let newer = |b: &Backup| b.name == drill.name || b.fault.is_none() && b.time >= time;
+        if !backups.iter().filter(same).any(newer) {
+            backups.push(gone(dir, &drill.name, of, time));
+        }
+    }
+    Ok(())
+}
+
+fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
+    Backup {
+        path: dir.join(name),
+        name: name.to_owned(),
+        series: Some(series.to_owned()),
+        time,
+        bytes: 0,
+        manifest: None,
+        fault: Some(TAKEN.into()),
+    }
+}
