@@ -12,14 +12,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use kit::exit::{Error, Result};
 use kit::volume::entry::relative;
 use kit::volume::set::Archive;
 use kit::volume::tar::{Entry, Kind, Reader, Sink};
 use kit::volume::verify::pour;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 
 use crate::durable::{Durable, FEW};
 
@@ -61,6 +60,9 @@ struct Fill<'a> {
     entry: Option<Entry>,
     since_early: u64,
     durable: Durable,
+    /// Directories that are being filled, each within the one before, and the times of the last change
+    /// that they get back when the next entry lies elsewhere: what is made in them changes these.
+    entered: Vec<(PathBuf, Timespec)>,
     /// Directories that get their mode at the end, because it would keep us out.
     closed: Vec<(PathBuf, u32)>,
     dirs: Vec<PathBuf>,
@@ -81,6 +83,7 @@ impl<'a> Fill<'a> {
             entry: None,
             since_early: 0,
             durable: Durable::new(),
+            entered: Vec::new(),
             closed: Vec::new(),
             dirs: Vec::new(),
             may_give: me.is_root(),
@@ -89,8 +92,12 @@ impl<'a> Fill<'a> {
         })
     }
 
-    fn finish(self) -> Result<BTreeSet<u32>> {
-        let fail = |e| Error::io("sync", self.target.display(), &e);
+    fn finish(mut self) -> Result<BTreeSet<u32>> {
+        let target = self.target;
+        let fail = |e| Error::io("sync", target.display(), &e);
+        while let Some((path, time)) = self.entered.pop() {
+            self.leave(&path, time).map_err(fail)?;
+        }
         // their names are durable only now that all are made
         for path in self.dirs.iter().chain([&PathBuf::new()]) {
             self.durable.whole(walk(self.root, path).map_err(fail)?.into());
@@ -128,6 +135,7 @@ impl<'a> Fill<'a> {
                 self.give(entry, |uid, gid| {
                     rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
                 })?;
+                rustix::fs::utimensat(dir, name, &changed(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             Kind::HardLink => {
                 let old = relative(&entry.link).map_err(io::Error::other)?;
@@ -152,15 +160,41 @@ impl<'a> Fill<'a> {
 
     /// Makes `parent` the directory that is open; those that no entry made are made.
     fn enter(&mut self, parent: &Path) -> io::Result<()> {
-        if self.parent.0 != parent {
-            self.parent = (parent.to_owned(), walk(self.root, parent)?);
+        if self.parent.0 == parent && !self.entered.is_empty() {
+            return Ok(());
         }
+        while let Some((path, time)) = self.entered.pop_if(|(path, _)| !parent.starts_with(path)) {
+            self.leave(&path, time)?;
+        }
+        let within = self.entered.last().map(|(path, _)| path.clone());
+        let mut path = within.clone().unwrap_or_default();
+        let mut dir = walk(self.root, &path)?;
+        if within.is_none() {
+            self.entered.push((path.clone(), time_of(&dir)?));
+        }
+        let below = parent.strip_prefix(&path).unwrap_or(parent);
+        for name in below {
+            make_dir(&dir, name)?;
+            dir = open_dir(&dir, name)?;
+            path.push(name);
+            self.entered.push((path.clone(), time_of(&dir)?));
+        }
+        self.parent = (path, dir);
         Ok(())
+    }
+
+    /// Gives a directory that is filled its time.
+    fn leave(&self, path: &Path, time: Timespec) -> io::Result<()> {
+        Ok(rustix::fs::futimens(walk(self.root, path)?, &changed(time))?)
     }
 
     fn dress_dir(&mut self, dir: &OwnedFd, path: &Path, entry: &Entry) -> io::Result<()> {
         self.give(entry, |uid, gid| rustix::fs::fchown(dir, uid, gid))?;
         set_xattrs(dir, entry)?;
+        rustix::fs::futimens(dir, &changed(entry.mtime))?;
+        if let Some((_, time)) = self.entered.iter_mut().find(|(entered, _)| entered == path) {
+            *time = entry.mtime;
+        }
         let mode = entry.mode;
         if mode & 0o700 == 0o700 {
             rustix::fs::fchmod(dir, Mode::from_raw_mode(mode))?;
@@ -191,9 +225,7 @@ impl<'a> Fill<'a> {
         set_xattrs(&file, &entry)?;
         // behind the owner: a change of it takes set-id bits away
         file.set_permissions(Permissions::from_mode(entry.mode))?;
-        let time = Duration::from_secs(entry.mtime.unsigned_abs());
-        let time = if entry.mtime < 0 { UNIX_EPOCH.checked_sub(time) } else { UNIX_EPOCH.checked_add(time) };
-        time.map_or(Ok(()), |time| file.set_modified(time))?;
+        rustix::fs::futimens(&file, &changed(entry.mtime))?;
         self.durable.whole(file);
         Ok(())
     }
@@ -236,6 +268,16 @@ impl Sink for Fill<'_> {
 fn open_dir(dir: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// The time of the last change as it is set, alone.
+fn changed(time: Timespec) -> Timestamps {
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: time }
+}
+
+fn time_of(dir: &OwnedFd) -> io::Result<Timespec> {
+    let stat = rustix::fs::fstat(dir)?;
+    Ok(Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ })
 }
 
 /// Makes a directory; one that is there is fine.

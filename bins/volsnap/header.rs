@@ -49,8 +49,12 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
             record(&mut records, key, id.to_string().as_bytes());
         }
     }
+    // a hard link is another name of what has its time already
+    if entry.kind != b'1' && (meta.mtime() < 0 || meta.mtime_nsec() != 0) {
+        record(&mut records, b"mtime", time(meta.mtime(), meta.mtime_nsec()).as_bytes());
+    }
     for (name, value) in entry.xattrs {
-        record(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+        record(&mut records, &key(name), value);
     }
     let mut bytes = Vec::with_capacity(512);
     if !records.is_empty() {
@@ -115,6 +119,32 @@ fn put(parts: &[(u64, u64)], into: &mut [tar::GnuSparseHeader]) {
     }
 }
 
+/// Seconds since the epoch as a decimal number. The disk counts nanoseconds upwards, also before 1970.
+fn time(seconds: i64, nanoseconds: i64) -> String {
+    const BILLION: i64 = 1_000_000_000;
+    let (sign, seconds, nanoseconds) = match (seconds < 0, nanoseconds) {
+        (true, 1..) => ("-", (seconds + 1).unsigned_abs(), BILLION - nanoseconds),
+        (true, _) => ("-", seconds.unsigned_abs(), 0),
+        (false, _) => ("", seconds.unsigned_abs(), nanoseconds),
+    };
+    let text = format!("{sign}{seconds}.{nanoseconds:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The key of an extended attribute: `=` would end it, so GNU tar writes `=` and `%` as `%3D` and `%25`
+/// (`xattr_encode_keyword` in its `xheader.c`).
+fn key(name: &[u8]) -> Vec<u8> {
+    let mut key = b"SCHILY.xattr.".to_vec();
+    for byte in name {
+        match byte {
+            b'=' => key.extend_from_slice(b"%3D"),
+            b'%' => key.extend_from_slice(b"%25"),
+            other => key.push(*other),
+        }
+    }
+    key
+}
+
 /// Adds a PAX record: its length counts itself.
 fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
@@ -132,6 +162,19 @@ fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_before_1970_and_fractions() {
+        for (seconds, nanoseconds, want) in [
+            (0, 500_000_000, "0.5"),
+            (1_700_000_000, 1, "1700000000.000000001"),
+            (-1, 500_000_000, "-0.5"),
+            (-2, 999_999_999, "-1.000000001"),
+            (-86_400, 0, "-86400"),
+        ] {
+            assert_eq!(time(seconds, nanoseconds), want);
+        }
+    }
 
     #[test]
     fn the_length_of_a_record_counts_its_own_digits() {

@@ -4,6 +4,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::{fs, iter};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
 use crate::stage::Stage;
 
 /// A volume with all that is hard.
@@ -37,11 +39,12 @@ fn hard() -> Stage {
 #[test]
 fn all_of_it_comes_back_by_us_and_by_tar() {
     let stage = hard();
+    let before = stage.tree("data");
+    let changed = fs::metadata(stage.path("data")).unwrap().modified().unwrap();
     let listener = UnixListener::bind(stage.path("data/socket")).unwrap();
+    fs::File::open(stage.path("data")).unwrap().set_modified(changed).unwrap();
     let stamp = stage.stamp();
     drop(listener);
-    fs::remove_file(stage.path("data/socket")).unwrap();
-    let before = stage.tree("data");
     stage.restore(&[&stamp, "--into", "out"]).exits(0);
     assert_eq!(stage.tree("out/data"), before);
     let numbers = |path: &str| fs::metadata(stage.path(path)).unwrap().ino();
@@ -59,14 +62,67 @@ fn all_of_it_comes_back_by_us_and_by_tar() {
 #[test]
 fn extended_attributes_come_back() {
     let stage = Stage::with_data();
-    let (name, value) = ("user.pgkeep", b"any\nbytes\0=".as_slice());
-    let set = rustix::fs::setxattr(stage.path("data/a"), name, value, rustix::fs::XattrFlags::empty());
-    set.expect("/tmp keeps no extended attributes of users: mount one that does");
-    stage.stamp();
+    let value = b"any\nbytes\0=".as_slice();
+    let names = ["user.pgkeep", "user.a=b", "user.100%", "user.%3D%25=", "user.="];
+    for (path, name) in ["data/a", "data/sub"].iter().flat_map(|path| names.map(|name| (path, name))) {
+        let set = rustix::fs::setxattr(stage.path(path), name, value, rustix::fs::XattrFlags::empty());
+        set.expect("/tmp keeps no extended attributes of users: mount one that does");
+    }
+    let stamp = stage.stamp();
     stage.restore(&["--latest", "--into", "out"]).exits(0);
-    let mut got = vec![0; 100];
-    let n = rustix::fs::getxattr(stage.path("out/data/a"), name, got.as_mut_slice()).unwrap();
-    assert_eq!(&got[..n], value);
+    let archive = format!("backups/snapshots/{stamp}_data.tar.gz");
+    stage.sh(&format!("mkdir tar && tar --xattrs -xpf {archive} -C tar")).exits(0);
+    for (root, path) in ["out/data", "tar"].iter().flat_map(|root| ["a", "sub"].map(|path| (root, path))) {
+        let path = stage.path(&format!("{root}/{path}"));
+        let mut list = vec![0; 4096];
+        let n = rustix::fs::listxattr(&path, list.as_mut_slice()).unwrap();
+        let list = String::from_utf8_lossy(&list[..n]).into_owned();
+        let mut listed: Vec<&str> = list.split('\0').filter(|n| n.starts_with("user.")).collect();
+        listed.sort_unstable();
+        let mut wanted = names;
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted, "{}", path.display());
+        for name in names {
+            let mut got = vec![0; 100];
+            let n = rustix::fs::getxattr(&path, name, got.as_mut_slice()).unwrap();
+            assert_eq!(&got[..n], value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn times_come_back_to_the_nanosecond_also_of_directories_and_links_and_before_1970() {
+    let stage = hard();
+    symlink("nowhere", stage.path("data/sub/dangling")).unwrap();
+    let set = |path: &str, tv_sec, tv_nsec| {
+        let time = Timespec { tv_sec, tv_nsec };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, stage.path(path), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    };
+    // what is in a directory before the directory
+    for (path, seconds, nanoseconds) in [
+        ("data/a", -1, 500_000_000),
+        ("data/sub/b", -86_400, 0),
+        ("data/sub/c", -2_000_000_000, 999_999_999),
+        ("data/sparse", 1, 1),
+        ("data/sub/up", -1, 1),
+        ("data/sub/dangling", 1_234_567_890, 123_456_789),
+        ("data/soft", 0, 0),
+        ("data/sub", -7, 700_000_000),
+        ("data/empty", 1_000_000_000, 10),
+        ("data", 2_000_000_000, 999_999_990),
+    ] {
+        set(path, seconds, nanoseconds);
+    }
+    let before = stage.tree("data");
+    assert!(before[0].contains(" 2000000000.999999990 "), "the file system keeps other times: {}", before[0]);
+    let stamp = stage.stamp();
+    stage.restore(&[&stamp, "--into", "out"]).exits(0);
+    assert_eq!(stage.tree("out/data"), before);
+    stage.sh(&format!("mkdir tar && tar -xpf backups/snapshots/{stamp}_data.tar.gz -C tar")).exits(0);
+    assert_eq!(stage.tree("tar"), before);
+    stage.restore(&[&stamp, "--yes"]).exits(0);
+    assert_eq!(stage.tree("data"), before);
 }
 
 #[test]

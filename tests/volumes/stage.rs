@@ -81,7 +81,8 @@ impl Stage {
         run(Command::new("sh").args(["-c", script]).current_dir(self.0.path()))
     }
 
-    /// Everything below a folder: type, mode, owner, size, links and content of each, sorted.
+    /// Everything below a folder, itself included: type, mode, owner, size, time of the last change, links
+    /// and content of each, sorted.
     pub(crate) fn tree(&self, below: &str) -> Vec<String> {
         let mut lines = Vec::new();
         look(&self.path(below), &self.path(below), &mut lines);
@@ -98,14 +99,14 @@ fn look(root: &Path, path: &Path, lines: &mut Vec<String>) {
         _ => String::new(),
     };
     let size = if meta.is_file() { meta.len() } else { 0 };
-    // a directory is changed by whoever fills it
-    let time = if meta.is_file() { meta.mtime() } else { 0 };
     lines.push(format!(
-        "{} {:o} {}:{} {size} {time} {}",
+        "{} {:o} {}:{} {size} {}.{:09} {}",
         path.strip_prefix(root).unwrap().display(),
         meta.mode(),
         meta.uid(),
         meta.gid(),
+        meta.mtime(),
+        meta.mtime_nsec(),
         content
     ));
     if meta.is_dir() {

@@ -1,10 +1,11 @@
 //! Reading a tar stream as it comes, in chunks of any size: entries, their data, and nothing believed.
 //!
 //! Understood: ustar and GNU headers, GNU long names and old GNU sparse files, PAX records for paths,
-//! sizes, owners and extended attributes (`SCHILY.xattr`). What is not understood is an error, never
+//! sizes, owners, times and extended attributes (`SCHILY.xattr`). What is not understood is an error, never
 //! passed over: an archive is read to be put back whole.
 
 use records::Records;
+use rustix::fs::Timespec;
 
 use crate::exit::{Error, Result};
 
@@ -46,8 +47,8 @@ pub struct Entry {
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// Time of the last change, seconds since the epoch.
-    pub mtime: i64,
+    /// Time of the last change, since the epoch.
+    pub mtime: Timespec,
     /// Bytes of the file, holes included.
     pub size: u64,
     /// Bytes of its data in the archive.
@@ -242,7 +243,7 @@ impl Reader {
             mode: header.mode().map_err(field)? & 0o7777,
             uid: number(coming.uid.map_or_else(|| header.uid().map_err(field), Ok)?)?,
             gid: number(coming.gid.map_or_else(|| header.gid().map_err(field), Ok)?)?,
-            mtime: coming.mtime.map_or_else(|| header.mtime().map_err(field).map(|t| t as i64), Ok)?,
+            mtime: coming.mtime.map_or_else(|| header.mtime().map_err(field).map(whole), Ok)?,
             size: stored,
             stored,
             link: coming
@@ -311,6 +312,11 @@ impl Parts {
         self.left -= n;
         (offset, n as usize)
     }
+}
+
+/// A time of a header, which has no fractions.
+fn whole(seconds: u64) -> Timespec {
+    Timespec { tv_sec: seconds as i64, tv_nsec: 0 }
 }
 
 fn add_parts(

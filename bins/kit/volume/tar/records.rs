@@ -1,5 +1,7 @@
 //! What stands before a header and tells of the entry to come: GNU's long names, and PAX records.
 
+use rustix::fs::Timespec;
+
 /// What was told, as far as it was.
 #[derive(Default)]
 pub(super) struct Records {
@@ -8,7 +10,7 @@ pub(super) struct Records {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<i64>,
+    pub(super) mtime: Option<Timespec>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -46,10 +48,12 @@ impl Records {
             b"size" => self.size = Some(number()?),
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
-            b"mtime" => self.mtime = text().split('.').next().and_then(|t| t.parse().ok()),
+            b"mtime" => {
+                self.mtime = Some(time(&text()).ok_or_else(|| format!("'{}' is no time", text()))?);
+            }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.push((attribute(name), value.to_vec()));
                 } else if key.starts_with(b"GNU.sparse.") {
                     return Err(
                         "sparse files as PAX records are not understood (tar --format=gnu writes others)"
@@ -61,6 +65,39 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// A decimal number of seconds, with a fraction or without; what is finer than nanoseconds is cut off.
+fn time(text: &str) -> Option<Timespec> {
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if ![seconds, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let (seconds, nanoseconds): (i64, i64) = (seconds.parse().ok()?, digits.parse().ok()?);
+    Some(match (negative, nanoseconds) {
+        (false, _) => Timespec { tv_sec: seconds, tv_nsec: nanoseconds },
+        (true, 0) => Timespec { tv_sec: -seconds, tv_nsec: 0 },
+        // nanoseconds count upwards
+        (true, _) => Timespec { tv_sec: -seconds - 1, tv_nsec: 1_000_000_000 - nanoseconds },
+    })
+}
+
+/// The name of an extended attribute, in which GNU tar writes `=` and `%` as `%3D` and `%25`. Another
+/// `%` stands for itself.
+fn attribute(mut key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(key.len());
+    while let Some((first, rest)) = key.split_first() {
+        let (byte, rest) = match rest.split_at_checked(2) {
+            Some((b"3D", rest)) if *first == b'%' => (b'=', rest),
+            Some((b"25", rest)) if *first == b'%' => (b'%', rest),
+            _ => (*first, rest),
+        };
+        name.push(byte);
+        key = rest;
+    }
+    name
 }
 
 /// Key and value.
@@ -82,4 +119,37 @@ fn pax(mut text: &[u8]) -> Result<Vec<Record<'_>>, String> {
         text = &text[length..];
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, want) in [
+            ("0", Some((0, 0))),
+            ("12.5", Some((12, 500_000_000))),
+            ("-0.5", Some((-1, 500_000_000))),
+            ("-1.000000001", Some((-2, 999_999_999))),
+            ("-86400", Some((-86_400, 0))),
+            ("1.0000000019", Some((1, 1))),
+            ("", None),
+            ("--1", None),
+            ("1.-5", None),
+            ("9223372036854775808", None),
+        ] {
+            assert_eq!(time(text).map(|t| (t.tv_sec, t.tv_nsec)), want, "{text}");
+        }
+        assert!(time("-9223372036854775807.9").is_some());
+    }
+
+    #[test]
+    fn names_of_attributes() {
+        for (key, want) in
+            [("user.a", "user.a"), ("a%3Db%25", "a=b%"), ("%253D", "%3D"), ("50%", "50%"), ("%2", "%2")]
+        {
+            assert_eq!(attribute(key.as_bytes()), want.as_bytes(), "{key}");
+        }
+    }
 }
