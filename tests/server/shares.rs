@@ -15,7 +15,7 @@ const SIZES: &str = "CREATE EXTENSION pg_visibility;
     CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100000);
     INSERT INTO parts SELECT n, md5(n::text) || repeat('p', 600) FROM generate_series(1, 10000) n;
     CREATE TABLE large AS SELECT n AS id, md5(n::text) || repeat(E'l\\n\\\\.\\n', 150) AS text
-        FROM generate_series(1, 35000) n;
+        FROM generate_series(1, 70000) n;
     CREATE INDEX ON large (id); ALTER TABLE medium ADD PRIMARY KEY (id);";
 
 fn with_sizes() -> Server {
