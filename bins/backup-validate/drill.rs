@@ -147,7 +147,7 @@ impl Drill<'_> {
                 Ground::make(self.place, major, &dump.encoding)?
             }
             (None, Some(set)) => match snapshot::Way::of(set, self.args) {
-                Ok(way) => Ground::of(way.start(&checked.real)?),
+                Ok(way) => Ground::of(way.start(&checked.real, verdict)?),
                 Err(why) => return not_drilled(why, verdict),
             },
             (None, None) => return not_drilled("only dumps and snapshots are", verdict),

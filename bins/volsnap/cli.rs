@@ -40,6 +40,7 @@ pub(crate) struct Args {
     pub(crate) services: Wanted,
     pub(crate) hot: bool,
     pub(crate) with_wal: bool,
+    pub(crate) from_basebackup: bool,
     /// Bytes a second.
     pub(crate) limit: Option<u64>,
     pub(crate) dir: Option<String>,
@@ -74,6 +75,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("hot") => args.hot = true,
             Long("with-wal") => args.with_wal = true,
+            Long("from-basebackup") => args.from_basebackup = true,
             Long("limit") => args.limit = Some(size(&mut parser, "--limit")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
@@ -121,8 +123,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if args.hot && args.services.stop_something() {
         return Err(usage("--hot is for a server that runs: nothing is stopped for it"));
     }
-    if args.with_wal && !args.hot {
-        return Err(usage("--with-wal goes with --hot"));
+    if (args.with_wal || args.from_basebackup) && !args.hot {
+        return Err(usage("--with-wal and --from-basebackup go with --hot"));
+    }
+    if args.from_basebackup && (args.volumes.len() != 1 || !args.of_services.is_empty()) {
+        return Err(usage("--from-basebackup fills one archive: name one volume"));
     }
     if args.limit == Some(0) {
         return Err(usage("--limit: at least one byte a second"));
@@ -174,6 +179,8 @@ mod tests {
             &["dir:x", "--tag", ""],
             &["dir:x", "--nonsense"],
             &["dir:x", "--with-wal"],
+            &["dir:x", "--from-basebackup"],
+            &["dir:x", "dir:y", "--hot", "--from-basebackup"],
             &["dir:x", "--hot", "--stop", "x"],
             &["dir:x", "--limit", "0"],
         ] {

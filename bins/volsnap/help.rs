@@ -29,6 +29,8 @@ Without stopping (by psql's own settings, PGHOST and so on):
       --hot                 read the data directory while its server runs, as a base
                             backup, which a recovery needs the log for
       --with-wal            include that log, so that it starts by itself
+      --from-basebackup     read pg_basebackup's stream instead, of a server anywhere;
+                            VOLUME is where it belongs
       --limit SIZE          read no more than SIZE bytes a second, such as 50M
 
 What is made:

@@ -1,6 +1,6 @@
 //! What a run does, in order: look, stop, read all volumes, start, prove, place, rotate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kit::catalog;
@@ -11,6 +11,7 @@ use kit::lock::Lock;
 use kit::manifest::Verified;
 use kit::notify::Account;
 use kit::out::{self, Speech};
+use kit::pg::Server;
 use kit::place::{self, Part};
 use kit::retention::Verdict;
 use kit::services;
@@ -20,6 +21,7 @@ use kit::volume::listing;
 use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
 
+use crate::basebackup;
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
 use crate::hot;
@@ -73,8 +75,7 @@ fn snapshot(
     let snapshots = dir.join(SNAPSHOTS);
     if !snapshots.is_dir() {
         // a first run that names what is not there leaves no folder behind
-        let sources = sources(&volumes(args)?, &snapshots)?;
-        args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+        Running::find(args, &sources_of(args, &snapshots)?)?;
     }
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take(&snapshots, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
@@ -82,12 +83,14 @@ fn snapshot(
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
-    let sources = sources(&volumes(args)?, &snapshots)?;
+    let sources = sources_of(args, &snapshots)?;
     if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
-    outside(&sources, args.allow_outside, speech)?;
-    let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    if !args.from_basebackup {
+        outside(&sources, args.allow_outside, speech)?;
+    }
+    let running = Running::find(args, &sources)?;
     if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
@@ -109,7 +112,8 @@ fn snapshot(
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
     let (parts, archives, wal) = match &running {
-        Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        Some(Running::Files(server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        Some(Running::Stream(server)) => basebackup::read(&taking, &sources[0], server)?,
         None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
     };
     let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();
@@ -139,6 +143,33 @@ fn snapshot(
         rotate(&snapshots, policy, &path, speech)?;
     }
     started.map(|_| Code::Done)
+}
+
+/// A server that is not stopped, and where its data are read.
+enum Running {
+    Files(Server, PathBuf),
+    Stream(Server),
+}
+
+impl Running {
+    fn find(args: &Args, sources: &[Source]) -> Result<Option<Self>> {
+        Ok(match (args.hot, args.from_basebackup) {
+            (false, _) => None,
+            (true, true) => Some(Running::Stream(basebackup::server()?)),
+            (true, false) => {
+                let (server, data) = hot::server(sources, args.with_wal)?;
+                Some(Running::Files(server, data))
+            }
+        })
+    }
+}
+
+/// What is to be read, checked as far as it is here.
+fn sources_of(args: &Args, snapshots: &Path) -> Result<Vec<Source>> {
+    match args.from_basebackup {
+        true => args.volumes.iter().map(|word| basebackup::source(word)).collect(),
+        false => sources(&volumes(args)?, snapshots),
+    }
 }
 
 /// The volumes that are named, and those of the services that are, each once.
@@ -234,12 +265,15 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech, account: &Account<
 }
 
 fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
-    let sources = sources(&volumes(args)?, dir)?;
+    let sources = sources_of(args, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     let mut rows = Vec::new();
     for source in &sources {
-        let seen = look(source).map_or_else(|e| e.to_string(), |seen| describe(&seen));
+        let seen = match args.from_basebackup {
+            true => "from pg_basebackup".into(),
+            false => look(source).map_or_else(|e| e.to_string(), |seen| describe(&seen)),
+        };
         let name = set::archive_name(stamp, &source.volume.label, args.codec.unwrap_or_default().kind);
         rows.push(vec!["make".to_owned(), name, format!("{}: {seen}", source.volume.place)]);
     }

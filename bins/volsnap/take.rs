@@ -37,12 +37,25 @@ impl Taking<'_> {
         live: Option<Live>,
         read: impl FnOnce() -> Result<()>,
     ) -> Result<(Part, Archive)> {
+        let mut tree = Tree::open(&source.root)?.with(live);
+        let (part, mut archive) = self.pack(source, seen, &mut tree, read)?;
+        archive.left_out = tree.left_out();
+        Ok((part, archive))
+    }
+
+    /// Archives a tar as it comes; the rest as for [`Taking::take`].
+    pub(crate) fn pack(
+        &self,
+        source: &Source,
+        seen: &Seen,
+        tar: impl Read,
+        read: impl FnOnce() -> Result<()>,
+    ) -> Result<(Part, Archive)> {
         let label = &source.volume.label;
         self.speech.phase(&format!("reading {}", source.volume.place));
         let name = set::archive_name(self.stamp, label, self.codec.kind);
         let path = self.dir.join(&name);
         let part = Part::create(&path)?;
-        let mut tree = Tree::open(&source.root)?.with(live);
         let (mut reader, mut check, mut wrong) = (Reader::default(), Check::default(), None);
         let progress = Progress::start(&format!("reading {label}"), None, self.speech.is_quiet());
         // what a restore would refuse is refused now
@@ -52,7 +65,7 @@ impl Taking<'_> {
                 wrong = reader.feed(bytes, &mut check).err();
             }
         };
-        let slow = Limited { inner: &mut tree, rate: self.limit, begun: Instant::now(), read: 0 };
+        let slow = Limited { inner: tar, rate: self.limit, begun: Instant::now(), read: 0 };
         let stream = AtEnd { inner: slow, then: Some(read) };
         let written = write(self.codec, stream, look, part.file(), &name)?;
         wrong.map_or_else(|| reader.finish(), Err).map_err(|e: Error| {
@@ -71,7 +84,7 @@ impl Taking<'_> {
             entries: found.entries,
             content_bytes: found.content_bytes,
             links: found.links,
-            left_out: tree.left_out(),
+            left_out: Vec::new(),
             frames: if self.codec.kind == Kind::None { Vec::new() } else { written.frames },
         };
         Ok((part, archive))

@@ -10,6 +10,7 @@ mod lab;
 
 mod ahead;
 mod bad_days;
+mod basebackup;
 mod clones;
 mod drill;
 mod each_call;

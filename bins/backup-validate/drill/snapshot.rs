@@ -11,6 +11,7 @@ use kit::pg::major_of;
 use kit::volume::set::{Data, Mode, Set};
 
 use crate::cli::Args;
+use crate::verdict::Verdict;
 
 use super::ground::{SETTINGS, TAG, WAIT, lacking};
 
@@ -43,12 +44,16 @@ impl<'a> Way<'a> {
         Ok(Way { label, data, until, wal: wal.map(|wal| super::absolute(Path::new(wal))) })
     }
 
-    /// Puts the snapshot of `record` into a folder of our own, recovers it, and starts its server.
-    pub(super) fn start(&self, record: &Path) -> Result<(Instance, Site)> {
+    /// Puts the snapshot of `record` into a folder of our own, recovers it, and starts its server. Where
+    /// PostgreSQL's own manifest is among the data, that is checked first.
+    pub(super) fn start(&self, record: &Path, verdict: &mut Verdict) -> Result<(Instance, Site)> {
         let site = Site::new(TAG, &Programs::find(None)?).map_err(lacking)?;
         let volumes = site.path().join("volumes");
         self.restore(record, &volumes, site.path())?;
         let data = volumes.join(self.label).join(&self.data.path);
+        if self.until.is_empty() && data.join("backup_manifest").is_file() {
+            verify(&data, &site, verdict)?;
+        }
         start(data, &volumes, site)
     }
 
@@ -79,12 +84,34 @@ fn data(set: &Set) -> std::result::Result<(&str, &Data), &'static str> {
     }
 }
 
-fn start(data: PathBuf, volumes: &Path, site: Site) -> Result<(Instance, Site)> {
+/// The programs of the data's own version.
+fn programs(data: &Path) -> Result<Programs> {
     let version = data.join("PG_VERSION");
     let text = fs::read_to_string(&version).map_err(|e| Error::io("read", version.display(), &e))?;
     let major =
         major_of(&text).ok_or_else(|| Error::no(format!("'{}' tells no version", version.display())))?;
-    let programs = Programs::exactly(major)?;
+    Programs::exactly(major)
+}
+
+/// Has PostgreSQL check every file, and the log, against the manifest of `pg_basebackup`.
+fn verify(data: &Path, site: &Site, verdict: &mut Verdict) -> Result<()> {
+    let (program, programs) = ("pg_verifybackup", programs(data)?);
+    if !programs.have(program) {
+        verdict.warn(format!("drill: {program} is not installed, and PostgreSQL's manifest not checked"));
+        return Ok(());
+    }
+    let mut command = Command::new(programs.dir().join(program));
+    command.arg("--quiet").arg(data).current_dir(site.path());
+    let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
+    match ended.ok() {
+        true => verdict.note(format!("{program} found nothing wrong")),
+        false => verdict.fault(ended.error().within("drill")),
+    }
+    Ok(())
+}
+
+fn start(data: PathBuf, volumes: &Path, site: Site) -> Result<(Instance, Site)> {
+    let programs = programs(&data)?;
     stays_inside(volumes, site.path())?;
     for name in ["postgresql.auto.conf", "standby.signal", "recovery.signal"] {
         kit::place::remove_if_there(&data.join(name))?;

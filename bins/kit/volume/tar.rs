@@ -13,7 +13,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub(crate) const BLOCK: usize = 512;
+/// Everything in a tar is a multiple of this, in bytes.
+pub const BLOCK: usize = 512;
 /// Names and attributes of one entry are held in memory, up to this.
 const MOST_RECORDS: u64 = 1 << 20;
 /// Parts of a sparse file: GNU tar writes no more than the file has.
