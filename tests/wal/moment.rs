@@ -237,6 +237,49 @@ fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
 }
 
 #[test]
+fn a_log_outside_of_the_data_directory_comes_along_beside_and_the_one_in_use_is_left_alone() {
+    let mut stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.server.stop_in_order();
+    // as by `initdb -X`
+    let (inside, outside) = (stage.server.data().join("pg_wal"), stage.archive().with_extension("log"));
+    fs::rename(&inside, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &inside).unwrap();
+    let data = format!("data=dir:{}", stage.server.data().display());
+    let cold = |options: &[&str]| {
+        let ran = lab::run(stage.server.tool("volsnap").arg(&data).args(options)).exits(0);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        ran.line().to_owned()
+    };
+    let without = cold(&["--allow-outside"]);
+    let with = cold(&[&format!("log=dir:{}", outside.display())]);
+    stage.server.start_again();
+    stage.server.sql("postgres", "DELETE FROM grades");
+    stage.settle();
+    stage.server.stop_in_order();
+    let live = || {
+        let names = lab::names(&outside).into_iter().filter(|n| !n.starts_with("archive_status"));
+        names.map(|n| (n.clone(), fs::read(outside.join(n)).ok())).collect::<Vec<_>>()
+    };
+    let (before, into) = (live(), new_folder(&stage));
+    let refused = |options: &[&str], says: &str| {
+        recover(&stage, &[&["--until-latest", "--yes"], options].concat()).exits(4).says(says);
+        assert!(live() == before && !Path::new(&into).exists(), "{options:?}");
+    };
+    refused(&[&without, "--into", &into], "does not hold the log in");
+    refused(&[&without], "does not hold the log in");
+    refused(&[&with], "its log outside of its data directory");
+    // without a recovery it is a copy as it was, which is told
+    let plain = lab::run(stage.server.tool("volrestore").args([&with, "--into", "copy"])).exits(0);
+    plain.says("the link pg_wal leads to");
+    let ran = recover(&stage, &[&with, "--until-latest", "--into", &into]).exits(0);
+    assert_eq!(ran.out, format!("{into}/log\n{into}/data\n"));
+    assert!(live() == before, "the log in use is as it was");
+    assert_eq!(fs::read_link(format!("{into}/data/pg_wal")).unwrap(), Path::new(&format!("{into}/log")));
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "0");
+}
+
+#[test]
 fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
     let stage = Stage::archiving(&[]);
     snap(&stage, &[]).exits(0);
