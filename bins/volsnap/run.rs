@@ -74,7 +74,7 @@ fn snapshot(
     if !snapshots.is_dir() {
         // a first run that names what is not there leaves no folder behind
         let sources = sources(&volumes(args)?, &snapshots)?;
-        args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+        args.hot.then(|| hot::server(&sources, args.log)).transpose()?;
     }
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take(&snapshots, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
@@ -87,7 +87,7 @@ fn snapshot(
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     outside(&sources, args.allow_outside, speech)?;
-    let running = args.hot.then(|| hot::server(&sources, args.with_wal)).transpose()?;
+    let running = args.hot.then(|| hot::server(&sources, args.log)).transpose()?;
     if !args.services.stop_something() && running.is_none() {
         sources.iter().try_for_each(|s| look(s).map(drop))?;
     }
@@ -109,7 +109,7 @@ fn snapshot(
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
     let (parts, archives, wal) = match &running {
-        Some((server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        Some((server, data)) => hot::read(&taking, &sources, server, data, args.log)?,
         None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
     };
     let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();

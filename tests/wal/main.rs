@@ -14,6 +14,7 @@ mod clones;
 mod drill;
 mod each_call;
 mod get;
+mod hot;
 mod moment;
 mod prune;
 mod push;
