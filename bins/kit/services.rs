@@ -18,15 +18,15 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::child::{clean_up, converse, pause};
+use crate::child::{clean_up, pause};
 use crate::exit::{Error, Result};
 use crate::out::Speech;
 use crate::patroni::Patroni;
 use crate::place;
 
-/// How Docker Compose is called on one machine or another.
-const COMPOSE: [&[&str]; 4] =
-    [&["docker", "compose"], &["docker-compose"], &["podman", "compose"], &["podman-compose"]];
+mod compose;
+
+pub use compose::volumes;
 
 /// Files of this name hold what is stopped; the number of the process follows.
 const RECORD: &str = ".pgkeep.stopped.";
@@ -76,6 +76,7 @@ impl Wanted {
 pub struct Stopped<'a> {
     start: Option<Start>,
     record: Option<(File, PathBuf)>,
+    hold: Option<PathBuf>,
     since: Instant,
     speech: &'a Speech,
 }
@@ -111,113 +112,18 @@ pub fn stop<'a>(wanted: &Wanted, dir: &Path, speech: &'a Speech) -> Result<Stopp
             let start = wanted.start.clone().map(|first| Start { first, last: None, patroni: None });
             (wanted.stop.clone(), start)
         }
-        false => of_compose(wanted, speech)?,
+        false => compose::plan(wanted, speech)?,
     };
     let record =
         start.as_ref().filter(|_| dir.is_dir()).map(|start| promise(dir, start, wanted)).transpose()?;
-    let stopped = Stopped { start, record, since: Instant::now(), speech };
+    if let (Some(stop), None) = (&stop, &start) {
+        speech.say(&format!("what '{stop}' stops stays stopped: nothing is said to start it (--start)"));
+    }
+    let stopped = Stopped { start, record, hold: wanted.hold.clone(), since: Instant::now(), speech };
     if let Some(command) = stop {
         run_unless_interrupted(&command).map_err(|e| e.within("cannot stop what uses the database"))?;
     }
     Ok(stopped)
-}
-
-/// What stops and starts those of the services that run now.
-fn of_compose(wanted: &Wanted, speech: &Speech) -> Result<(Option<String>, Option<Start>)> {
-    let compose = compose(wanted)?;
-    let known = answer(&compose, &["config", "--services"])?;
-    if let Some(unknown) = wanted.services.iter().find(|s| !known.contains(s)) {
-        return Err(Error::refused(format!("'{unknown}' is no service here"))
-            .hint(format!("There are: {}.", known.join(", "))));
-    }
-    // one that keeps failing runs again in a moment
-    let mut running = Vec::new();
-    for status in ["status=running", "status=restarting", "status=paused"] {
-        running.extend(answer(&compose, &["ps", "--services", "--filter", status])?);
-    }
-    let running: Vec<&String> = wanted.services.iter().filter(|s| running.contains(s)).collect();
-    if running.is_empty() {
-        speech.say("none of the services runs");
-    } else {
-        let names: Vec<&str> = running.iter().map(|s| s.as_str()).collect();
-        speech.say(&format!("services that stop, and start again at the end: {}", names.join(" ")));
-    }
-    let starting: Vec<&String> = if wanted.up { wanted.services.iter().collect() } else { running.clone() };
-    let (last, first): (Vec<&String>, Vec<&String>) =
-        starting.into_iter().partition(|s| wanted.last.contains(s));
-    if !last.is_empty() && wanted.patroni.is_none() {
-        speech.warn("warning: nobody tells when a member leads: standbys start at once (--patroni)");
-    }
-    let compose = called(&compose);
-    let start = if wanted.up { "up -d --no-deps --no-recreate" } else { "start" };
-    // the names of services need no quotes: letters, digits, '.', '_', '-'
-    let command = |verb: &str, names: &[&String]| -> Option<String> {
-        let names: Vec<&str> = names.iter().map(|s| s.as_str()).collect();
-        (!names.is_empty()).then(|| format!("{compose} {verb} {}", names.join(" ")))
-    };
-    let (first, last) = match (command(start, &first), command(start, &last)) {
-        (None, last) => (last, None),
-        both => both,
-    };
-    let start = first.map(|first| Start { first, last, patroni: wanted.patroni.clone() });
-    Ok((command("stop", &running), start))
-}
-
-/// How compose is called here, with the file that is wanted.
-fn compose(wanted: &Wanted) -> Result<Vec<&str>> {
-    let found = COMPOSE.iter().find(|words| answer(words, &["version"]).is_ok()).ok_or_else(|| {
-        Error::refused("cannot find Docker Compose")
-            .hint("Name what stops and starts it with --stop and --start.")
-    })?;
-    let mut compose = found.to_vec();
-    compose.extend(wanted.compose.iter().flat_map(|f| ["-f", f]));
-    Ok(compose)
-}
-
-/// The named volumes of a service, as `docker:NAME`.
-///
-/// # Errors
-/// No container of the service is there to be asked.
-pub fn volumes(wanted: &Wanted, service: &str) -> Result<Vec<String>> {
-    let compose = compose(wanted)?;
-    let engine = if compose[0].starts_with("podman") { "podman" } else { "docker" };
-    let containers = answer(&compose, &["ps", "-a", "-q", service])
-        .or_else(|_| answer(&compose, &["ps", "-q", service]))?;
-    if containers.is_empty() {
-        return Err(Error::no(format!("service '{service}' has no container that would tell its volumes"))
-            .hint("Name them as docker:NAME."));
-    }
-    let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}\n{{end}}{{end}}";
-    let mut volumes = Vec::new();
-    for container in containers {
-        let names = answer(&[engine], &["inspect", "--format", format, &container])?;
-        volumes.extend(names.iter().filter(|n| !n.is_empty()).map(|n| format!("{engine}:{n}")));
-    }
-    Ok(volumes)
-}
-
-/// How compose is called, for a shell that may not have our environment.
-fn called(compose: &[&str]) -> String {
-    let set = ["COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"];
-    let set = set.iter().filter_map(|name| Some(format!("{name}={}", quoted(&std::env::var(name).ok()?))));
-    set.chain(compose.iter().map(|w| quoted(w))).collect::<Vec<_>>().join(" ")
-}
-
-/// A word for the shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-/// The lines that a command of compose prints.
-fn answer(compose: &[&str], words: &[&str]) -> Result<Vec<String>> {
-    let mut command = Command::new(compose[0]);
-    let name = compose.join(" ");
-    let (ended, output) = converse(command.args(&compose[1..]).args(words), &name, "")?;
-    if !ended.ok() {
-        return Err(ended.error());
-    }
-    Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
 }
 
 /// Writes down, durably, what will start what is about to stop.
@@ -246,7 +152,7 @@ pub fn mend(dir: &Path, speech: &Speech) -> bool {
             Ok(held) => replaced |= held,
             Err(error) => {
                 replaced = true;
-                speech.error(&error.within("cannot start what a run that was killed had stopped"));
+                speech.error(&error.within("cannot start what an earlier run left stopped"));
             }
         }
     }
@@ -269,15 +175,21 @@ fn keep(path: &Path, speech: &Speech) -> Result<bool> {
     // killed while it wrote: nothing was stopped yet
     let record: Option<Record> = serde_json::from_reader(&file).ok();
     if let Some(record) = &record {
-        if record.hold.as_ref().is_some_and(|path| path.exists()) {
-            return Err(Error::temporary("what it was doing must be ended first")
-                .hint("Run the restore again, or its --undo: either ends what was begun."));
-        }
-        speech.warn(&format!("starting what a run that was killed had stopped: {}", record.start.first));
+        nothing_holds(record.hold.as_deref())?;
+        speech.warn(&format!("starting what an earlier run left stopped: {}", record.start.first));
         record.start.run(Some(&record.directory)).map_err(|e| e.hint(how_to_end(path)))?;
     }
     place::remove_if_there(path)?;
     Ok(record.is_some_and(|record| record.hold.is_some()))
+}
+
+/// Refuses to start anything while the file is there.
+fn nothing_holds(hold: Option<&Path>) -> Result<()> {
+    if hold.is_some_and(Path::exists) {
+        return Err(Error::temporary("what it was doing must be ended first")
+            .hint("Run the restore again, or its --undo: either ends what was begun."));
+    }
+    Ok(())
 }
 
 /// How to be rid of a promise that cannot be kept.
@@ -316,12 +228,14 @@ impl Stopped<'_> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        if let Some(start) = self.start.take() {
-            match start.run(None) {
-                Ok(()) => self.kept(),
-                // the promise stays for the next run
-                Err(error) => self.speech.error(&self.broken(error)),
-            }
+        let Some(start) = self.start.take() else { return };
+        // either way the promise stays for the next run
+        if let Err(error) = nothing_holds(self.hold.as_deref()) {
+            return self.speech.error(&error.within("what was stopped stays stopped"));
+        }
+        match start.run(None) {
+            Ok(()) => self.kept(),
+            Err(error) => self.speech.error(&self.broken(error)),
         }
     }
 }

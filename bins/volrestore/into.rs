@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
-use kit::out::Speech;
+use kit::out::{self, Speech};
 use kit::place;
 
 use crate::choose::Chosen;
@@ -31,6 +31,14 @@ pub(crate) fn into(
     let needs: Vec<(&Path, u64)> =
         targets.iter().zip(&archives).map(|(t, p)| (t.as_path(), p.found.room)).collect();
     room(&needs)?;
+    // a recovery leads them elsewhere
+    for link in archives.iter().flat_map(|p| &p.found.links).filter(|_| args.until.is_none()) {
+        speech.warn(&format!(
+            "warning: the link {} leads to {}: what runs on the copy writes there",
+            out::plain(&link.path),
+            out::plain(&link.target)
+        ));
+    }
     if args.dry_run {
         return Ok(Code::Done);
     }

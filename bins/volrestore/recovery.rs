@@ -38,7 +38,8 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// Finds the way, and narrows the snapshot to the volume that is recovered and those of its tablespaces.
+    /// Finds the way, and narrows the snapshot to the volume that is recovered and those that hold its
+    /// tablespaces and log.
     ///
     /// # Errors
     /// The log does not reach the target, or the data lie in several places.
@@ -51,9 +52,9 @@ impl Recovery {
         let which = args.which();
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
-        let spaces = spaces::find(&route.chosen.set, volume)?;
+        let spaces = spaces::find(&route.chosen.set, volume, data)?;
         if !spaces.is_empty() && args.into.is_none() {
-            return Err(Error::refused("the server has tablespaces outside of its data directory")
+            return Err(Error::refused("the server keeps tablespaces or its log outside of its data directory")
                 .hint("Its recovery in place would write into those that are in use: recover beside it, --into DIR."));
         }
         let (label, data) = (volume.label.clone(), data.path.clone());

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
-use kit::cli::{bad, folder, number, size, text, usage, utf8};
+use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
 use kit::notify::Telling;
@@ -13,11 +14,16 @@ use kit::services::Wanted;
 use kit::volume::Volume;
 use lexopt::prelude::*;
 
+use crate::hot::Log;
+
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "volsnap";
 
 /// How many snapshots stay where nothing else is said.
 const KEEP: u32 = 10;
+
+/// How long the log of a hot snapshot may take into the archive, unless it is said.
+const WITHIN: Duration = Duration::from_secs(3600);
 
 /// What is asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,7 +45,7 @@ pub(crate) struct Args {
     pub(crate) of_services: Vec<String>,
     pub(crate) services: Wanted,
     pub(crate) hot: bool,
-    pub(crate) with_wal: bool,
+    pub(crate) log: Log,
     pub(crate) from_basebackup: bool,
     /// Bytes a second.
     pub(crate) limit: Option<u64>,
@@ -61,6 +67,7 @@ pub(crate) struct Args {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut args = Args::default();
+    let (mut with_wal, mut within) = (false, None);
     let (mut policy, mut ruled, mut no_rotate) = (Policy::default(), false, false);
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
         match arg {
@@ -74,8 +81,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
             Long("start") => args.services.start = Some(text(&mut parser, "--start")?),
             Long("hot") => args.hot = true,
-            Long("with-wal") => args.with_wal = true,
             Long("from-basebackup") => args.from_basebackup = true,
+            Long("with-wal") => with_wal = true,
+            Long("within") => {
+                let seconds = span(&text(&mut parser, "--within")?).map_err(|e| e.within("--within"))?;
+                within = Some(Duration::from_secs(seconds.unsigned_abs()));
+            }
             Long("limit") => args.limit = Some(size(&mut parser, "--limit")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
@@ -123,12 +134,21 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if args.hot && args.services.stop_something() {
         return Err(usage("--hot is for a server that runs: nothing is stopped for it"));
     }
-    if (args.with_wal || args.from_basebackup) && !args.hot {
-        return Err(usage("--with-wal and --from-basebackup go with --hot"));
+    if (with_wal || within.is_some() || args.from_basebackup) && !args.hot {
+        return Err(usage("--with-wal, --within and --from-basebackup go with --hot"));
     }
     if args.from_basebackup && (args.volumes.len() != 1 || !args.of_services.is_empty()) {
         return Err(usage("--from-basebackup fills one archive: name one volume"));
     }
+    args.log = match (with_wal || args.from_basebackup, within) {
+        (true, None) => Log::Included,
+        (true, Some(_)) => {
+            return Err(usage(
+                "--within is for the archive: where the log comes along, nothing is waited for",
+            ));
+        }
+        (false, within) => Log::Archived(within.unwrap_or(WITHIN)),
+    };
     if args.limit == Some(0) {
         return Err(usage("--limit: at least one byte a second"));
     }
@@ -181,6 +201,8 @@ mod tests {
             &["dir:x", "--with-wal"],
             &["dir:x", "--from-basebackup"],
             &["dir:x", "dir:y", "--hot", "--from-basebackup"],
+            &["dir:x", "--within", "1h"],
+            &["dir:x", "--hot", "--with-wal", "--within", "1h"],
             &["dir:x", "--hot", "--stop", "x"],
             &["dir:x", "--limit", "0"],
         ] {

@@ -31,6 +31,7 @@ Without stopping (by psql's own settings, PGHOST and so on):
       --with-wal            include that log, so that it starts by itself
       --from-basebackup     read pg_basebackup's stream instead, of a server anywhere;
                             VOLUME is where it belongs
+      --within SPAN         how long that log may take into the archive, default 1h
       --limit SIZE          read no more than SIZE bytes a second, such as 50M
 
 What is made:
@@ -67,5 +68,6 @@ Exit codes:
      start
   2  the command line is wrong
   4  refused: somebody runs on the data; the hint says what would lift it
-  5  temporary: lock held, disk full, interrupted, something wrote meanwhile
+  5  temporary: lock held, disk full, interrupted, something wrote meanwhile, the log
+     is not archived
 ";

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use kit::exit::{Error, Result};
 use kit::guard::{For, guard};
@@ -18,8 +19,9 @@ use kit::volume::control::{Control, FILE, Lsn};
 use kit::volume::live;
 use kit::volume::set::{Archive, Content, Data, WalRange};
 use kit::wal::base::Base;
-use kit::wal::name::Segment;
+use kit::wal::name::{Name, Segment};
 
+use crate::archived;
 use crate::cli::TOOL;
 use crate::inspect::{Seen, Source};
 use crate::take::Taking;
@@ -31,14 +33,29 @@ struct Backup {
     version: u32,
     data: PathBuf,
     segment_bytes: u64,
-    with_wal: bool,
+    log: Log,
+}
+
+/// Where the log comes from that a recovery needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// It is included.
+    Included,
+    /// From the archive, into which it comes within this time.
+    Archived(Duration),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log::Archived(Duration::ZERO)
+    }
 }
 
 /// The server of the data directory among the volumes, and that directory.
 ///
 /// # Errors
 /// It is not the one that runs there, or its log would be kept nowhere.
-pub(crate) fn server(sources: &[Source], with_wal: bool) -> Result<(Server, PathBuf)> {
+pub(crate) fn server(sources: &[Source], log: Log) -> Result<(Server, PathBuf)> {
     let server = Server::find(None, &Settings::load()?, None)?;
     let mut data = Vec::new();
     for source in sources {
@@ -69,7 +86,7 @@ pub(crate) fn server(sources: &[Source], with_wal: bool) -> Result<(Server, Path
         return Err(Error::refused("the server is a standby")
             .hint("Take the snapshot of the primary, or a cold one."));
     }
-    if cell(1) == "off" && !with_wal {
+    if cell(1) == "off" && log != Log::Included {
         return Err(Error::refused(
             "the server archives no log, without which a hot snapshot is worth nothing",
         )
@@ -80,7 +97,7 @@ pub(crate) fn server(sources: &[Source], with_wal: bool) -> Result<(Server, Path
 
 impl Backup {
     /// Begins: with a checkpoint at once, and where the log is to be included with a slot that keeps it.
-    fn start(server: &Server, data: PathBuf, with_wal: bool) -> Result<Self> {
+    fn start(server: &Server, data: PathBuf, log: Log) -> Result<Self> {
         let control = Control::of(&data)?.ok_or_else(|| Error::no("it is no data directory any more"))?;
         let version = server.facts().version;
         let mut session = Session::open(server, &server.facts().database)?;
@@ -92,18 +109,15 @@ impl Backup {
             150_000.. => format!("SELECT NULL FROM pg_backup_start({}, true);", literal(TOOL)),
             _ => format!("SELECT NULL FROM pg_start_backup({}, true, false);", literal(TOOL)),
         };
-        session.ask(&format!("{UNHINDERED}\n{}\n{start}", if with_wal { &slot } else { "" }))?;
-        Ok(Backup { session, version, data, segment_bytes: control.segment_bytes.into(), with_wal })
+        session.ask(&format!("{UNHINDERED}\n{}\n{start}", if log == Log::Included { &slot } else { "" }))?;
+        Ok(Backup { session, version, data, segment_bytes: control.segment_bytes.into(), log })
     }
 
     /// Ends, when all files have been read: what belongs into the archive behind them, and the log
     /// that they need. Waits until that is archived, unless it is included.
     fn stop(mut self, below: &Path) -> Result<(Vec<Extra>, WalRange, Control)> {
-        let wait = !self.with_wal;
-        let stop = match self.version {
-            150_000.. => format!("pg_backup_stop({wait})"),
-            _ => format!("pg_stop_backup(false, {wait})"),
-        };
+        let stop =
+            if self.version < 150_000 { "pg_stop_backup(false, false)" } else { "pg_backup_stop(false)" };
         let hex = |column: &str| format!("encode(convert_to(coalesce({column}, ''), 'UTF8'), 'hex')");
         let lines = self.session.ask(&format!(
             "SELECT lsn, {}, {} FROM {stop};",
@@ -124,15 +138,19 @@ impl Backup {
         if !map.is_empty() {
             extras.push(file("tablespace_map", map));
         }
-        if self.with_wal {
-            let mut next = first;
-            loop {
-                let name = format!("pg_wal/{next}");
-                extras.push(Extra::File(below.join(&name), self.data.join(&name)));
-                if next == last {
-                    break;
-                }
-                next = next.next(self.segment_bytes);
+        let mut segments = vec![first];
+        while let Some(latest) = segments.last().filter(|s| **s != last) {
+            segments.push(latest.next(self.segment_bytes));
+        }
+        match self.log {
+            Log::Included => extras.extend(segments.iter().map(|segment| {
+                let name = format!("pg_wal/{segment}");
+                Extra::File(below.join(&name), self.data.join(&name))
+            })),
+            Log::Archived(within) => {
+                let mut files: Vec<Name> = segments.into_iter().map(Name::Segment).collect();
+                files.push(Name::Backup(first, (base.start.0 % self.segment_bytes) as u32));
+                archived::wait(&mut self.session, &self.data, &files, within)?;
             }
         }
         let (bytes, control) = self.control()?;
@@ -143,7 +161,7 @@ impl Backup {
             stop,
             first: first.to_string(),
             last: last.to_string(),
-            included: self.with_wal,
+            included: self.log == Log::Included,
         };
         Ok((extras, range, control))
     }
@@ -176,10 +194,10 @@ pub(crate) fn read(
     sources: &[Source],
     server: &Server,
     data: &Path,
-    with_wal: bool,
+    log: Log,
 ) -> Result<(Vec<Part>, Vec<Archive>, Option<WalRange>)> {
     let _guard = guard(server, &server.facts().database, For::Backup, TOOL)?;
-    let backup = Backup::start(server, data.to_owned(), with_wal)?;
+    let backup = Backup::start(server, data.to_owned(), log)?;
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|s| data.starts_with(&s.root));
     let Some((of_data, others)) = sources.split_last() else { return Ok((Vec::new(), Vec::new(), None)) };

@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod archived;
 mod basebackup;
 mod cli;
 mod header;

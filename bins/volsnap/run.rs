@@ -112,7 +112,7 @@ fn snapshot(
         started = stopped.take().map_or(Ok(None), services::Stopped::start);
     };
     let (parts, archives, wal) = match &running {
-        Some(Running::Files(server, data)) => hot::read(&taking, &sources, server, data, args.with_wal)?,
+        Some(Running::Files(server, data)) => hot::read(&taking, &sources, server, data, args.log)?,
         Some(Running::Stream(server)) => basebackup::read(&taking, &sources[0], server)?,
         None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
     };
@@ -157,7 +157,7 @@ impl Running {
             (false, _) => None,
             (true, true) => Some(Running::Stream(basebackup::server()?)),
             (true, false) => {
-                let (server, data) = hot::server(sources, args.with_wal)?;
+                let (server, data) = hot::server(sources, args.log)?;
                 Some(Running::Files(server, data))
             }
         })

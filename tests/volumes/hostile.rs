@@ -40,7 +40,7 @@ fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
 }
 
 /// Puts `raw` in place of a snapshot's archive, with a record that fits.
-fn forge(stage: &Stage, raw: &[u8], claim: u64, counted: (usize, usize)) -> String {
+fn forge(stage: &Stage, raw: &[u8], claim: u64, counted: (usize, usize), links: &[Entry<'_>]) -> String {
     let stamp = stage.stamp();
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(raw).unwrap();
@@ -56,6 +56,8 @@ fn forge(stage: &Stage, raw: &[u8], claim: u64, counted: (usize, usize)) -> Stri
     volume["frames"] = serde_json::json!([]);
     volume["entries"] = counted.0.into();
     volume["content_bytes"] = counted.1.into();
+    let link = |(_, path, target): &Entry<'_>| serde_json::json!({"path": path, "target": target});
+    volume["links"] = links.iter().map(link).collect();
     fs::write(&path, record.to_string()).unwrap();
     stamp
 }
@@ -103,7 +105,8 @@ fn what_may_not_be_written_is_refused_before_anything_stops() {
         let raw = archive(entries);
         let real: Vec<&Entry<'_>> = entries.iter().filter(|e| !b"xLg".contains(&e.0)).collect();
         let content = real.iter().filter(|e| e.0 == b'0').map(|e| e.2.len()).sum();
-        let stamp = forge(&stage, &raw, raw.len() as u64, (real.len(), content));
+        let out = if *words == "leads out of the volume" { &entries[entries.len() - 1..] } else { &[] };
+        let stamp = forge(&stage, &raw, raw.len() as u64, (real.len(), content), out);
         let before = (stage.tree("data"), stage.names(""), stage.names("backups/snapshots"));
         let ran = stage.restore(&[&stamp, "--yes", "--stop", "touch stopped"]);
         assert!(ran.code == 4 || (ran.code == 1 && *words == "not understood"), "{entries:?}: {}", ran.err);
@@ -135,10 +138,9 @@ fn links_like_postgresqls_need_a_data_directory_and_are_told_as_the_archive_has_
         let entries = [link, others].concat();
         let raw = archive(&entries);
         let content = others.iter().map(|e| e.2.len()).sum();
-        let stamp = forge(&stage, &raw, raw.len() as u64, (entries.len(), content));
+        let stamp = forge(&stage, &raw, raw.len() as u64, (entries.len(), content), link);
         let ran = stage.restore(&[&stamp, "--dry-run"]).exits(code);
         if code == 0 {
-            // the record says nothing of them
             assert!(ran.out.contains("link d/pg_wal leads to /etc"), "{}", ran.out);
             assert!(ran.out.contains("link d/pg_tblspc/1 leads to /srv"), "{}", ran.out);
         } else {
@@ -148,11 +150,23 @@ fn links_like_postgresqls_need_a_data_directory_and_are_told_as_the_archive_has_
 }
 
 #[test]
+fn links_that_the_record_does_not_tell_are_found_out() {
+    let stage = Stage::with_data();
+    let entries: &[Entry<'_>] =
+        &[(b'2', "pg_wal", "/etc"), (b'0', "PG_VERSION", "1"), (b'0', "global/pg_control", "x")];
+    let raw = archive(entries);
+    for told in [&[][..], &[(b'2', "pg_wal", "/srv")], &[(b'2', "pg_tblspc/1", "/etc")]] {
+        let stamp = forge(&stage, &raw, raw.len() as u64, (3, 2), told);
+        stage.restore(&[&stamp, "--dry-run"]).exits(1).says("other links that lead out");
+    }
+}
+
+#[test]
 fn a_bomb_is_no_larger_than_its_record() {
     let stage = Stage::with_data();
     let mut raw = archive(&[(b'0', "f", "x")]);
     raw.resize(200 << 20, 0);
-    let stamp = forge(&stage, &raw, 4096, (1, 1));
+    let stamp = forge(&stage, &raw, 4096, (1, 1), &[]);
     stage.restore(&[&stamp, "--yes", "--stop", "touch stopped"]).exits(1).says("more than its record says");
     assert!(!stage.there("stopped"));
 }
@@ -167,7 +181,7 @@ fn archives_that_are_none_are_refused() {
         [archive(&[(b'0', "f", "x")]), vec![b'x'; 512]].concat(),
     ] {
         let stage = Stage::with_data();
-        let stamp = forge(&stage, &raw, raw.len() as u64, (1, 1));
+        let stamp = forge(&stage, &raw, raw.len() as u64, (1, 1), &[]);
         let ran = stage.restore(&[&stamp, "--yes", "--stop", "touch stopped"]);
         assert_eq!(ran.code, 1, "{} bytes: {}", raw.len(), ran.err);
         assert!(!stage.there("stopped"));
@@ -191,4 +205,17 @@ fn a_record_that_names_other_files_is_not_believed() {
         let ran = stage.restore(&["--latest", "--yes"]);
         assert!(ran.code != 0 || to == "dir:", "{to}: {}", ran.err);
     }
+}
+
+#[test]
+fn a_record_that_calls_two_volumes_the_same_is_not_believed() {
+    let stage = Stage::with_data();
+    let stamp = stage.stamp();
+    let path = format!("backups/snapshots/{stamp}.json");
+    let mut record: serde_json::Value = serde_json::from_str(&stage.read(&path)).unwrap();
+    let volumes = record["volumes"].as_array_mut().unwrap();
+    volumes.push(volumes[0].clone());
+    fs::write(stage.path(&path), record.to_string()).unwrap();
+    stage.restore(&[&stamp, "--into", "out"]).exits(1).says("two volumes of it are 'data'");
+    assert!(!stage.there("out"));
 }

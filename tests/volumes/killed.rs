@@ -26,7 +26,7 @@ fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_star
             "volrestore" => stage.restore(&["--undo", "--yes"]),
             _ => crate::lab::run(&mut stage.tool(tool, &["none.sql", "--yes"])),
         };
-        next.says("starting what a run that was killed had stopped");
+        next.says("starting what an earlier run left stopped");
         assert_eq!(stage.read("log"), "stop\nstart\n", "{tool}");
         stage.snap(&["dir:data"]).exits(0);
         assert_eq!(stage.read("log"), "stop\nstart\n", "{tool}: only once");

@@ -15,6 +15,7 @@ mod clones;
 mod drill;
 mod each_call;
 mod get;
+mod hot;
 mod moment;
 mod prune;
 mod push;

@@ -1,4 +1,4 @@
-//! Hot snapshots, and recovery to any moment from them, in place and beside.
+//! Recovery to any moment, in place and beside.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,23 +7,23 @@ use std::path::Path;
 use crate::lab::{self, Ran, Server};
 use crate::stage::{Stage, flip, rows};
 
-fn snap(stage: &Stage, options: &[&str]) -> Ran {
+pub(crate) fn snap(stage: &Stage, options: &[&str]) -> Ran {
     let data = format!("data=dir:{}", stage.server.data().display());
     lab::run(stage.server.tool("volsnap").args(["--hot", &data, "--compress", "zstd"]).args(options))
 }
 
 /// `volrestore` in the folder of the snapshots, with the archive.
-fn recover(stage: &Stage, options: &[&str]) -> Ran {
+pub(crate) fn recover(stage: &Stage, options: &[&str]) -> Ran {
     lab::run(stage.server.tool("volrestore").args(["--wal", &stage.archive_text()]).args(options))
 }
 
 /// A folder that a server can be recovered into.
-fn new_folder(stage: &Stage) -> String {
+pub(crate) fn new_folder(stage: &Stage) -> String {
     stage.server.data().parent().unwrap().join("beside").display().to_string()
 }
 
 /// The recovered server, started by itself.
-fn started(into: &str, settings: &str) -> Server {
+pub(crate) fn started(into: &str, settings: &str) -> Server {
     let off = "\narchive_mode = off\n";
     let mut server = Server::from(&Path::new(into).join("data"), &format!("{off}{settings}"));
     server.start_again();
@@ -59,7 +59,7 @@ fn mistake() -> Mistake {
 
 const COUNT: &str = "SELECT count(*) FROM grades";
 /// Whole transactions only: each adds the same to a branch and to the history.
-const WHOLE: &str = "SELECT (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)";
+pub(crate) const WHOLE: &str = "SELECT (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)";
 
 #[test]
 fn beside_the_live_server_by_every_kind_of_moment() {
@@ -237,6 +237,49 @@ fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
 }
 
 #[test]
+fn a_log_outside_of_the_data_directory_comes_along_beside_and_the_one_in_use_is_left_alone() {
+    let mut stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    stage.server.stop_in_order();
+    // as by `initdb -X`
+    let (inside, outside) = (stage.server.data().join("pg_wal"), stage.archive().with_extension("log"));
+    fs::rename(&inside, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &inside).unwrap();
+    let data = format!("data=dir:{}", stage.server.data().display());
+    let cold = |options: &[&str]| {
+        let ran = lab::run(stage.server.tool("volsnap").arg(&data).args(options)).exits(0);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        ran.line().to_owned()
+    };
+    let without = cold(&["--allow-outside"]);
+    let with = cold(&[&format!("log=dir:{}", outside.display())]);
+    stage.server.start_again();
+    stage.server.sql("postgres", "DELETE FROM grades");
+    stage.settle();
+    stage.server.stop_in_order();
+    let live = || {
+        let names = lab::names(&outside).into_iter().filter(|n| !n.starts_with("archive_status"));
+        names.map(|n| (n.clone(), fs::read(outside.join(n)).ok())).collect::<Vec<_>>()
+    };
+    let (before, into) = (live(), new_folder(&stage));
+    let refused = |options: &[&str], says: &str| {
+        recover(&stage, &[&["--until-latest", "--yes"], options].concat()).exits(4).says(says);
+        assert!(live() == before && !Path::new(&into).exists(), "{options:?}");
+    };
+    refused(&[&without, "--into", &into], "does not hold the log in");
+    refused(&[&without], "does not hold the log in");
+    refused(&[&with], "its log outside of its data directory");
+    // without a recovery it is a copy as it was, which is told
+    let plain = lab::run(stage.server.tool("volrestore").args([&with, "--into", "copy"])).exits(0);
+    plain.says("the link pg_wal leads to");
+    let ran = recover(&stage, &[&with, "--until-latest", "--into", &into]).exits(0);
+    assert_eq!(ran.out, format!("{into}/log\n{into}/data\n"));
+    assert!(live() == before, "the log in use is as it was");
+    assert_eq!(fs::read_link(format!("{into}/data/pg_wal")).unwrap(), Path::new(&format!("{into}/log")));
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "0");
+}
+
+#[test]
 fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
     let stage = Stage::archiving(&[]);
     snap(&stage, &[]).exits(0);
@@ -316,45 +359,4 @@ fn a_look_at_a_moment_without_opening_it() {
         server.sql("postgres", "SELECT pg_get_wal_replay_pause_state()") == "paused"
     });
     assert_eq!(server.sql("postgres", COUNT), "500");
-}
-
-#[test]
-fn a_snapshot_with_its_log_starts_by_itself() {
-    let mut stage = Stage::hoarding();
-    let bench = stage.bench(4);
-    snap(&stage, &["--with-wal", "--limit", "200M"]).exits(0);
-    lab::end(bench).exits(0);
-    let into = new_folder(&stage);
-    lab::run(stage.server.tool("volrestore").args(["--latest", "--into", &into])).exits(0);
-    stage.server.stop();
-    let server = started(&into, "");
-    assert_eq!(server.sql("postgres", WHOLE), "t");
-}
-
-#[test]
-fn a_hot_snapshot_without_its_log_is_not_restored_alone() {
-    let stage = Stage::archiving(&[]);
-    lab::end(stage.bench(1)).exits(0);
-    snap(&stage, &[]).exits(0);
-    let into = new_folder(&stage);
-    lab::run(stage.server.tool("volrestore").args(["--latest", "--into", &into]))
-        .exits(4)
-        .says("--until-immediate");
-    recover(&stage, &["--latest", "--until-immediate", "--into", &into]).exits(0);
-    assert_eq!(rows(&started(&into, "")), rows(&stage.server));
-}
-
-#[test]
-fn a_server_that_keeps_no_log_or_is_another_is_refused() {
-    let stage = Stage::hoarding();
-    let other = Server::start();
-    let data = format!("data=dir:{}", stage.server.data().display());
-    lab::run(other.tool("volsnap").args(["--hot", &data])).exits(4).says("does not run on");
-    let own = format!("data=dir:{}", other.data().display());
-    lab::run(other.tool("volsnap").args(["--hot", &own])).exits(4).says("archives no log");
-    assert_eq!(lab::names(&other.home()), [""; 0], "nothing is left of what failed");
-    let none = ["--until-latest", "--wal", "/nowhere", "--into", "/nowhere"];
-    lab::run(other.tool("volrestore").args(none)).exits(1).says("there are no snapshots");
-    lab::run(other.tool("volrestore").args(["--latest", "--yes"])).exits(1).says("there are no snapshots");
-    assert_eq!(lab::names(&other.home()), [""; 0]);
 }

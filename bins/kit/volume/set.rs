@@ -219,8 +219,8 @@ impl Set {
     /// Reads the record at `path`.
     ///
     /// # Errors
-    /// One that cannot be read, is no record of a snapshot, names files outside of its folder, or is of
-    /// a newer format.
+    /// One that cannot be read, is no record of a snapshot, names files outside of its folder, calls two
+    /// volumes the same, or is of a newer format.
     pub fn read(path: &Path) -> Result<Self> {
         let file = place::open_regular(path).map_err(|e| Error::io("read", path.display(), &e))?;
         let wrong = |cause: &str| Error::no(format!("cannot read '{}': {cause}", path.display()));
@@ -239,6 +239,10 @@ impl Set {
         let outside = |a: &&Archive| !super::is_label(&a.label) || parse(&a.file.name).is_none();
         if let Some(a) = set.volumes.iter().find(outside) {
             return Err(wrong(&format!("'{}' is no name of an archive", a.file.name)));
+        }
+        let twice = |(i, a): &(usize, &Archive)| set.volumes[..*i].iter().any(|b| b.label == a.label);
+        if let Some((_, a)) = set.volumes.iter().enumerate().find(twice) {
+            return Err(wrong(&format!("two volumes of it are '{}'", a.label)));
         }
         Ok(set)
     }

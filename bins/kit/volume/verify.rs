@@ -43,6 +43,10 @@ pub fn verify(dir: &Path, archive: &Archive, mut progress: impl FnMut(u64) + Sen
     if found.entries != archive.entries || found.content_bytes != archive.content_bytes {
         return wrong("it has other entries");
     }
+    // whether a recovery may write is judged by those of the record, before the archive is read
+    if found.links != archive.links {
+        return wrong("it has other links that lead out");
+    }
     for data in &archive.data {
         match controls.iter().find(|(path, _)| *path == data.path) {
             Some((_, control)) if *control == data.control => {}

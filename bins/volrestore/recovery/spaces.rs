@@ -1,61 +1,73 @@
-//! Tablespaces of a server that is recovered beside: they come along, and it must never find those of
-//! the live one. Where the snapshot does not hold them there is no such recovery.
+//! What a server keeps outside of its data directory, by links: tablespaces, and the log where `initdb -X`
+//! put it elsewhere. Beside they come along, and the recovered server must never find those of the live
+//! one. Where the snapshot does not hold them there is no such recovery.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use kit::exit::{Error, Result};
 use kit::place;
-use kit::volume::set::{Archive, Link, Set};
+use kit::volume::set::{Archive, Data, Link, Set};
 
-/// A tablespace, and where it goes.
+/// Where tablespaces have their links, each named by its object identifier.
+const TABLESPACES: &str = "pg_tblspc";
+const LOG: &str = "pg_wal";
+
+/// A tablespace or the log, and where it goes.
 pub(super) struct Space {
-    /// Its object identifier, which the link in `pg_tblspc` bears.
-    oid: String,
+    /// The path of its link in the data directory.
+    link: PathBuf,
     /// The volume that holds it.
     pub(super) label: String,
     /// Its path in that volume.
     below: PathBuf,
 }
 
-/// The tablespaces outside of the data directory in `volume`.
+/// What the data directory in `volume` keeps outside of it.
 ///
 /// # Errors
-/// One is in none of the set's volumes.
-pub(super) fn find(set: &Set, volume: &Archive) -> Result<Vec<Space>> {
-    let links = volume.links.iter().filter(|l| l.path.contains("pg_tblspc/"));
-    links.map(|link| held(set, volume, link)).collect()
+/// Something of it is in none of the set's volumes.
+pub(super) fn find(set: &Set, volume: &Archive, data: &Data) -> Result<Vec<Space>> {
+    let links = volume.links.iter().filter_map(|link| {
+        let below = Path::new(&link.path).strip_prefix(&data.path).ok()?;
+        (below == Path::new(LOG) || below.starts_with(TABLESPACES)).then_some((below, link))
+    });
+    links.map(|(below, link)| held(set, volume, below, link)).collect()
 }
 
-fn held(set: &Set, volume: &Archive, link: &Link) -> Result<Space> {
-    let oid = link.path.rsplit('/').next().unwrap_or_default().to_owned();
+fn held(set: &Set, volume: &Archive, path: &Path, link: &Link) -> Result<Space> {
     let others = set.volumes.iter().filter(|v| v.label != volume.label);
     let mut holding = others.filter_map(|v| {
         let below = Path::new(&link.target).strip_prefix(v.place.strip_prefix("dir:")?).ok()?;
-        Some(Space { oid: oid.clone(), label: v.label.clone(), below: below.to_owned() })
+        let stays = below.components().all(|part| matches!(part, Component::Normal(_)));
+        stays.then(|| Space { link: path.to_owned(), label: v.label.clone(), below: below.to_owned() })
     });
+    let what = if path == Path::new(LOG) { "log" } else { "tablespace" };
     holding.next().ok_or_else(|| {
-        Error::refused(format!("the snapshot does not hold the tablespace in '{}'", link.target))
+        Error::refused(format!("the snapshot does not hold the {what} in '{}'", kit::out::plain(&link.target)))
             .hint("Its recovery would write into the one that is in use: restore with volrestore alone, and recover by hand.")
     })
 }
 
-/// Has the data directory find its tablespaces below `dir`: by its links, and by the map from which a
+/// Has the data directory find them below `dir`: by its links, and tablespaces by the map from which a
 /// server that begins with a `backup_label` makes them anew.
 pub(super) fn lead(spaces: &[Space], data: &Path, dir: &Path) -> Result<()> {
     let owner = data.metadata().map_err(|e| Error::io("read", data.display(), &e))?;
     let mut map = String::new();
     for space in spaces {
-        let link = data.join("pg_tblspc").join(&space.oid);
+        let link = data.join(&space.link);
         // without a slash at its end
         let to: PathBuf = dir.join(&space.label).join(&space.below).components().collect();
         place::remove_if_there(&link)?;
         symlink(&to, &link)
             .and_then(|()| lchown(&link, Some(owner.uid()), Some(owner.gid())))
             .map_err(|e| Error::io("link", link.display(), &e))?;
+        let (true, Some(oid)) = (space.link.starts_with(TABLESPACES), space.link.file_name()) else {
+            continue;
+        };
         let to = to.display().to_string().replace('\\', "\\\\").replace('\n', "\\\n").replace('\r', "\\\r");
-        map.push_str(&format!("{} {to}\n", space.oid));
+        map.push_str(&format!("{} {to}\n", oid.display()));
     }
     let path = data.join("tablespace_map");
     if path.exists() {
