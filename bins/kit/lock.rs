@@ -20,7 +20,23 @@ pub struct Lock(#[allow(dead_code)] File);
 impl Lock {
     /// Takes the lock of `dir`, waiting up to `wait` for another run to end. `pause` is how to wait
     /// for a moment; its error ends the waiting.
-    pub fn take(dir: &Path, wait: Duration, mut pause: impl FnMut(Duration) -> Result<()>) -> Result<Self> {
+    pub fn take(dir: &Path, wait: Duration, pause: impl FnMut(Duration) -> Result<()>) -> Result<Self> {
+        Self::attempt(dir, wait, pause)?.map_err(|held| held.hint("Wait for it to end."))
+    }
+
+    /// The same for a program whose `--lock-timeout` is `seconds`, which its hint names.
+    pub fn take_within(dir: &Path, seconds: u64, pause: impl FnMut(Duration) -> Result<()>) -> Result<Self> {
+        Self::attempt(dir, Duration::from_secs(seconds), pause)?.map_err(|held| {
+            held.hint("Wait for it to end.").hint("--lock-timeout SECONDS waits so long for it.")
+        })
+    }
+
+    /// The lock, or that another holds it.
+    fn attempt(
+        dir: &Path,
+        wait: Duration,
+        mut pause: impl FnMut(Duration) -> Result<()>,
+    ) -> Result<Result<Self>> {
         let path = dir.join(NAME);
         let fail = |e: std::io::Error| {
             let error = Error::io("lock", dir.display(), &e);
@@ -48,7 +64,7 @@ impl Lock {
                 Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
                     pause(Duration::from_millis(50))?;
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(Self::held(dir, &mut file)),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(Self::held(dir, &mut file))),
                 Err(e) => return Err(fail(e.into())),
             }
         }
@@ -56,7 +72,7 @@ impl Lock {
         file.set_len(0)
             .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
             .map_err(fail)?;
-        Ok(Lock(file))
+        Ok(Ok(Lock(file)))
     }
 
     fn held(dir: &Path, file: &mut File) -> Error {
@@ -67,7 +83,6 @@ impl Lock {
             dir.display(),
             pid.trim()
         ))
-        .hint("Wait for it to end, or give --lock-timeout SECONDS.")
     }
 }
 

@@ -264,10 +264,10 @@ pub fn way(prefix: Option<String>, settings: &Settings) -> Result<(Via, Option<P
     let via = Via::new(prefix, settings);
     let patroni = settings.get("PATRONI_URLS").map(Patroni::new).transpose()?;
     match (via.wants_leader(), &patroni) {
-        (true, None) => Err(Error::usage("--via (PG_VIA) holds {leader}, and nobody is asked who that is")
-            .hint("Name Patroni's REST API with --patroni (PATRONI_URLS).")),
+        (true, None) => Err(Error::usage("PG_VIA holds {leader}, and nobody is asked who that is")
+            .hint("Name Patroni's REST API in PATRONI_URLS.")),
         (false, Some(_)) => Err(Error::usage("Patroni is asked who leads, and its answer has no place")
-            .hint("Put {leader} into --via (PG_VIA), or leave out --patroni (PATRONI_URLS).")),
+            .hint("Put {leader} into PG_VIA, or leave out PATRONI_URLS.")),
         _ => Ok((via, patroni)),
     }
 }
@@ -279,8 +279,9 @@ pub fn major_of(text: &str) -> Option<u32> {
 }
 
 fn missing() -> Error {
-    Error::refused("cannot find PostgreSQL's client programs (psql, pg_dump, pg_dumpall, pg_restore)")
-        .hint("Install them (Debian, Ubuntu: apt-get install postgresql-client), or name where they are with --via.")
+    Error::refused("cannot find PostgreSQL's client programs (psql, pg_dump, pg_dumpall, pg_restore)").hint(
+        "Install them (Debian, Ubuntu: apt-get install postgresql-client), or name where they are in PG_VIA.",
+    )
 }
 
 fn too_old(client: u32, server: u32) -> Error {

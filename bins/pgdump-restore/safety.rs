@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kit::child::{converse, sibling};
-use kit::exit::Result;
+use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 
 use crate::cli::Args;
@@ -35,14 +35,25 @@ pub(crate) fn back_up(
         }
     }
     let (ended, output) = converse(command.args(options), program, "")?;
-    if !ended.ok() {
-        let error = ended.told().within("cannot make the safety backup");
-        // what is at work would stop the restore as well
-        let at_work = error.to_string().contains("is at work on this server");
-        let error = error.hint("Nothing was changed.");
-        return Err(if at_work { error } else { error.hint("--no-safety does without one.") });
-    }
     let path = String::from_utf8_lossy(&output).trim_end().to_owned();
+    // it is made and proven; that older ones stay, because it is much smaller, is in nobody's way
+    let held = ended.status.code() == Some(Code::Part as i32) && !path.is_empty();
+    if !ended.ok() && !held {
+        let told = ended.told();
+        // options that a hint names are those of that program
+        let hints: Vec<String> = told.lines().skip(1).filter(|hint| !hint.contains("--")).collect();
+        let error = Error::new(told.code(), format!("cannot make the safety backup: {told}"));
+        let error = hints.iter().fold(error, |e, hint| e.hint(hint.trim_start_matches("hint: ")));
+        let error = error.hint("Nothing was changed.");
+        // what is at work would stop the restore as well
+        let is_busy = ["is at work on this server", "another run holds it"];
+        let is_busy = is_busy.iter().any(|words| error.to_string().contains(words));
+        return Err(if is_busy { error } else { error.hint("--no-safety does without one.") });
+    }
+    let said = ended.stderr.iter().filter_map(|line| line.strip_prefix("pgdump-rotate: "));
+    for line in said.filter(|line| !line.starts_with("hint: ")) {
+        speech.warn(&format!("safety backup: {line}"));
+    }
     speech.say(&format!("safety backup: {path}"));
     Ok(path)
 }

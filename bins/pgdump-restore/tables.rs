@@ -1,8 +1,10 @@
 //! Tables out of a dump into a database that is there: all of it in one transaction, proven before it
 //! ends.
 
+mod lacking;
 pub(crate) mod sql;
 pub(crate) mod stream;
+mod there;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +15,7 @@ use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::notify::Account;
 use kit::out::{self, Speech};
-use kit::pg::{Server, identifier};
+use kit::pg::Server;
 use kit::services;
 use kit::settings::Settings;
 use kit::source::Dump;
@@ -26,6 +28,8 @@ use crate::safety;
 use crate::session::Session;
 use crate::survey::{Live, entrance, live};
 use crate::tables::stream::{Load, stream};
+pub(crate) use crate::tables::there::There;
+use crate::tables::there::{quoted, there};
 use crate::tell::tell;
 
 /// A table of the dump.
@@ -35,35 +39,20 @@ struct Listed {
     schema: String,
     name: String,
     rows: u64,
+    /// It has rows of its own, if only none: a section that says so.
+    filled: bool,
+    /// They came by COPY.
+    hashed: bool,
 }
 
-/// A table of the database.
-pub(crate) struct There {
-    schema: String,
-    name: String,
-    /// `r` for a table, `p` for one of partitions.
-    kind: String,
-    /// Columns of its primary key.
-    pub(crate) key: Vec<String>,
-    /// Columns that the server numbers, and nobody may set.
-    pub(crate) numbered: Vec<String>,
-}
-
-/// The name as SQL has it, quoted.
-fn quoted(schema: &str, name: &str) -> String {
-    format!("{}.{}", identifier(schema), identifier(name))
-}
-
-impl There {
-    /// Its name, quoted.
-    pub(crate) fn sql(&self) -> String {
-        quoted(&self.schema, &self.name)
-    }
-
-    /// Whether it is made of partitions.
-    pub(crate) fn is_partitioned(&self) -> bool {
-        self.kind == "p"
-    }
+/// What is asked for, by what is there.
+struct Found {
+    /// Tables that are there.
+    present: Vec<There>,
+    /// Partitions of these, named or not.
+    parts: Vec<There>,
+    /// Patterns of those that are not there.
+    missing: Vec<String>,
 }
 
 /// Brings tables back.
@@ -80,9 +69,11 @@ pub(crate) fn restore(
     let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
     let listed = list(args, &chosen)?;
     let live = target(args, &listed, &server)?;
-    let there = there(&server, &live.name)?;
-    let (present, missing) = sorted(args, &chosen, &listed, there)?;
-    for line in lines(args, &chosen, &live, &listed, &present) {
+    let all = there(&server, &live.name)?;
+    let found = sorted(args, &chosen, &listed, &all)?;
+    let present = &found.present;
+    let lacking = lacking::lacking(args, &chosen, &listed, &found)?;
+    for line in lines(args, &chosen, &live, &listed, present) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -91,8 +82,9 @@ pub(crate) fn restore(
     if !present.is_empty() {
         confirm(args)?;
         if let Some(keep) = args.safety {
-            let tables =
-                present.iter().flat_map(|t| ["--pg-dump-arg".to_owned(), format!("--table={}", t.sql())]);
+            // pg_dump takes no partitions along
+            let tables = present.iter().chain(&found.parts);
+            let tables = tables.flat_map(|t| ["--pg-dump-arg".to_owned(), format!("--table={}", t.sql())]);
             let options: Vec<String> =
                 ["--database".to_owned(), live.name.clone()].into_iter().chain(tables).collect();
             safety::back_up(args, dir, keep, &options, speech)?;
@@ -100,8 +92,8 @@ pub(crate) fn restore(
     }
     let _lock = guard(&server, &entrance(&server)?, For::Restore, TOOL)?;
     let stopped = services::stop(&args.services, dir, speech)?;
-    let outcome = load(args, &chosen, &server, &live.name, &present, &missing, speech).map_err(|e| {
-        let lacks = !missing.is_empty() && e.to_string().contains("does not exist");
+    let outcome = load(args, &chosen, &server, &live.name, &found, speech).map_err(|e| {
+        let lacks = !found.missing.is_empty() && e.to_string().contains("does not exist");
         let e = e.hint("Nothing was changed: it is one transaction.");
         let how = "'dump-inspect extract --with-dependencies' takes out what a table needs, too.";
         if lacks { e.hint(how) } else { e }
@@ -113,8 +105,16 @@ pub(crate) fn restore(
         }
     })?;
     started?;
-    let (tables, rows) = (out::count(tables as u64), out::count(rows));
-    let proof = format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump");
+    let proof = match tables {
+        0 => "restored without rows: the dump holds none of what is asked for".to_owned(),
+        _ => {
+            let (tables, rows) = (out::count(tables as u64), out::count(rows));
+            format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump")
+        }
+    };
+    if !lacking.is_empty() {
+        speech.warn(&format!("warning: emptied, without rows in the dump: {}", lacking.join(", ")));
+    }
     speech.say(&proof);
     account.note(&proof);
     tell(args, settings, &[&live.name], &server, account)?;
@@ -170,18 +170,7 @@ fn ask(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Vec<u8>> {
 
 /// The tables that are meant.
 fn list(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
-    let output = ask(args, chosen, &["tables", "--json", "--no-hash"])?;
-    let text = |v: &Value, field: &str| v[field].as_str().unwrap_or_default().to_owned();
-    let listed: Vec<Listed> = String::from_utf8_lossy(&output)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .map(|v| Listed {
-            database: text(&v, "database"),
-            schema: text(&v, "schema"),
-            name: text(&v, "table"),
-            rows: v["rows"].as_u64().unwrap_or(0),
-        })
-        .collect();
+    let listed = listed(args, chosen)?;
     let databases: BTreeSet<&str> = listed.iter().map(|t| t.database.as_str()).collect();
     if databases.len() > 1 {
         let all = databases.into_iter().collect::<Vec<_>>().join(", ");
@@ -195,6 +184,23 @@ fn list(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
             .hint("'dump-inspect extract' takes views and sequences out."));
     }
     Ok(listed)
+}
+
+/// The tables of the dump that the patterns mean, if any.
+fn listed(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
+    // a hash tells no rows from rows of which nothing is said
+    let output = ask(args, chosen, &["tables", "--json"])?;
+    let text = |v: &Value, field: &str| v[field].as_str().unwrap_or_default().to_owned();
+    let table = |v: Value| Listed {
+        database: text(&v, "database"),
+        schema: text(&v, "schema"),
+        name: text(&v, "table"),
+        rows: v["rows"].as_u64().unwrap_or(0),
+        filled: v["row_hash"].is_string() || v["rows"].as_u64() > Some(0),
+        hashed: v["row_hash"].is_string(),
+    };
+    let lines = String::from_utf8_lossy(&output);
+    Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).map(table).collect())
 }
 
 /// The database that they go into.
@@ -217,40 +223,8 @@ fn target(args: &Args, listed: &[Listed], server: &Server) -> Result<Live> {
     Ok(all.swap_remove(place))
 }
 
-/// The tables of a database.
-fn there(server: &Server, database: &str) -> Result<Vec<There>> {
-    let columns = |of: &str| format!("coalesce((SELECT json_agg(a.attname) FROM {of}), '[]')");
-    let sql = format!(
-        "SELECT n.nspname, c.relname, c.relkind, {}, {} FROM pg_class c \
-        JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema';",
-        columns(
-            "pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) \
-            WHERE i.indrelid = c.oid AND i.indisprimary"
-        ),
-        columns("pg_attribute a WHERE a.attrelid = c.oid AND to_jsonb(a) ->> 'attidentity' = 'a'"),
-    );
-    let names = |text: &String| serde_json::from_str(text).unwrap_or_default();
-    let row = |row: Vec<String>| {
-        let [schema, name, kind, key, numbered] = &row[..] else { return None };
-        Some(There {
-            schema: schema.clone(),
-            name: name.clone(),
-            kind: kind.clone(),
-            key: names(key),
-            numbered: names(numbered),
-        })
-    };
-    Ok(server.query(database, &sql)?.into_iter().filter_map(row).collect())
-}
-
-/// Tables that are there, and patterns of those that are not. Refuses what does not fit together.
-fn sorted(
-    args: &Args,
-    chosen: &Dump,
-    listed: &[Listed],
-    there: Vec<There>,
-) -> Result<(Vec<There>, Vec<String>)> {
+/// Refuses what does not fit together.
+fn sorted(args: &Args, chosen: &Dump, listed: &[Listed], there: &[There]) -> Result<Found> {
     if let Table::As(new) = &args.table {
         let [one] = listed else {
             return Err(Error::usage("--as takes one table: the patterns mean several").hint("Try --help."));
@@ -260,11 +234,11 @@ fn sorted(
         return if taken {
             Err(error.hint("Choose another name."))
         } else {
-            Ok((Vec::new(), args.tables.clone()))
+            Ok(Found { present: Vec::new(), parts: Vec::new(), missing: args.tables.clone() })
         };
     }
-    let is_listed = |t: &There| listed.iter().any(|l| l.schema == t.schema && l.name == t.name);
-    let present: Vec<There> = there.into_iter().filter(is_listed).collect();
+    let is_listed = |t: &&There| listed.iter().any(|l| l.schema == t.schema && l.name == t.name);
+    let present: Vec<There> = there.iter().filter(is_listed).cloned().collect();
     let is_there = |l: &&Listed| present.iter().any(|t| t.schema == l.schema && t.name == l.name);
     let missing: Vec<&Listed> = listed.iter().filter(|l| !is_there(l)).collect();
     let name = |schema: &str, name: &str| format!("{schema}.{name}");
@@ -284,7 +258,7 @@ fn sorted(
         (Table::Upsert, _, None) => match present.iter().find(|t| t.key.is_empty()) {
             Some(t) => Err(Error::refused(format!("{} has no primary key", name(&t.schema, &t.name)))
                 .hint("--replace needs none; --data-only adds rows.")),
-            None => Ok((present, Vec::new())),
+            None => Ok(Found { present, parts: Vec::new(), missing: Vec::new() }),
         },
         _ if chosen.path.is_none() && !missing.is_empty() && !present.is_empty() => {
             Err(Error::refused("some of the tables are there, and some are not")
@@ -293,7 +267,7 @@ fn sorted(
         _ => {
             // patterns in quotes mean themselves
             let missing = missing.iter().map(|l| quoted(&l.schema, &l.name)).collect();
-            Ok((present, missing))
+            Ok(Found { parts: lacking::partitions(&present, there), present, missing })
         }
     }
 }
@@ -314,8 +288,9 @@ fn lines(args: &Args, chosen: &Dump, live: &Live, listed: &[Listed], present: &[
             Table::Append => "fill   ",
         };
         let new = if let Table::As(new) = &args.table { format!(" as {new}") } else { String::new() };
-        let rows = out::count(l.rows);
-        lines.push(format!("{what} {}.{}{new} in database {}: {rows} rows", l.schema, l.name, live.name));
+        let rows =
+            if l.filled { format!("{} rows", out::count(l.rows)) } else { "no rows of its own".into() };
+        lines.push(format!("{what} {}.{}{new} in database {}: {rows}", l.schema, l.name, live.name));
     }
     lines
 }
@@ -326,10 +301,10 @@ fn load(
     chosen: &Dump,
     server: &Server,
     database: &str,
-    present: &[There],
-    missing: &[String],
+    found: &Found,
     speech: &Speech,
 ) -> Result<(usize, u64)> {
+    let Found { present, parts, missing } = found;
     let mut session = Session::start(server, database)?;
     session.write(sql::begin(&args.table, present).as_bytes())?;
     let mut loads: Vec<Load> = Vec::new();
@@ -338,7 +313,8 @@ fn load(
         let patterns = if all { args.tables.clone() } else { present.iter().map(There::sql).collect() };
         let part = Args { tables: patterns, only: args.only.clone(), ..Args::default() };
         let command = inspect(&part, chosen, &["extract", "--data-only"])?;
-        run(command, chosen, &mut session, &args.table, present, &mut loads, speech)?;
+        let into = [&present[..], parts].concat();
+        run(command, chosen, &mut session, &args.table, &into, &mut loads, speech)?;
     }
     if !missing.is_empty() {
         let part = Args { tables: missing.to_vec(), only: args.only.clone(), ..Args::default() };
@@ -349,6 +325,10 @@ fn load(
         let command = inspect(&part, chosen, &words)?;
         let how = if matches!(args.table, Table::As(_)) { &args.table } else { &Table::New };
         run(command, chosen, &mut session, how, &[], &mut loads, speech)?;
+    }
+    // what adds to a table adds something
+    if loads.is_empty() && matches!(args.table, Table::Upsert | Table::Append) {
+        return Err(Error::refused(format!("'{}' holds no rows of what is asked for", chosen.name)));
     }
     session.write(&sql::end(&loads, args.table == Table::Upsert))?;
     session.end()?;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::time::Duration;
 
 use kit::catalog::{self, Backup};
 use kit::exit::{Code, Error, Result};
@@ -163,7 +162,7 @@ fn one(run: &Run<'_>, job: &Job, account: &Account<'_>) -> Result<bool> {
 /// The directory, its lock, and what a crash left in it.
 fn prepare(args: &Args, dir: &Path, speech: &Speech) -> Result<Lock> {
     place::ensure_dir(dir)?;
-    let lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
+    let lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
     let ours = |name: &str| catalog::parse(name.strip_suffix(".json").unwrap_or(name)).is_some();
     for name in place::sweep(dir, ours)? {
         speech.say(&format!("removed {name}, left by a run that did not end"));

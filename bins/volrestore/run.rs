@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 use kit::child::{catch_signals, clean_up};
 use kit::exit::{Code, Error, Result};
@@ -69,7 +68,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             .hint("Name the folder of the backups: --dir DIR."));
     }
     place::ensure_dir(dir)?;
-    let _lock = Lock::take(dir, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
+    let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
     let ended = journal::resume(dir, speech)?;
     // killed before its services started: it is done, but nobody heard of it
     let unheard = services::mend(backups, speech) && ended.is_none();

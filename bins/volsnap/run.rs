@@ -1,7 +1,7 @@
 //! What a run does, in order: look, stop, read all volumes, start, prove, place, rotate.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kit::catalog;
 use kit::child::catch_signals;
@@ -78,7 +78,7 @@ fn snapshot(
         Running::find(args, &sources_of(args, &snapshots)?)?;
     }
     place::ensure_dir(&snapshots)?;
-    let _lock = Lock::take(&snapshots, Duration::from_secs(args.lock_timeout), kit::child::pause)?;
+    let _lock = Lock::take_within(&snapshots, args.lock_timeout, kit::child::pause)?;
     services::mend(dir, speech);
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops

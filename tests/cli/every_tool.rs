@@ -23,6 +23,7 @@ macro_rules! every_tool {
             every_option_of_the_help_is_accepted
             an_option_without_its_value_is_refused
             help_page_and_parser_know_the_same_options
+            hints_name_options_that_there_are
             the_man_page_tells_variables_and_exit_codes
             the_man_page_is_clean
             a_reader_who_is_gone_is_no_panic
@@ -159,6 +160,44 @@ pub(crate) fn the_man_page_tells_variables_and_exit_codes(tool: &str) {
         codes.filter_map(|l| Some(format!(".It {}", l.trim().split_once("  ")?.0))).collect();
     let told: Vec<String> = section("EXIT STATUS").into_iter().filter(|l| l.starts_with(".It ")).collect();
     assert_eq!(told, codes);
+}
+
+/// The hints in the sources of a program: string literals behind `hint(`, or that begin with `hint: `.
+fn hints(tool: &str) -> Vec<String> {
+    let mut hints = Vec::new();
+    let mut folders = vec![root().join("bins").join(tool)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(path).unwrap();
+            for rest in source.split("hint(").skip(1).chain(source.split("\"hint: ").skip(1)) {
+                let rest =
+                    rest.trim_start().trim_start_matches("format!(").trim_start().trim_start_matches('"');
+                hints.extend(rest.split_once('"').map(|(hint, _)| hint.to_owned()));
+            }
+        }
+    }
+    hints
+}
+
+/// A hint is read when things have gone wrong already. Options behind another program's name are that one's.
+pub(crate) fn hints_name_options_that_there_are(tool: &str) {
+    for hint in hints(tool) {
+        let (mut of, mut is_passed_on) = (tool, false);
+        for word in hint.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+            let option = word.starts_with("--") && word.len() > 2 && !std::mem::take(&mut is_passed_on);
+            if root().join("bins").join(word).join("cli.rs").exists() && !word.is_empty() {
+                of = word;
+            }
+            let is_there = [of, tool].iter().any(|tool| of_source(tool).contains(word));
+            assert!(!option || is_there, "{of} has no {word}: {hint}");
+            is_passed_on = word == "--pg-dump-arg";
+        }
+    }
 }
 
 pub(crate) fn the_man_page_is_clean(tool: &str) {

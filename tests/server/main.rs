@@ -13,6 +13,7 @@ mod hostile;
 mod interrupted;
 mod kin;
 mod meanwhile;
+mod no_rows;
 mod obstacles;
 mod ordinary;
 mod parallel;

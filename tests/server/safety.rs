@@ -131,3 +131,36 @@ fn a_table_that_stays_locked_stops_the_restore_after_a_while() {
     server.restore(&[&backup, "--yes", "--no-safety"]).exits(0);
     crate::lab::end(holder).exits(2);
 }
+
+#[test]
+fn older_ones_that_stay_after_a_loss_stop_no_restore() {
+    let (server, backup) = shop();
+    server.make("blog");
+    let blog = back_up(&server, &["-d", "blog"]).to_str().unwrap().to_owned();
+    let restore = |backup: &str| {
+        server.restore(&[backup, "--yes", "-D", "--safety-keep", "1"]).exits(0).says("safety backup: ")
+    };
+    assert!(!restore(&backup).err.contains("warning"));
+    server.sql("shop", "DROP TABLE grades CASCADE; TRUNCATE people");
+    // what was there before the loss is worth more than the newest
+    let ran =
+        restore(&backup).says("safety backup: warning: nothing older is removed").says("0 rows, 505 before");
+    assert!(!ran.err.contains("--allow-shrink"), "{}", ran.err);
+    assert_eq!((rows(&server, "shop").as_str(), dumps(&safety(&server)).len()), ("500", 2));
+    restore(&blog);
+    restore(&backup);
+    assert_eq!(dumps(&safety(&server)).len(), 2);
+}
+
+#[test]
+fn a_safety_backup_that_another_makes_is_waited_for_by_the_user() {
+    let (server, backup) = shop();
+    let was = Was::of(&server);
+    fs::create_dir_all(safety(&server)).unwrap();
+    let lock = fs::File::create(safety(&server).join(".pgkeep.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let ran = server.restore(&[&backup, "--yes"]).exits(5).says("another run holds it");
+    let ran = ran.says("hint: Wait for it to end.").says("Nothing was changed");
+    assert!(!ran.err.contains("--"), "{}", ran.err);
+    was.still(&server);
+}

@@ -41,6 +41,7 @@ pub(crate) fn stream(
         how,
         present,
         loads,
+        at: 0,
         statement: Vec::new(),
         passing: false,
         upsert: None,
@@ -70,6 +71,8 @@ struct Stream<'a> {
     how: &'a Table,
     present: &'a [There],
     loads: &'a mut Vec<Load>,
+    /// The one that the rows at hand belong to.
+    at: usize,
     statement: Vec<u8>,
     /// The statement is longer than what is held: its beginning has been handed on.
     passing: bool,
@@ -86,16 +89,20 @@ impl Stream<'_> {
                 self.statement.extend_from_slice(bytes);
                 if self.statement.len() >= LONGEST {
                     self.passing = true;
+                    if let Statement::Insert(table) = classify(&self.statement) {
+                        self.insert(&table)?;
+                    }
                     return self.session.write(&std::mem::take(&mut self.statement));
                 }
                 Ok(())
             }
-            Event::SqlEnd { .. } => {
+            Event::SqlEnd { rows, .. } => {
                 let statement = std::mem::take(&mut self.statement);
                 if std::mem::take(&mut self.passing) {
+                    self.add(rows);
                     return self.session.write(b"\n");
                 }
-                self.statement(statement)
+                self.statement(statement, rows)
             }
             Event::Data { bytes, .. } => {
                 self.rows.update(bytes);
@@ -104,9 +111,7 @@ impl Stream<'_> {
             Event::DataEnd { .. } => {
                 self.session.write(b"\\.\n")?;
                 let rows = std::mem::replace(&mut self.rows, Rows::new(Depth::Count));
-                if let Some(load) = self.loads.last_mut() {
-                    load.rows += rows.finish().0;
-                }
+                self.add(rows.finish().0);
                 self.upsert.take().map_or(Ok(()), |sql| self.session.write(&sql))
             }
             // the session takes none
@@ -115,12 +120,52 @@ impl Stream<'_> {
         }
     }
 
-    fn statement(&mut self, mut text: Vec<u8>) -> Result<()> {
+    /// Rows of `table` follow: how many it has before is noted.
+    fn begin(&mut self, table: &Qualified) -> Result<()> {
+        let name = quoted(table);
+        // a name in the encoding of the dump may be another's bytes
+        if *self.how == Table::Replace && name.is_ascii() && self.find(&name).is_none() {
+            let what = format!("{} is no partition of what is replaced", display(table));
+            return Err(Error::refused(what).hint("Name it with -t, too, if it is to be replaced."));
+        }
+        let known = self.loads.iter().position(|l| l.table == name);
+        self.at = known.unwrap_or(self.loads.len());
+        if known.is_some() {
+            return Ok(());
+        }
+        let of = [&names::quoted(&name, b'\'')[..], b"::pg_catalog.regclass, "].concat();
+        let before = [b"INSERT INTO pg_temp.pgkeep_before SELECT ", &of[..], &count(&name), b";\n"];
+        self.session.write(&before.concat())?;
+        self.loads.push(Load { table: name, rows: 0 });
+        Ok(())
+    }
+
+    fn find(&self, name: &[u8]) -> Option<&There> {
+        self.present.iter().find(|t| t.sql().as_bytes() == name)
+    }
+
+    fn insert(&mut self, table: &Qualified) -> Result<()> {
+        if *self.how == Table::Upsert {
+            let what = format!("the rows of {} are INSERT statements", display(table));
+            return Err(Error::refused(what).hint("Only rows of COPY can be upserted; --replace takes them."));
+        }
+        self.begin(table)
+    }
+
+    fn add(&mut self, rows: u64) {
+        if let Some(load) = self.loads.get_mut(self.at) {
+            load.rows += rows;
+        }
+    }
+
+    fn statement(&mut self, mut text: Vec<u8>, rows: u64) -> Result<()> {
         match classify(&text) {
             Statement::Copy(table) => self.copy(&table, &text),
-            Statement::Insert(table) if *self.how == Table::Upsert => {
-                Err(Error::refused(format!("the rows of {} are INSERT statements", display(&table)))
-                    .hint("Only rows of COPY can be upserted; --replace takes them."))
+            Statement::Insert(table) => {
+                self.insert(&table)?;
+                self.add(rows);
+                self.session.write(&text)?;
+                self.session.write(b"\n")
             }
             _ => {
                 self.fits_encoding(&text)?;
@@ -153,18 +198,12 @@ impl Stream<'_> {
 
     fn copy(&mut self, table: &Qualified, text: &[u8]) -> Result<()> {
         let name = quoted(table);
-        if !self.loads.iter().any(|l| l.table == name) {
-            let of = [&names::quoted(&name, b'\'')[..], b"::pg_catalog.regclass, "].concat();
-            let before = [b"INSERT INTO pg_temp.pgkeep_before SELECT ", &of[..], &count(&name), b";\n"];
-            self.session.write(&before.concat())?;
-        }
-        self.loads.push(Load { table: name.clone(), rows: 0 });
+        self.begin(table)?;
         if *self.how != Table::Upsert {
             self.session.write(text)?;
             return self.session.write(b"\n");
         }
-        let there = self.present.iter().find(|t| t.sql().as_bytes() == name);
-        let Some(there) = there else {
+        let Some(there) = self.find(&name) else {
             let error = Error::refused(format!("{} is a partition", display(table)));
             return Err(error.hint("Name each partition with -t, or give --replace."));
         };
