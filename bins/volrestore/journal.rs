@@ -29,6 +29,9 @@ pub(crate) struct Journal {
     pub(crate) snapshot: String,
     /// Whether what takes the places is made for it; what was there before is nobody's to remove.
     pub(crate) fills: bool,
+    /// Whether it replaces nothing: each volume has its name as soon as it is whole, and keeps it.
+    #[serde(default)]
+    pub(crate) into: bool,
     /// What the command line asked for beside the snapshot: the same again is done already.
     #[serde(default)]
     pub(crate) asked: Vec<String>,
@@ -171,6 +174,9 @@ pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<Option<Journal>> {
         speech
             .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
         journal.abandon(dir)?;
+        for m in journal.moves.iter().filter(|m| journal.into && there(&m.live)) {
+            speech.say(&format!("{} was whole by then, and stays", m.live.display()));
+        }
     }
     Ok(swapping)
 }
@@ -223,6 +229,27 @@ pub(crate) fn nobody_on(dir: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a directory that a restore has left without a name, and that no journal here tells of.
+pub(crate) fn is_no_half(live: &Path) -> Result<()> {
+    if there(live) {
+        return Ok(());
+    }
+    let begin = format!("{}.restore_", live.file_name().unwrap_or_default().to_string_lossy());
+    let parent = place::parent(live);
+    let names = if parent.is_dir() { place::names(parent)? } else { Vec::new() };
+    let stamps = names.iter().filter_map(|name| name.strip_prefix(&begin));
+    let before = |stamp: &str| place::with_suffix(live, &format!(".before_{stamp}"));
+    match stamps.map(before).find(|before| there(before)) {
+        Some(before) => Err(Error::refused(format!(
+            "a restore of '{}' was cut off while names changed, and its journal is elsewhere: '{}' was there",
+            live.display(),
+            before.display()
+        ))
+        .hint("Run that restore again with its own --dir, which ends it.")),
+        None => Ok(()),
+    }
+}
+
 /// Whether something of that name is there, be it a broken link.
 pub(crate) fn there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
@@ -267,6 +294,7 @@ mod tests {
             stamp: "19700101_000000".into(),
             snapshot: "x".into(),
             fills: true,
+            into: false,
             asked: Vec::new(),
             last: Vec::new(),
             moves: vec![m],

@@ -79,6 +79,7 @@ pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<
                 .map_err(|e| Error::no(format!("cannot restore '{}': {e}", archive.label)))?,
         };
         let live = place.directory()?.map(|path| replaceable(&path)).transpose()?;
+        live.as_deref().map_or(Ok(()), journal::is_no_half)?;
         let of = |data: &Data| Control::of(&live.as_ref()?.join(&data.path)).ok().flatten();
         let present = archive.data.first().and_then(of);
         targets.push(Target { label: archive.label.clone(), place, live, present, forgotten: false });
@@ -133,7 +134,7 @@ fn replaceable(path: &Path) -> Result<PathBuf> {
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.
-pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Path) -> Journal {
+pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Path) -> Result<Journal> {
     let mut stamp = Stamp::now();
     let all = |stamp: Stamp| -> Vec<Move> {
         let of = |t: &Target| Some(Move::beside(&t.label, &t.place, t.live.as_ref()?, stamp));
@@ -143,18 +144,33 @@ pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Pa
     while there(&journal::record(dir, &stamp.compact())) || all(stamp).iter().any(taken) {
         stamp = stamp.plus(1);
     }
-    let last = chosen.set.followers();
-    let asked = asked(args);
-    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, asked, last, moves: all(stamp) }
+    Ok(Journal {
+        stamp: stamp.compact(),
+        snapshot: chosen.stem(),
+        fills: true,
+        into: false,
+        asked: asked(args)?,
+        last: chosen.set.followers(),
+        moves: all(stamp),
+    })
 }
 
-/// What the command line asks for beside the snapshot. Its relative paths mean something else in
-/// another folder.
-pub(crate) fn asked(args: &Args) -> Vec<String> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let until = args.until.as_ref().map(|until| format!("{until} {:?} {:?}", args.timeline, args.wal));
-    let words = [&args.volumes[..], &args.forget].into_iter().flatten().cloned();
-    std::iter::once(here.display().to_string()).chain(until).chain(words).collect()
+/// What the command line asks for beside the snapshot, in words that mean the same in every folder.
+pub(crate) fn asked(args: &Args) -> Result<Vec<String>> {
+    let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
+    let mut asked = Vec::new();
+    if let Some(until) = &args.until {
+        let wal = args.wal.as_ref().map(|wal| here.join(wal));
+        asked.push(format!("{until} {:?} {wal:?}", args.timeline));
+    }
+    for word in &args.volumes {
+        let volume = Volume::parse(word, &here).map_err(kit::cli::usage)?;
+        asked.push(format!("{}={}", volume.label, volume.place));
+    }
+    for word in &args.forget {
+        asked.push(Place::parse(word, &here).map_err(kit::cli::usage)?.to_string());
+    }
+    Ok(asked)
 }
 
 /// Refuses links that lead out of a volume, unless PostgreSQL keeps data so.

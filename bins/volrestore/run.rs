@@ -73,24 +73,33 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     let ended = journal::resume(dir, speech)?;
     // killed before its services started: it is done, but nobody heard of it
     let unheard = services::mend(backups, speech) && ended.is_none();
-    match (&args.action, &args.into) {
-        (Action::Restore(_), Some(into)) if args.until.is_some() => {
-            Recovery::find(args, dir, speech)?.beside(args, Path::new(into), speech, account)
+    // asked once: from here on it is as if it had been named
+    let picked;
+    let which = match args.which() {
+        Some(Which::Pick) => {
+            picked = Which::Named(choose(&Which::Pick, dir)?.path.display().to_string());
+            Some(&picked)
         }
-        (Action::Restore(Some(which)), Some(into)) => {
+        which => which,
+    };
+    match (&args.action, &args.into, which) {
+        (Action::Restore(_), Some(into), _) if args.until.is_some() => {
+            Recovery::find(args, which, dir, speech)?.beside(args, Path::new(into), dir, speech, account)
+        }
+        (Action::Restore(_), Some(into), Some(which)) => {
             let chosen = choose(which, dir)?;
             recovery::needs_log(&chosen)?;
-            into::into(args, &chosen, Path::new(into), speech, account, |_| Ok(()))
+            into::into(args, &chosen, Path::new(into), dir, speech, account, |_, _| Ok(()))
         }
-        (Action::Restore(which), None) => {
+        (Action::Restore(_), None, _) => {
             if let Some(ended) = &ended
-                && is_done(args, which.as_ref(), ended, dir)?
+                && is_done(args, which, ended, dir)?
             {
                 return tell_done(ended, args, speech, account);
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which.as_ref(), spared.as_deref(), backups, dir, speech, account)
+            restore(args, which, spared.as_deref(), backups, dir, speech, account)
         }
         _ => undo::undo(args, backups, dir, speech, account),
     }
@@ -98,12 +107,10 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
 
 /// Whether the restore that was just ended is the one that is asked for.
 fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> Result<bool> {
-    if args.dry_run || !ended.fills || ended.asked != plan::asked(args) {
+    if args.dry_run || !ended.fills || ended.asked != plan::asked(args)? {
         return Ok(false);
     }
     match which {
-        // whoever picks will see what was done, and decide
-        Some(Which::Pick) => Ok(false),
         Some(which) => Ok(choose(which, dir)?.stem() == ended.snapshot),
         None => Ok(true),
     }
@@ -127,7 +134,7 @@ fn restore(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
+    let recovery = args.until.is_some().then(|| Recovery::find(args, which, dir, speech)).transpose()?;
     let named;
     let chosen = match (&recovery, which) {
         (Some(recovery), _) => recovery.chosen(),
@@ -143,7 +150,7 @@ fn restore(
         targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
     }
     if !args.services.stop_something() {
-        plan::journal(args, chosen, &targets, dir).moves.iter().try_for_each(Move::is_idle)?;
+        plan::journal(args, chosen, &targets, dir)?.moves.iter().try_for_each(Move::is_idle)?;
     }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
@@ -164,7 +171,7 @@ fn restore(
         target.live = Some(target.place.create()?);
     }
     room(&needs(&targets, &proven))?;
-    let journal = plan::journal(args, chosen, &targets, dir);
+    let journal = plan::journal(args, chosen, &targets, dir)?;
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
         let (filling, emptied) = journal.moves.split_at(proven.len());
         for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(filling) {

@@ -33,6 +33,7 @@ pub(crate) fn undo(
         stamp: stamp.compact(),
         snapshot: format!("what was before {}", latest.snapshot),
         fills: false,
+        into: false,
         asked: Vec::new(),
         last: latest.last,
         moves,
