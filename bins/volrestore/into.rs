@@ -12,7 +12,7 @@ use kit::volume::Place;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{Journal, Move, there};
+use crate::journal::{Journal, Move, Room, there};
 use crate::plan::room;
 use crate::run::{filled, proven, restored};
 
@@ -35,7 +35,7 @@ pub(crate) fn into(
     let archives = proven(args, chosen, speech)?;
     let needs: Vec<(&Path, u64)> =
         targets.iter().zip(&archives).map(|(t, p)| (t.as_path(), p.found.room)).collect();
-    room(&needs)?;
+    room(&needs, &[])?;
     // a recovery leads them elsewhere
     for link in archives.iter().flat_map(|p| &p.found.links).filter(|_| args.until.is_none()) {
         speech.warn(&format!(
@@ -89,6 +89,7 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
         snapshot: chosen.stem(),
         fills: true,
         into: true,
+        room: Room::Beside,
         asked: Vec::new(),
         last: Vec::new(),
         moves: all(stamp),
