@@ -9,7 +9,7 @@ use crate::stage::{KILLED, Stage, killing};
 
 #[test]
 fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_starts_them() {
-    for tool in ["volsnap", "volrestore", "pgdump-restore"] {
+    for tool in ["volsnap", "volrestore", "pgdump-restore", "pgdump-rotate"] {
         let stage = Stage::with_data();
         let stop = "echo stop >>log; kill -9 $PPID";
         stage.snap(&["dir:data", "--stop", stop, "--start", "echo start >>log"]).exits(KILLED);
@@ -17,6 +17,7 @@ fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_star
         let next = match tool {
             "volsnap" => stage.snap(&["dir:data"]),
             "volrestore" => stage.restore(&["--undo", "--yes"]),
+            "pgdump-rotate" => crate::lab::run(&mut stage.tool(tool, &["--", "false"])),
             _ => crate::lab::run(&mut stage.tool(tool, &["none.sql", "--yes"])),
         };
         next.says("starting what an earlier run left stopped");
