@@ -17,6 +17,10 @@ use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::journal::{self, Journal, Move, Room, there};
 
+mod archives;
+
+use archives::archives;
+
 /// A volume and where it goes.
 pub(crate) struct Target {
     pub(crate) label: String,
@@ -30,28 +34,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether the server that is there archives its WAL, as far as its own files of settings tell.
+    /// Whether the server that is there archives its WAL, as far as files tell.
     fn archives(&self, archive: &Archive) -> bool {
         let (Some(live), Some(data), Some(now)) = (&self.live, archive.data.first(), &self.present) else {
             return false;
         };
-        let settings = |file| std::fs::read_to_string(live.join(&data.path).join(file)).ok();
-        let text: Vec<String> =
-            ["postgresql.conf", "postgresql.auto.conf"].into_iter().filter_map(settings).collect();
-        now.system_identifier == data.control.system_identifier && archives(&text.join("\n"))
+        // what it was started with in a container names files of that container
+        let ours = matches!(self.place, Place::Dir(_));
+        now.system_identifier == data.control.system_identifier && archives(&live.join(&data.path), ours)
     }
-}
-
-/// Whether settings have `archive_mode` on; the last line counts.
-fn archives(settings: &str) -> bool {
-    let value = |line: &str| {
-        let line = line.split('#').next()?.to_ascii_lowercase();
-        let (name, value) = line.trim().split_once(|c: char| c == '=' || c.is_whitespace())?;
-        let value = value.trim_matches(|c: char| c == '=' || c == '\'' || c.is_whitespace());
-        (name == "archive_mode").then(|| value.to_owned())
-    };
-    let last = settings.lines().filter_map(value).next_back();
-    last.is_some_and(|v| !["off", "false", "no", "0"].contains(&v.as_str()))
 }
 
 /// Where each volume of the set goes: where it came from, or where the command line says. Behind them
