@@ -13,6 +13,7 @@ use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place;
 use kit::retention::{Candidate, Verdict};
+use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
 
@@ -66,6 +67,8 @@ fn back_up(
         kit::pg::way(args.via.clone(), settings)?;
     }
     let _lock = prepare(args, dir, speech)?;
+    // what a run of another of these programs left stopped may be the server itself
+    services::mend(dir, speech);
     let server = match &args.from {
         From::Cluster => Some(Server::find(args.via.clone(), settings, None)?),
         From::Databases(names) => Some(find_through(names, args, settings)?),

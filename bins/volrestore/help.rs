@@ -39,7 +39,8 @@ named, of the newest from before that moment):
 
 What is done:
       --into DIR            restore to DIR/LABEL, which must be new; touch nothing else
-      --keep-before N       how many earlier states stay beside, default 1; 0: none
+      --keep-before N       how many earlier states stay beside, default 1; 0: none, and
+                            without room beside, what is there is removed first
       --forget VOLUME       empty this volume, too: what a cluster's manager knows, such
                             as etcd's; repeatable
       --undo                go back to what was before the latest restore

@@ -2,25 +2,30 @@
 
 use std::path::Path;
 
+use kit::child::clean_up;
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place;
+use kit::stamp::Stamp;
+use kit::volume::Place;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::there;
+use crate::journal::{Journal, Move, Room, there};
 use crate::plan::room;
 use crate::run::{filled, proven, restored};
 
-/// Fills `dir/LABEL` for each volume; each appears when it is whole, and `finish` has seen it.
+/// Fills `dir/LABEL` for each volume; each appears when it is whole, and `finish` has seen it, by its label
+/// and where it is by then. Those in `journals` tell the next run what a kill has left.
 pub(crate) fn into(
     args: &Args,
     chosen: &Chosen,
     dir: &Path,
+    journals: &Path,
     speech: &Speech,
     account: &Account<'_>,
-    mut finish: impl FnMut(&Path) -> Result<()>,
+    mut finish: impl FnMut(&str, &Path) -> Result<()>,
 ) -> Result<Code> {
     let targets: Vec<_> = chosen.set.volumes.iter().map(|a| dir.join(&a.label)).collect();
     if let Some(present) = targets.iter().find(|t| there(t)) {
@@ -30,7 +35,7 @@ pub(crate) fn into(
     let archives = proven(args, chosen, speech)?;
     let needs: Vec<(&Path, u64)> =
         targets.iter().zip(&archives).map(|(t, p)| (t.as_path(), p.found.room)).collect();
-    room(&needs)?;
+    room(&needs, &[])?;
     // a recovery leads them elsewhere
     for link in archives.iter().flat_map(|p| &p.found.links).filter(|_| args.until.is_none()) {
         speech.warn(&format!(
@@ -43,18 +48,50 @@ pub(crate) fn into(
         return Ok(Code::Done);
     }
     place::ensure_dir(dir)?;
-    for ((target, archive), proven) in targets.iter().zip(&chosen.set.volumes).zip(&archives) {
-        let part = place::with_suffix(target, place::PART);
-        if there(&part) {
-            return Err(Error::refused(format!("cannot restore to '{}': it is there", part.display()))
-                .hint("Remove what a run that was killed has left."));
+    let journal = journal(chosen, dir)?;
+    journal.begin(journals)?;
+    let mut fill = || {
+        for (((target, archive), proven), m) in
+            targets.iter().zip(&chosen.set.volumes).zip(&archives).zip(&journal.moves)
+        {
+            filled(archive, &proven.file, &m.staged, speech)?;
+            finish(&m.label, &m.staged)?;
+            place::rename_new(&m.staged, &m.live).map_err(|e| Error::io("place", target.display(), &e))?;
+            place::sync_dir(dir)?;
+            restored(&target.display().to_string(), account)?;
         }
-        filled(archive, &proven.file, &part, speech).and_then(|()| finish(&part)).inspect_err(|_| {
-            let _ = std::fs::remove_dir_all(&part);
-        })?;
-        place::rename_new(&part, target).map_err(|e| Error::io("place", target.display(), &e))?;
-        place::sync_dir(dir)?;
-        restored(&target.display().to_string(), account)?;
+        Ok(Code::Done)
+    };
+    let ended = fill();
+    let left = clean_up(|| journal.abandon(journals));
+    if let (Err(_), Err(error)) = (&ended, &left) {
+        speech.error(error);
     }
-    Ok(Code::Done)
+    ended.and_then(|code| left.map(|()| code))
+}
+
+/// What is about to be made, under names that are free.
+fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
+    let dir = dir.canonicalize().map_err(|e| Error::io("find", dir.display(), &e))?;
+    let all = |stamp: Stamp| -> Vec<Move> {
+        let of = |label: &String| {
+            let live = dir.join(label);
+            Move::beside(label, &Place::Dir(live.clone()), &live, stamp)
+        };
+        chosen.set.volumes.iter().map(|a| of(&a.label)).collect()
+    };
+    let mut stamp = Stamp::now();
+    while all(stamp).iter().any(|m| there(&m.staged)) {
+        stamp = stamp.plus(1);
+    }
+    Ok(Journal {
+        stamp: stamp.compact(),
+        snapshot: chosen.stem(),
+        fills: true,
+        into: true,
+        room: Room::Beside,
+        asked: Vec::new(),
+        last: Vec::new(),
+        moves: all(stamp),
+    })
 }

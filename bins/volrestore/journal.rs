@@ -3,7 +3,8 @@
 //! Three names tell how far it came, and each step is one rename: `.restore.json` while volumes are
 //! filled in beside the present ones (left behind, they are removed), `.swap.json` while directories
 //! change names (left behind, that is ended), `.before_TIME.json` once it is done: by it the restore
-//! can be undone. How far the changing of names came is seen by what stands on the disk.
+//! can be undone. How far the changing of names came is seen by what stands on the disk. Where there is
+//! no room beside, `.swap.json` also covers the time in which volumes are emptied and filled.
 
 use std::fs;
 use std::io::BufReader;
@@ -20,6 +21,19 @@ const FILLING: &str = ".restore.json";
 const SWAPPING: &str = ".swap.json";
 const DONE: &str = ".before_";
 
+/// Where there is room for what takes the places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Room {
+    /// Beside what is there.
+    #[default]
+    Beside,
+    /// Only once what is there has been removed; then it is filled from the snapshot of this record.
+    Emptying(PathBuf),
+    /// The same, and all of it is filled.
+    Emptied,
+}
+
 /// A restore of some volumes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Journal {
@@ -29,6 +43,11 @@ pub(crate) struct Journal {
     pub(crate) snapshot: String,
     /// Whether what takes the places is made for it; what was there before is nobody's to remove.
     pub(crate) fills: bool,
+    /// Whether it replaces nothing: each volume has its name as soon as it is whole, and keeps it.
+    #[serde(default)]
+    pub(crate) into: bool,
+    #[serde(default)]
+    pub(crate) room: Room,
     /// What the command line asked for beside the snapshot: the same again is done already.
     #[serde(default)]
     pub(crate) asked: Vec<String>,
@@ -109,9 +128,36 @@ impl Move {
 impl Journal {
     /// Writes it down: from now on volumes are filled in.
     pub(crate) fn begin(&self, dir: &Path) -> Result<()> {
-        let text =
-            serde_json::to_vec(self).map_err(|e| Error::no(format!("cannot write '{FILLING}': {e}")))?;
-        place::replace(&dir.join(FILLING), &text)
+        self.write(&dir.join(FILLING))
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let fail = |e| Error::no(format!("cannot write '{}': {e}", path.display()));
+        place::replace(path, &serde_json::to_vec(self).map_err(fail)?)
+    }
+
+    /// From now on the volumes may be empty, and only the snapshot can end that: nothing starts meanwhile.
+    pub(crate) fn empty_first(&self, dir: &Path) -> Result<()> {
+        rename(&dir.join(FILLING), &dir.join(SWAPPING))?;
+        place::sync_dir(dir)
+    }
+
+    /// Empties the volumes, but keeps their directories; removes what was filled of those that take their places.
+    pub(crate) fn empty(&self) -> Result<()> {
+        for m in &self.moves {
+            remove_tree(&m.staged)?;
+            if there(&m.live) {
+                empty(&m.live).map_err(|e| Error::io("empty", m.live.display(), &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that all is filled, from the snapshot of that time: only names have to change.
+    pub(crate) fn filled(&self, dir: &Path, snapshot: String) -> Result<Journal> {
+        let filled = Journal { room: Room::Emptied, snapshot, ..self.clone() };
+        filled.write(&dir.join(SWAPPING))?;
+        Ok(filled)
     }
 
     /// Removes what was filled in, and the journal.
@@ -138,8 +184,15 @@ impl Journal {
         Ok(())
     }
 
-    fn settle(&self, dir: &Path) -> Result<()> {
+    /// Gives all directories their names, as far as that was not done before.
+    pub(crate) fn settle(&self, dir: &Path) -> Result<()> {
         self.moves.iter().try_for_each(Move::settle)?;
+        if self.room == Room::Emptied {
+            // to empty directories nobody goes back
+            self.moves.iter().try_for_each(|m| remove_tree(&m.before))?;
+            place::remove_if_there(&dir.join(SWAPPING))?;
+            return place::sync_dir(dir);
+        }
         rename(&dir.join(SWAPPING), &record(dir, &self.stamp))?;
         place::sync_dir(dir)
     }
@@ -156,21 +209,29 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
 }
 
 /// Ends what a run that was killed has begun, and gives back the restore that is done by that. The
-/// caller holds the directory's lock.
-pub(crate) fn resume(dir: &Path, speech: &Speech) -> Result<Option<Journal>> {
-    let swapping = read(&dir.join(SWAPPING))?;
-    if let Some(journal) = &swapping {
+/// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
+/// back the time of the snapshot that it took.
+pub(crate) fn resume(
+    dir: &Path,
+    speech: &Speech,
+    refill: impl FnOnce(&Journal) -> Result<String>,
+) -> Result<Option<Journal>> {
+    let mut swapping = read(&dir.join(SWAPPING))?;
+    if let Some(journal) = &mut swapping {
         journal.moves.iter().try_for_each(Move::is_idle)?;
-        speech.warn(&format!(
-            "ending the restore of {} that was cut off while names changed",
-            journal.snapshot
-        ));
+        speech.warn(&format!("ending the restore of {} that was cut off", journal.snapshot));
+        if let Room::Emptying(_) = journal.room {
+            *journal = journal.filled(dir, refill(journal)?)?;
+        }
         journal.settle(dir)?;
     }
     if let Some(journal) = read(&dir.join(FILLING))? {
         speech
             .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
         journal.abandon(dir)?;
+        for m in journal.moves.iter().filter(|m| journal.into && there(&m.live)) {
+            speech.say(&format!("{} was whole by then, and stays", m.live.display()));
+        }
     }
     Ok(swapping)
 }
@@ -223,6 +284,27 @@ pub(crate) fn nobody_on(dir: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a directory that a restore has left without a name, and that no journal here tells of.
+pub(crate) fn is_no_half(live: &Path) -> Result<()> {
+    if there(live) {
+        return Ok(());
+    }
+    let begin = format!("{}.restore_", live.file_name().unwrap_or_default().to_string_lossy());
+    let parent = place::parent(live);
+    let names = if parent.is_dir() { place::names(parent)? } else { Vec::new() };
+    let stamps = names.iter().filter_map(|name| name.strip_prefix(&begin));
+    let before = |stamp: &str| place::with_suffix(live, &format!(".before_{stamp}"));
+    match stamps.map(before).find(|before| there(before)) {
+        Some(before) => Err(Error::refused(format!(
+            "a restore of '{}' was cut off while names changed, and its journal is elsewhere: '{}' was there",
+            live.display(),
+            before.display()
+        ))
+        .hint("Run that restore again with its own --dir, which ends it.")),
+        None => Ok(()),
+    }
+}
+
 /// Whether something of that name is there, be it a broken link.
 pub(crate) fn there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
@@ -243,6 +325,15 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     place::rename_new(from, to).map_err(|e| Error::io("rename", from.display(), &e))
 }
 
+fn empty(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        if is_dir { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
+}
+
 fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
@@ -251,68 +342,4 @@ fn remove_tree(path: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A directory with a volume and what takes its place, and the journal of that.
-    fn stage() -> (tempfile::TempDir, Journal) {
-        let dir = tempfile::tempdir().unwrap();
-        let live = dir.path().join("data");
-        let m = Move::beside("data", &Place::Dir(live.clone()), &live, Stamp::from_unix(0));
-        for (path, text) in [(&m.live, "old"), (&m.staged, "new")] {
-            fs::create_dir(path).unwrap();
-            fs::write(path.join("is"), text).unwrap();
-        }
-        let journal = Journal {
-            stamp: "19700101_000000".into(),
-            snapshot: "x".into(),
-            fills: true,
-            asked: Vec::new(),
-            last: Vec::new(),
-            moves: vec![m],
-        };
-        journal.begin(dir.path()).unwrap();
-        (dir, journal)
-    }
-
-    fn is(path: &Path) -> String {
-        fs::read_to_string(path.join("is")).unwrap_or_default()
-    }
-
-    #[test]
-    fn wherever_it_is_cut_off_the_next_run_ends_it() {
-        let speech = Speech::new("test", true);
-        for steps in 0..4 {
-            let (dir, journal) = stage();
-            let m = &journal.moves[0];
-            let (filling, swapping) = (dir.path().join(FILLING), dir.path().join(SWAPPING));
-            let all: [&dyn Fn(); 3] = [
-                &|| fs::rename(&filling, &swapping).unwrap(),
-                &|| fs::rename(&m.live, &m.before).unwrap(),
-                &|| fs::rename(&m.staged, &m.live).unwrap(),
-            ];
-            all.iter().take(steps).for_each(|step| step());
-            resume(dir.path(), &speech).unwrap();
-            let (now, before) = if steps == 0 { ("old", "") } else { ("new", "old") };
-            assert_eq!((is(&m.live).as_str(), is(&m.before).as_str()), (now, before), "{steps}");
-            assert!(!there(&m.staged) && !there(&filling) && !there(&swapping), "{steps}");
-            assert_eq!(done(dir.path()).unwrap().len(), usize::from(steps > 0));
-            resume(dir.path(), &speech).unwrap();
-        }
-    }
-
-    #[test]
-    fn names_that_cannot_change_are_taken_back() {
-        let (dir, mut journal) = stage();
-        let other = dir.path().join("other");
-        let other = Move::beside("other", &Place::Dir(other.clone()), &other, Stamp::from_unix(0));
-        for path in [&other.live, &other.staged, &other.before] {
-            fs::create_dir(path).unwrap();
-        }
-        journal.moves.push(other);
-        assert!(journal.swap(dir.path()).is_err());
-        let m = &journal.moves[0];
-        assert_eq!((is(&m.live).as_str(), is(&m.staged).as_str()), ("old", "new"));
-        assert!(there(&dir.path().join(FILLING)) && !there(&dir.path().join(SWAPPING)));
-    }
-}
+mod tests;

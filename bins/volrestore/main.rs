@@ -15,6 +15,7 @@ mod into;
 mod journal;
 mod plan;
 mod recovery;
+mod refill;
 mod run;
 mod undo;
 mod until;

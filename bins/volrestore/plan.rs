@@ -15,7 +15,11 @@ use kit::volume::{Place, Volume};
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{self, Journal, Move, there};
+use crate::journal::{self, Journal, Move, Room, there};
+
+mod archives;
+
+use archives::archives;
 
 /// A volume and where it goes.
 pub(crate) struct Target {
@@ -30,28 +34,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether the server that is there archives its WAL, as far as its own files of settings tell.
+    /// Whether the server that is there archives its WAL, as far as files tell.
     fn archives(&self, archive: &Archive) -> bool {
         let (Some(live), Some(data), Some(now)) = (&self.live, archive.data.first(), &self.present) else {
             return false;
         };
-        let settings = |file| std::fs::read_to_string(live.join(&data.path).join(file)).ok();
-        let text: Vec<String> =
-            ["postgresql.conf", "postgresql.auto.conf"].into_iter().filter_map(settings).collect();
-        now.system_identifier == data.control.system_identifier && archives(&text.join("\n"))
+        // what it was started with in a container names files of that container
+        let ours = matches!(self.place, Place::Dir(_));
+        now.system_identifier == data.control.system_identifier && archives(&live.join(&data.path), ours)
     }
-}
-
-/// Whether settings have `archive_mode` on; the last line counts.
-fn archives(settings: &str) -> bool {
-    let value = |line: &str| {
-        let line = line.split('#').next()?.to_ascii_lowercase();
-        let (name, value) = line.trim().split_once(|c: char| c == '=' || c.is_whitespace())?;
-        let value = value.trim_matches(|c: char| c == '=' || c == '\'' || c.is_whitespace());
-        (name == "archive_mode").then(|| value.to_owned())
-    };
-    let last = settings.lines().filter_map(value).next_back();
-    last.is_some_and(|v| !["off", "false", "no", "0"].contains(&v.as_str()))
 }
 
 /// Where each volume of the set goes: where it came from, or where the command line says. Behind them
@@ -79,6 +70,7 @@ pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<
                 .map_err(|e| Error::no(format!("cannot restore '{}': {e}", archive.label)))?,
         };
         let live = place.directory()?.map(|path| replaceable(&path)).transpose()?;
+        live.as_deref().map_or(Ok(()), journal::is_no_half)?;
         let of = |data: &Data| Control::of(&live.as_ref()?.join(&data.path)).ok().flatten();
         let present = archive.data.first().and_then(of);
         targets.push(Target { label: archive.label.clone(), place, live, present, forgotten: false });
@@ -133,7 +125,13 @@ fn replaceable(path: &Path) -> Result<PathBuf> {
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.
-pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Path) -> Journal {
+pub(crate) fn journal(
+    args: &Args,
+    chosen: &Chosen,
+    targets: &[Target],
+    dir: &Path,
+    room: Room,
+) -> Result<Journal> {
     let mut stamp = Stamp::now();
     let all = |stamp: Stamp| -> Vec<Move> {
         let of = |t: &Target| Some(Move::beside(&t.label, &t.place, t.live.as_ref()?, stamp));
@@ -143,18 +141,34 @@ pub(crate) fn journal(args: &Args, chosen: &Chosen, targets: &[Target], dir: &Pa
     while there(&journal::record(dir, &stamp.compact())) || all(stamp).iter().any(taken) {
         stamp = stamp.plus(1);
     }
-    let last = chosen.set.followers();
-    let asked = asked(args);
-    Journal { stamp: stamp.compact(), snapshot: chosen.stem(), fills: true, asked, last, moves: all(stamp) }
+    Ok(Journal {
+        stamp: stamp.compact(),
+        snapshot: chosen.stem(),
+        fills: true,
+        into: false,
+        room,
+        asked: asked(args)?,
+        last: chosen.set.followers(),
+        moves: all(stamp),
+    })
 }
 
-/// What the command line asks for beside the snapshot. Its relative paths mean something else in
-/// another folder.
-pub(crate) fn asked(args: &Args) -> Vec<String> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let until = args.until.as_ref().map(|until| format!("{until} {:?} {:?}", args.timeline, args.wal));
-    let words = [&args.volumes[..], &args.forget].into_iter().flatten().cloned();
-    std::iter::once(here.display().to_string()).chain(until).chain(words).collect()
+/// What the command line asks for beside the snapshot, in words that mean the same in every folder.
+pub(crate) fn asked(args: &Args) -> Result<Vec<String>> {
+    let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
+    let mut asked = Vec::new();
+    if let Some(until) = &args.until {
+        let wal = args.wal.as_ref().map(|wal| here.join(wal));
+        asked.push(format!("{until} {:?} {wal:?}", args.timeline));
+    }
+    for word in &args.volumes {
+        let volume = Volume::parse(word, &here).map_err(kit::cli::usage)?;
+        asked.push(format!("{}={}", volume.label, volume.place));
+    }
+    for word in &args.forget {
+        asked.push(Place::parse(word, &here).map_err(kit::cli::usage)?.to_string());
+    }
+    Ok(asked)
 }
 
 /// Refuses links that lead out of a volume, unless PostgreSQL keeps data so.
@@ -171,17 +185,64 @@ pub(crate) fn judge_links(archive: &Archive, found: &Found, allow: bool) -> Resu
     })
 }
 
-/// Refuses to begin what the disk has no room for: everything is filled in beside what is there.
-pub(crate) fn room(needs: &[(&Path, u64)]) -> Result<()> {
-    let mut by_device: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
-    for (path, bytes) in needs {
+/// Where there is room to fill volumes in: beside what is there, or, where `--keep-before 0` lets that go, once it
+/// has been removed.
+pub(crate) fn room_of(
+    args: &Args,
+    chosen: &Chosen,
+    targets: &[Target],
+    needs: &[(&Path, u64)],
+) -> Result<Room> {
+    let short = match room(needs, &[]) {
+        Ok(()) => return Ok(Room::Beside),
+        Err(error) => error,
+    };
+    // a recovery that fails must have touched nothing
+    if args.until.is_some() {
+        return Err(short);
+    }
+    if args.keep_before > 0 {
+        return Err(
+            short.hint("Or give --keep-before 0: then what is there is removed before all is filled in.")
+        );
+    }
+    let mut freed = Vec::new();
+    for live in targets.iter().filter_map(|t| t.live.as_deref()).filter(|live| there(live)) {
+        freed.push((live, used(live).map_err(|e| Error::io("read", live.display(), &e))?));
+    }
+    room(needs, &freed)?;
+    let record = chosen.path.canonicalize().map_err(|e| Error::io("find", chosen.path.display(), &e))?;
+    Ok(Room::Emptying(record))
+}
+
+/// Bytes on the disk that come free when what is in a directory is removed.
+fn used(dir: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            bytes += used(&entry.path())?;
+        }
+        // another name may keep it
+        bytes += if meta.is_dir() || meta.nlink() == 1 { meta.blocks() * 512 } else { 0 };
+    }
+    Ok(bytes)
+}
+
+/// Refuses to begin what the disk has no room for, also when what is `freed` has been removed.
+pub(crate) fn room(needs: &[(&Path, u64)], freed: &[(&Path, u64)]) -> Result<()> {
+    let mut by_device: BTreeMap<u64, (PathBuf, u64, u64)> = BTreeMap::new();
+    let needs = needs.iter().map(|(path, bytes)| (path, *bytes, 0));
+    for (path, needed, freed) in needs.chain(freed.iter().map(|(path, bytes)| (path, 0, *bytes))) {
         let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
         let device = existing.metadata().map_err(|e| Error::io("read", existing.display(), &e))?.dev();
-        by_device.entry(device).or_insert_with(|| (existing.to_owned(), 0)).1 += bytes;
+        let all = by_device.entry(device).or_insert_with(|| (existing.to_owned(), 0, 0));
+        *all = (std::mem::take(&mut all.0), all.1 + needed, all.2 + freed);
     }
-    for (path, needed) in by_device.values() {
+    for (path, needed, freed) in by_device.values() {
         let stat = rustix::fs::statvfs(path).map_err(|e| Error::io("read", path.display(), &e.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(*freed);
         if free < *needed {
             return Err(Error::temporary(format!(
                 "no room in '{}': {} are needed, {} are free",
@@ -189,14 +250,20 @@ pub(crate) fn room(needs: &[(&Path, u64)]) -> Result<()> {
                 out::bytes(*needed),
                 out::bytes(free)
             ))
-            .hint("Everything is filled in before anything is removed: make room, or restore elsewhere."));
+            .hint("Make room, or restore elsewhere."));
         }
     }
     Ok(())
 }
 
 /// The plan, one line for each thing that will be done.
-pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target], proven: &[Proven]) -> Vec<String> {
+pub(crate) fn lines(
+    args: &Args,
+    chosen: &Chosen,
+    targets: &[Target],
+    proven: &[Proven],
+    room: &Room,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for (i, target) in targets.iter().enumerate() {
         let kept = target.live.as_ref().filter(|live| there(live));
@@ -219,7 +286,11 @@ pub(crate) fn lines(args: &Args, chosen: &Chosen, targets: &[Target], proven: &[
             }
             None => lines.push(format!("empty   {}", target.place)),
         }
-        if let Some(live) = kept {
+        if let (Some(live), Room::Emptying(_)) = (kept, room) {
+            lines
+                .push(format!("remove  what is there now, in {}, once services are stopped", live.display()));
+            lines.push("        and before it is filled: there is no room beside, and no way back".into());
+        } else if let Some(live) = kept {
             let what = if args.keep_before == 0 { "drop   " } else { "keep   " };
             lines.push(format!("{what} what is there now, as {}.before_TIME", live.display()));
         }

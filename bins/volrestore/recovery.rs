@@ -16,7 +16,7 @@ use kit::volume::set::Mode;
 use kit::wal::archive::Archive;
 
 use crate::choose::Chosen;
-use crate::cli::{Args, Then};
+use crate::cli::{Args, Then, Which};
 use crate::into;
 
 mod replay;
@@ -43,13 +43,12 @@ impl Recovery {
     ///
     /// # Errors
     /// The log does not reach the target, or the data lie in several places.
-    pub(crate) fn find(args: &Args, dir: &Path, speech: &Speech) -> Result<Self> {
+    pub(crate) fn find(args: &Args, which: Option<&Which>, dir: &Path, speech: &Speech) -> Result<Self> {
         let (Some(until), Some(wal)) = (&args.until, &args.wal) else {
             return Err(kit::cli::usage("--until and its like go with --wal DIR"));
         };
         speech.phase("reading the log");
         let archive = Archive::open(Path::new(wal))?;
-        let which = args.which();
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
         let spaces = spaces::find(&route.chosen.set, volume, data)?;
@@ -92,11 +91,12 @@ impl Recovery {
         Ok(())
     }
 
-    /// Recovers into a new directory, beside the live server.
+    /// Recovers into a new directory, beside the live server; `journals` tell of it meanwhile.
     pub(crate) fn beside(
         &self,
         args: &Args,
         dir: &Path,
+        journals: &Path,
         speech: &Speech,
         account: &Account<'_>,
     ) -> Result<Code> {
@@ -108,18 +108,17 @@ impl Recovery {
         }
         // the server that replays stands elsewhere than we do
         let dir = &std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?;
-        let main = place::with_suffix(&dir.join(&self.label), place::PART);
         let mut before: Vec<_> = self.spaces.iter().map(|s| dir.join(&s.label)).collect();
         before.retain(|space| !space.exists());
-        let replay = |root: &Path| {
-            if root != main {
+        let replay = |label: &str, root: &Path| {
+            if label != self.label {
                 return Ok(());
             }
             spaces::lead(&self.spaces, &root.join(&self.data), dir)?;
             self.replay(args, root, speech)
         };
         // tablespaces are worth nothing by themselves
-        into::into(args, self.chosen(), dir, speech, account, replay).inspect_err(|_| {
+        into::into(args, self.chosen(), dir, journals, speech, account, replay).inspect_err(|_| {
             before.iter().for_each(|space| drop(fs::remove_dir_all(space)));
         })
     }

@@ -1,7 +1,6 @@
 //! What a restore does, in order: choose, prove, plan, ask, fill in beside, stop, change names, start.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use kit::child::{catch_signals, clean_up};
@@ -21,10 +20,10 @@ use crate::choose::{Chosen, choose};
 use crate::cli::{self, Action, Args, TOOL, Which};
 use crate::fill::fill;
 use crate::help::HELP;
-use crate::journal::{self, Journal, Move, there};
-use crate::plan::{Target, judge_links, lines, room, targets};
+use crate::journal::{self, Journal, Move, Room, there};
+use crate::plan::{Target, judge_links, lines, room_of, targets};
 use crate::recovery::Recovery;
-use crate::{into, plan, recovery, undo};
+use crate::{into, plan, recovery, refill, undo};
 
 /// The folder of snapshots below that of backups.
 const SNAPSHOTS: &str = "snapshots";
@@ -69,40 +68,50 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     }
     place::ensure_dir(dir)?;
     let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
-    let ended = journal::resume(dir, speech)?;
+    let ended = journal::resume(dir, speech, |journal| refill::again(args, journal, dir, speech))?;
     // killed before its services started: it is done, but nobody heard of it
     let unheard = services::mend(backups, speech) && ended.is_none();
-    match (&args.action, &args.into) {
-        (Action::Restore(_), Some(into)) if args.until.is_some() => {
-            Recovery::find(args, dir, speech)?.beside(args, Path::new(into), speech, account)
+    // asked once: from here on it is as if it had been named
+    let picked;
+    let which = match args.which() {
+        Some(Which::Pick) => {
+            picked = Which::Named(choose(&Which::Pick, dir)?.path.display().to_string());
+            Some(&picked)
         }
-        (Action::Restore(Some(which)), Some(into)) => {
+        which => which,
+    };
+    match (&args.action, &args.into, which) {
+        (Action::Restore(_), Some(into), _) if args.until.is_some() => {
+            Recovery::find(args, which, dir, speech)?.beside(args, Path::new(into), dir, speech, account)
+        }
+        (Action::Restore(_), Some(into), Some(which)) => {
             let chosen = choose(which, dir)?;
             recovery::needs_log(&chosen)?;
-            into::into(args, &chosen, Path::new(into), speech, account, |_| Ok(()))
+            into::into(args, &chosen, Path::new(into), dir, speech, account, |_, _| Ok(()))
         }
-        (Action::Restore(which), None) => {
+        (Action::Restore(_), None, _) => {
             if let Some(ended) = &ended
-                && is_done(args, which.as_ref(), ended, dir)?
+                && is_done(args, which, ended, dir)?
             {
                 return tell_done(ended, args, speech, account);
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which.as_ref(), spared.as_deref(), backups, dir, speech, account)
+            restore(args, which, spared.as_deref(), backups, dir, speech, account)
         }
+        _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
+            "the restore that was ended had no room to keep what was there: nothing can come back",
+        )),
         _ => undo::undo(args, backups, dir, speech, account),
     }
 }
 
 /// Whether the restore that was just ended is the one that is asked for.
 fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> Result<bool> {
-    if args.dry_run || !ended.fills || ended.asked != plan::asked(args) {
+    if args.dry_run || !ended.fills || ended.asked != plan::asked(args)? {
         return Ok(false);
     }
     match which {
-        // whoever picks will see what was done, and decide
-        Some(Which::Pick) => Ok(false),
         Some(which) => Ok(choose(which, dir)?.stem() == ended.snapshot),
         None => Ok(true),
     }
@@ -112,7 +121,8 @@ fn tell_done(ended: &Journal, args: &Args, speech: &Speech, account: &Account<'_
     for m in ended.moves.iter().filter(|m| !args.forget.contains(&m.label)) {
         restored(&m.label, account)?;
     }
-    speech.say("that is what was asked for: the restore is done; --undo goes back");
+    let back = if ended.room == Room::Beside { "; --undo goes back" } else { "" };
+    speech.say(&format!("that is what was asked for: the restore is done{back}"));
     Ok(Code::Done)
 }
 
@@ -126,7 +136,7 @@ fn restore(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let recovery = args.until.is_some().then(|| Recovery::find(args, dir, speech)).transpose()?;
+    let recovery = args.until.is_some().then(|| Recovery::find(args, which, dir, speech)).transpose()?;
     let named;
     let chosen = match (&recovery, which) {
         (Some(recovery), _) => recovery.chosen(),
@@ -142,15 +152,15 @@ fn restore(
         targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
     }
     if !args.services.stop_something() {
-        plan::journal(args, chosen, &targets, dir).moves.iter().try_for_each(Move::is_idle)?;
+        plan::journal(args, chosen, &targets, dir, Room::Beside)?.moves.iter().try_for_each(Move::is_idle)?;
     }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
         may_ask(args)?;
     }
     let proven = proven(args, chosen, speech)?;
-    room(&needs(&targets, &proven))?;
-    for line in lines(args, chosen, &targets, &proven) {
+    let room = room_of(args, chosen, &targets, &needs(&targets, &proven))?;
+    for line in lines(args, chosen, &targets, &proven, &room) {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -162,18 +172,17 @@ fn restore(
     for target in targets.iter_mut().filter(|t| t.live.is_none()) {
         target.live = Some(target.place.create()?);
     }
-    room(&needs(&targets, &proven))?;
-    let journal = plan::journal(args, chosen, &targets, dir);
+    let now = room_of(args, chosen, &targets, &needs(&targets, &proven))?;
+    if room == Room::Beside && now != room {
+        // nobody agreed to that
+        return Err(Error::temporary("by now there is no room beside what is there: look again"));
+    }
+    let journal = plan::journal(args, chosen, &targets, dir, now)?;
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
-        let (filling, emptied) = journal.moves.split_at(proven.len());
-        for ((archive, proven), m) in chosen.set.volumes.iter().zip(&proven).zip(filling) {
-            place::ensure_dir(place::parent(&m.live))?;
-            filled(archive, &proven.file, &m.staged, speech)?;
-            if let Some(recovery) = &recovery {
-                recovery.replay(args, &m.staged, speech)?;
-            }
-        }
-        emptied.iter().try_for_each(|m| empty_like(&m.live, &m.staged))
+        refill::fill_all(chosen, &proven, journal, speech, |staged| match &recovery {
+            Some(recovery) => recovery.replay(args, staged, speech),
+            None => Ok(()),
+        })
     })?;
     for archive in &chosen.set.volumes {
         restored(&archive.label, account)?;
@@ -197,16 +206,6 @@ pub(crate) fn restored(what: &str, account: &Account<'_>) -> Result<()> {
 fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<(&'a Path, u64)> {
     let need = |(t, p): (&'a Target, &Proven)| Some((place::parent(t.live.as_ref()?), p.found.room));
     targets.iter().zip(proven).filter_map(need).collect()
-}
-
-/// An empty directory of the same owner and mode.
-fn empty_like(live: &Path, new: &Path) -> Result<()> {
-    let fail = |e| Error::io("create", new.display(), &e);
-    let meta = live.metadata().map_err(fail)?;
-    std::fs::create_dir(new).map_err(fail)?;
-    std::os::unix::fs::chown(new, Some(meta.uid()), Some(meta.gid())).map_err(fail)?;
-    std::fs::set_permissions(new, meta.permissions()).map_err(fail)?;
-    place::sync_dir(place::parent(new))
 }
 
 /// All archives of the snapshot, proven.
@@ -250,17 +249,27 @@ pub(crate) fn swap_stopped(
     dir: &Path,
     journal: &Journal,
     speech: &Speech,
-    prepare: impl FnOnce(&Journal) -> Result<()>,
+    prepare: impl Fn(&Journal) -> Result<()>,
 ) -> Result<Result<()>> {
     let absolute = dir.canonicalize().map_err(|e| Error::io("read", dir.display(), &e))?;
     let hold = Some(journal::swapping(&absolute));
     journal.begin(dir)?;
     let wanted = Wanted { hold, last: journal.last.clone(), ..args.services.clone() };
-    let swapped = prepare(journal).and_then(|()| {
+    let beside = journal.room == Room::Beside;
+    let prepared = if beside { prepare(journal) } else { Ok(()) };
+    let swapped = prepared.and_then(|()| {
         let stopped = services::stop(&wanted, backups, speech)?;
         journal.moves.iter().try_for_each(Move::is_idle)?;
         // a moment; whoever interrupts now is heard when it is over
-        clean_up(|| journal.swap(dir))?;
+        if beside {
+            clean_up(|| journal.swap(dir))?;
+        } else {
+            journal.empty_first(dir)?;
+            journal.empty()?;
+            prepare(journal)?;
+            let filled = journal.filled(dir, journal.snapshot.clone())?;
+            clean_up(|| filled.settle(dir))?;
+        }
         Ok(stopped.start().map(drop))
     });
     swapped.inspect_err(|_| {

@@ -9,7 +9,7 @@ use kit::place;
 use kit::stamp::Stamp;
 
 use crate::cli::Args;
-use crate::journal::{self, Journal, Move, there};
+use crate::journal::{self, Journal, Move, Room, there};
 use crate::run::{confirm, restored, swap_stopped};
 
 /// Undoes the latest restore. What it brought stays beside, so that this can be undone too.
@@ -33,6 +33,8 @@ pub(crate) fn undo(
         stamp: stamp.compact(),
         snapshot: format!("what was before {}", latest.snapshot),
         fills: false,
+        into: false,
+        room: Room::Beside,
         asked: Vec::new(),
         last: latest.last,
         moves,

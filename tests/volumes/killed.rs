@@ -5,18 +5,11 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::wait_until;
-use crate::stage::Stage;
-
-/// Kills our program the first time that it runs; afterwards writes a word down.
-fn killing(word: &str) -> String {
-    format!("[ -e killed ] || {{ : >killed; kill -9 $PPID; exit 0; }}; echo {word} >>log")
-}
-
-const KILLED: i32 = 128 + 9;
+use crate::stage::{KILLED, Stage, killing};
 
 #[test]
 fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_starts_them() {
-    for tool in ["volsnap", "volrestore", "pgdump-restore"] {
+    for tool in ["volsnap", "volrestore", "pgdump-restore", "pgdump-rotate"] {
         let stage = Stage::with_data();
         let stop = "echo stop >>log; kill -9 $PPID";
         stage.snap(&["dir:data", "--stop", stop, "--start", "echo start >>log"]).exits(KILLED);
@@ -24,6 +17,7 @@ fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_star
         let next = match tool {
             "volsnap" => stage.snap(&["dir:data"]),
             "volrestore" => stage.restore(&["--undo", "--yes"]),
+            "pgdump-rotate" => crate::lab::run(&mut stage.tool(tool, &["--", "false"])),
             _ => crate::lab::run(&mut stage.tool(tool, &["none.sql", "--yes"])),
         };
         next.says("starting what an earlier run left stopped");
@@ -133,77 +127,30 @@ fn a_restore_killed_while_names_change_is_ended_by_the_next_run() {
     }
 }
 
-/// Kills a restore of `data` after the directories have changed names, before that is written down.
-fn cut_off_while_names_change(stage: &Stage, stamp: &str, options: &[&str]) {
-    stage
-        .restore(&[&[stamp, "--yes", "--stop", "kill -9 $PPID", "--start", "true"], options].concat())
-        .exits(KILLED);
-    let staged = stage.names("").into_iter().find(|n| n.starts_with("data.restore_")).unwrap();
-    let rename = |from: &str, to: &str| fs::rename(stage.path(from), stage.path(to)).unwrap();
-    rename("backups/snapshots/.restore.json", "backups/snapshots/.swap.json");
-    rename("data", &staged.replace("restore", "before"));
-    rename(&staged, "data");
-}
-
-/// What `data/a` holds in the states that are kept beside.
-fn befores(stage: &Stage) -> Vec<String> {
-    let names = stage.names("").into_iter().filter(|n| n.starts_with("data.before_"));
-    names.map(|n| stage.read(&format!("{n}/a"))).collect()
-}
-
 #[test]
-fn the_same_command_again_ends_a_restore_and_does_not_do_it_twice() {
+fn a_restore_beside_killed_while_it_fills_is_cleaned_up_and_can_be_run_again() {
     let stage = Stage::with_data();
-    let stamp = stage.stamp();
-    stage.write("data/a", "live");
-    cut_off_while_names_change(&stage, &stamp, &[]);
-    let again = stage.restore(&["--latest", "--yes", "--stop", "echo stop >>log"]).exits(0);
-    assert_eq!(again.says("ending the restore").says("is done").line(), "data");
-    assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["live".into()]));
-    assert!(!stage.there("log"), "nothing was stopped again");
-    // asked once more it is a restore of its own
-    stage.write("data/a", "later");
-    stage.restore(&["--latest", "--yes"]).exits(0);
-    assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["later".into()]));
-}
-
-#[test]
-fn another_restore_keeps_what_was_before_the_one_that_it_ended() {
-    for elsewhere in [false, true] {
-        let stage = Stage::with_data();
-        let first = stage.stamp();
-        stage.write("data/a", "two");
-        let second = stage.path(stage.snap(&["dir:data"]).exits(0).line());
-        let second = second.file_stem().unwrap().to_str().unwrap();
-        stage.write("data/a", "live");
-        cut_off_while_names_change(&stage, &first, &[]);
-        let options: &[&str] =
-            if elsewhere { &[&first, "--yes", "data=dir:other"] } else { &[second, "--yes"] };
-        stage.restore(&[options, &["--keep-before", "0"]].concat()).exits(0);
-        let restored = if elsewhere { "other/a" } else { "data/a" };
-        assert_eq!(stage.read(restored), if elsewhere { "one" } else { "two" });
-        assert_eq!(befores(&stage), ["live"]);
+    for n in 0..5_000 {
+        fs::write(stage.path(&format!("data/sub/{n}")), n.to_string()).unwrap();
     }
-}
-
-#[test]
-fn a_restore_killed_before_services_start_loses_nothing_when_it_is_run_again() {
-    let stage = Stage::with_data();
-    let stamp = stage.stamp();
-    stage.write("data/a", "live");
-    let args = [&stamp, "--yes", "--stop", "true", "--start", &killing("start")];
-    stage.restore(&args).exits(KILLED);
-    stage.restore(&args).exits(0);
-    assert!(befores(&stage).contains(&"live".into()), "{:?}", befores(&stage));
-}
-
-#[test]
-fn a_restore_killed_before_services_start_is_done_and_can_be_undone() {
-    let stage = Stage::with_data();
-    let stamp = stage.stamp();
-    stage.write("data/a", "changed");
-    stage.restore(&[&stamp, "--yes", "--stop", "true", "--start", &killing("start")]).exits(KILLED);
-    assert_eq!(stage.read("data/a"), "one");
-    stage.restore(&["--undo", "--yes"]).exits(0).says("starting what");
-    assert_eq!((stage.read("data/a").as_str(), stage.read("log").as_str()), ("changed", "start\n"));
+    stage.write("more/x", "y");
+    let record = stage.path(stage.snap(&["dir:more", "dir:data"]).exits(0).line());
+    let record = record.to_str().unwrap();
+    let mut child = stage.tool("volrestore", &[record, "--into", "out"]).spawn().unwrap();
+    let staged = || {
+        let names = if stage.there("out") { stage.names("out") } else { Vec::new() };
+        names.into_iter().find(|n| n.starts_with("data.restore_"))
+    };
+    wait_until("it fills in", || staged().is_some_and(|name| stage.there(&format!("out/{name}/sub"))));
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    // what is whole is named, whoever runs next
+    let told = stage.restore(&["--undo", "--yes"]).exits(1);
+    told.says("has filled in").says("out/more was whole by then, and stays");
+    assert_eq!((stage.names("out"), stage.read("out/more/x")), (vec!["more".to_owned()], "y".into()));
+    stage.restore(&[record, "--into", "out"]).exits(4).says("it is there");
+    fs::remove_dir_all(stage.path("out/more")).unwrap();
+    let ran = stage.restore(&[record, "--into", "out"]).exits(0);
+    assert_eq!(ran.lines(), ["out/more", "out/data"]);
+    assert_eq!(stage.tree("out/data"), stage.tree("data"));
 }

@@ -6,6 +6,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod again;
 mod archive;
 mod disk;
 mod hostile;

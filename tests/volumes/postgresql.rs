@@ -64,6 +64,39 @@ fn going_back_under_an_archive_is_warned_of() {
 }
 
 #[test]
+fn an_archive_that_only_the_command_line_or_a_file_elsewhere_tells_of_is_warned_of() {
+    let mut server = Server::start_with("wal_level = replica\nmax_wal_senders = 0\n");
+    server.stop_in_order();
+    snap(&server, &[]).exits(0);
+    let plan = |server: &Server| restore(server, &["--latest", "--dry-run"]).exits(0).out;
+    let ran_with = |options: &str| {
+        let ctl = |args: &[&str]| {
+            let mut ctl = crate::lab::as_runner(bin("pg_ctl"));
+            ctl.arg("-D").arg(server.data()).args(["-w", "-l", "/dev/null"]).args(args);
+            run(ctl.stdout(std::process::Stdio::null())).exits(0);
+        };
+        ctl(&["-o", &format!("-k {} {options}", server.host().display()), "start"]);
+        ctl(&["-m", "fast", "stop"]);
+    };
+    assert!(!plan(&server).contains("WARNING"), "{}", plan(&server));
+    ran_with("-c archive_mode=on -c archive_command=true");
+    assert!(plan(&server).contains("recover instead with --wal"), "{}", plan(&server));
+    // as Debian has it
+    let etc = server.host().join("etc");
+    fs::create_dir(&etc).unwrap();
+    fs::rename(server.data().join("postgresql.conf"), etc.join("postgresql.conf")).unwrap();
+    let conf = format!("\ndata_directory = '{}'\ninclude_dir 'conf.d'\n", server.data().display());
+    let text = fs::read_to_string(etc.join("postgresql.conf")).unwrap() + &conf;
+    fs::write(etc.join("postgresql.conf"), text).unwrap();
+    fs::create_dir(etc.join("conf.d")).unwrap();
+    fs::write(etc.join("conf.d/wal.conf"), "archive_mode = on\narchive_command = 'true'\n").unwrap();
+    ran_with(&format!("-c config_file={}", etc.join("postgresql.conf").display()));
+    assert!(plan(&server).contains("recover instead with --wal"), "{}", plan(&server));
+    ran_with(&format!("-c config_file={} -c archive_mode=off", etc.join("postgresql.conf").display()));
+    assert!(!plan(&server).contains("WARNING"), "{}", plan(&server));
+}
+
+#[test]
 fn the_record_says_what_pg_controldata_says() {
     let mut server = Server::start();
     server.stop_in_order();
