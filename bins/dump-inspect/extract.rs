@@ -16,7 +16,7 @@ use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
 use crate::left_out;
 use crate::near::nearest;
-use crate::partitions::{owner_of_partition, table, with_partitions};
+use crate::partitions::{owner_of_partition, refuse_rows_elsewhere, table, with_partitions};
 use crate::rename;
 use crate::sections::sections;
 use crate::write::{write, write_csv};
@@ -74,6 +74,9 @@ fn relations(
     let chosen = choose(dump, contents, args)?;
     // another name is for one table alone
     let chosen = if args.rename.is_none() { with_partitions(contents, chosen)? } else { chosen };
+    if !args.schema_only {
+        refuse_rows_elsewhere(contents, &chosen)?;
+    }
     let owned = owned(contents, &chosen)?;
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;

@@ -51,7 +51,8 @@ pub(crate) fn leave_out_dummies(parts: &mut Vec<Part>) {
     });
 }
 
-fn in_full((_, schema, name): &Key) -> String {
+/// A relation's name, for people.
+pub(crate) fn in_full((_, schema, name): &Key) -> String {
     schema.as_ref().map_or(name.clone(), |schema| format!("{schema}.{name}"))
 }
 

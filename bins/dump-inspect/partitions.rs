@@ -8,6 +8,7 @@ use kit::source::Dump;
 
 use crate::contents::Contents;
 use crate::extract::{Key, Part, read, relation};
+use crate::left_out::in_full;
 
 /// Partitions belong to their table, and theirs to them.
 pub(crate) fn with_partitions(
@@ -44,6 +45,41 @@ pub(crate) fn owner_of_partition(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Refuses a partition whose rows the dump loads into the table that it is a part of
+/// (`pg_dump --load-via-partition-root`): which of them are its own, only a server can tell.
+pub(crate) fn refuse_rows_elsewhere(contents: &Contents, chosen: &BTreeMap<Key, String>) -> Result<()> {
+    // what may hold rows of a chosen table that has none: itself, then the tables above it
+    let mut above: BTreeMap<Key, Key> = chosen.keys().map(|key| (key.clone(), key.clone())).collect();
+    contents.each(&mut |item| {
+        if item.kind == "TABLE DATA" {
+            above.remove(&relation(&item));
+        }
+        Ok(())
+    })?;
+    let mut before = 0;
+    while before < above.len() {
+        before = above.len();
+        contents.each(&mut |item| {
+            let parent = (item.database.clone(), item.schema.clone(), item.name.clone());
+            if item.kind == "TABLE ATTACH"
+                && !chosen.contains_key(&parent)
+                && let Some(child) = above.get(&relation(&item)).cloned()
+            {
+                above.entry(parent).or_insert(child);
+            }
+            Ok(())
+        })?;
+    }
+    contents.each(&mut |item| match above.get(&relation(&item)) {
+        Some(child) if item.kind == "TABLE DATA" && item.bytes > 0 => {
+            let (child, whole) = (in_full(child), in_full(&relation(&item)));
+            Err(Error::refused(format!("what rows {child} has are among those of {whole}, of which it is a partition"))
+                .hint(format!("Ask for {whole}, which comes with its partitions; --schema-only takes {child} out without rows.")))
+        }
+        _ => Ok(()),
+    })
 }
 
 /// The columns of the one table whose rows are among the parts, perhaps those of its partitions.

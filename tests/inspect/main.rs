@@ -11,5 +11,6 @@ mod extract;
 mod index;
 mod list;
 mod needs;
+mod partitions;
 mod salvage;
 mod stage;
