@@ -202,7 +202,7 @@ fn replace(
         transaction::end(&mut session, &tables)?;
         session.end()?;
         // they were counted before it was committed; since then others may have written
-        tell_proof(tables.len(), tables.iter().map(|t| t.rows).sum(), false, speech);
+        tell_proof(tables.len(), tables.iter().map(|t| t.rows).sum(), None, speech);
         return Ok(());
     } else {
         create(plan, server)?;

@@ -28,15 +28,19 @@ pub(crate) fn end(session: &mut Session, tables: &[Table]) -> Result<()> {
     session.write(b"COMMIT;\n")
 }
 
-/// What stands in no schema first, then extensions with what they made, then schemas with all in them.
+/// What stands in no schema first, then extensions with what they made, then schemas with all in them. What
+/// an extension or a type has made by itself (the cast of a range to its multirange) goes with that, and may
+/// not go alone.
 const EMPTY: &str = "DO $pgkeep$
 DECLARE it record;
 BEGIN
-    FOR it IN SELECT format('DROP EVENT TRIGGER %I', evtname) AS sql FROM pg_event_trigger
+    FOR it IN WITH owned AS (SELECT classid, objid FROM pg_depend WHERE deptype IN ('e', 'i'))
+        SELECT format('DROP EVENT TRIGGER %I', evtname) AS sql FROM pg_event_trigger t
+            WHERE NOT EXISTS (SELECT FROM owned WHERE classid = 'pg_event_trigger'::regclass AND objid = t.oid)
         UNION ALL SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
         UNION ALL SELECT format('DROP CAST (%s AS %s)', castsource::regtype, casttarget::regtype)
             FROM pg_cast c WHERE oid >= 16384 AND NOT EXISTS
-                (SELECT FROM pg_depend WHERE classid = 'pg_cast'::regclass AND objid = c.oid AND deptype = 'e')
+                (SELECT FROM owned WHERE classid = 'pg_cast'::regclass AND objid = c.oid)
         UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension WHERE extname <> 'plpgsql'
         UNION ALL SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace
             WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::beside::{Was, dump_with};
 use crate::lab::{Server, run};
-use crate::stage::{back_up, plain_dump};
+use crate::stage::{back_up, plain_dump, with_last_act};
 
 #[test]
 fn a_restore_of_any_kind_is_the_dump_again() {
@@ -172,5 +172,65 @@ fn a_dump_in_an_encoding_no_server_has_is_proven_in_it() {
         server.sql("kanji", "DELETE FROM \"表\"");
         server.restore(&[&how[..], &["-j", jobs]].concat()).exits(0).says("compared with those of the dump");
         was.again(&server);
+    }
+}
+
+#[test]
+fn columns_in_another_order_and_rows_by_the_root_are_compared_all_the_same() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE parent (a int, b timestamptz); CREATE TABLE child (\"c c\" float8) INHERITS (parent); \
+        ALTER TABLE parent ADD later text DEFAULT 'x'; \
+        INSERT INTO child VALUES (1, '2025-01-01', 0.1, E'a\\tb'), (2, NULL, 'NaN', NULL); \
+        INSERT INTO parent VALUES (3, now(), 'of the parent'); \
+        CREATE TABLE whole (id int, at interval) PARTITION BY RANGE (id); \
+        CREATE TABLE low PARTITION OF whole FOR VALUES FROM (0) TO (50); \
+        CREATE TABLE high PARTITION OF whole FOR VALUES FROM (50) TO (99); \
+        CREATE TABLE turned (id int, at date) PARTITION BY RANGE (id); CREATE TABLE right_way PARTITION OF turned DEFAULT; \
+        CREATE TABLE other_way (at date, id int); ALTER TABLE turned ATTACH PARTITION other_way FOR VALUES FROM (1) TO (9); \
+        INSERT INTO turned VALUES (3, '2025-01-01'), (10, '2025-01-01'); \
+        INSERT INTO whole SELECT n, n * interval '90 min' FROM generate_series(1, 98) n",
+    );
+    let act = |table: &str, set: &str| format!("UPDATE public.{table} SET {set};");
+    for more in [&[][..], &["--load-via-partition-root"]] {
+        for (act, differs) in [
+            (String::new(), None),
+            (act("child", "later = 'y' WHERE a = 1"), Some("public.child")),
+            (
+                act("high", "at = at * 2 WHERE id = 70"),
+                Some(if more.is_empty() { "public.high" } else { "public.whole" }),
+            ),
+        ] {
+            let dump = run(server.client("pg_dump").args(["-w", "-d", "shop"]).args(more)).exits(0).out;
+            fs::write(server.home().join("shop.sql"), with_last_act(dump.as_bytes(), act.as_bytes()))
+                .unwrap();
+            let args =
+                ["shop.sql", "-d", "shop", "--yes", "-D", "--no-safety", "--force=guard", "--prove=hash"];
+            let ran = server.restore(&args);
+            match differs {
+                None if more.is_empty() => ran.exits(0).says("compared with those of the dump\n"),
+                // its rows have their columns in two orders
+                None => ran.exits(0).says("compared with those of the dump, but counted in public.turned\n"),
+                Some(table) => ran.exits(1).says(&format!("differ from those of the dump: {table}\n")),
+            };
+        }
+    }
+}
+
+#[test]
+fn rows_of_insert_statements_are_counted_and_that_is_told() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("shop", "CREATE TABLE more (n int)");
+    let dump =
+        run(server.client("pg_dump").args(["-w", "-d", "shop", "--exclude-table-data=more"])).exits(0).out;
+    let mixed = with_last_act(dump.as_bytes(), b"INSERT INTO public.more VALUES (1);");
+    fs::write(server.home().join("mixed.sql"), mixed).unwrap();
+    run(server.client("pg_dump").args(["-w", "-d", "shop", "--inserts", "-f", "inserts.sql"])).exits(0);
+    for (file, tables) in [("mixed.sql", "public.more"), ("inserts.sql", "public.grades, public.people")] {
+        let args = [file, "-d", "copy", "--yes", "-D", "--no-safety", "--prove=hash"];
+        server.restore(&args).exits(0).says(&format!("but counted in {tables}\n"));
     }
 }

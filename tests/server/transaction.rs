@@ -63,3 +63,35 @@ fn an_owner_who_may_not_create_databases_restores_his() {
     as_clerk("pgdump-restore", &[backup, "--yes", "-1"]).exits(0);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM t"), "50");
 }
+
+#[test]
+fn what_types_and_extensions_have_made_by_themselves_goes_with_them() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE SCHEMA a; CREATE SCHEMA b; CREATE EXTENSION citext SCHEMA a; \
+        CREATE TYPE fr AS RANGE (subtype = float8, subtype_diff = float8mi); \
+        CREATE TYPE a.dr AS RANGE (subtype = date, multirange_type_name = b.dm); \
+        CREATE TYPE a.pair AS (one fr, two a.dr[]); CREATE DOMAIN b.many AS b.dm; \
+        CREATE TABLE b.ranges (one fr, several fr[], many b.many, pairs a.pair[], name a.citext); \
+        INSERT INTO b.ranges VALUES ('[1,2)', '{}', '{[2025-01-01,2025-02-01)}', NULL, 'X'); \
+        CREATE VIEW both_of AS SELECT one::fr_multirange, a.dr('2025-01-01', NULL) FROM b.ranges; \
+        CREATE FUNCTION points(people) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+        CREATE CAST (people AS int) WITH FUNCTION points(people); \
+        CREATE FUNCTION quiet() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; \
+        CREATE EVENT TRIGGER quiet ON ddl_command_end EXECUTE FUNCTION quiet(); \
+        CREATE EVENT TRIGGER of_citext ON ddl_command_end EXECUTE FUNCTION quiet(); \
+        ALTER EXTENSION citext ADD FUNCTION quiet(); ALTER EXTENSION citext ADD EVENT TRIGGER of_citext; \
+        ALTER EXTENSION citext DROP FUNCTION quiet()",
+    );
+    let (backup, before) = (back_up(&server, &["-d", "shop"]), identities(&server));
+    // an extension makes anew what its script makes, not what was added to it
+    server.restore(&[backup.to_str().unwrap(), "-1", "--yes"]).exits(0);
+    let backup = back_up(&server, &["-d", "shop"]);
+    let want = server.everything();
+    server.sql("shop", "TRUNCATE grades; DROP TABLE b.ranges CASCADE");
+    server.restore(&[backup.to_str().unwrap(), "-1", "--yes"]).exits(0).says("restored and proven");
+    same(&server.everything(), &want);
+    assert_eq!(identities(&server), before);
+}

@@ -28,10 +28,7 @@ pub(crate) fn count(
     tables: &[Table],
     jobs: usize,
 ) -> Result<usize> {
-    let encoding = match encoding {
-        Some(encoding) => encoding.to_owned(),
-        None => server.query(database, "SHOW server_encoding;")?.concat().concat(),
-    };
+    let encoding = encoding_of(server, database, encoding)?;
     let partitioned = partitioned(server, database, &encoding)?;
     let batches = batches(tables, jobs);
     let next = AtomicUsize::new(0);
@@ -59,6 +56,14 @@ pub(crate) fn count(
     differing.truncate(TOLD);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Err(Error::no(format!("database '{database}' differs from the dump: {}{more}", differing.join("; "))))
+}
+
+/// The encoding of the names, where the dump says none.
+pub(super) fn encoding_of(server: &Server, database: &str, encoding: Option<&str>) -> Result<String> {
+    match encoding {
+        Some(encoding) => Ok(encoding.to_owned()),
+        None => Ok(server.query(database, "SHOW server_encoding;")?.concat().concat()),
+    }
 }
 
 /// Tables that one question asks for: not more than a share of all rows, so that nobody waits for long for
@@ -118,7 +123,7 @@ fn unanswered(database: &str) -> Error {
 
 /// The partitioned tables, by their names in hexadecimal: in an encoding that is no superset of ASCII, a name
 /// read as text is another.
-fn partitioned(server: &Server, database: &str, encoding: &str) -> Result<HashSet<String>> {
+pub(super) fn partitioned(server: &Server, database: &str, encoding: &str) -> Result<HashSet<String>> {
     let hex = |name: &str| format!("encode(convert_to({name}, {}), 'hex')", literal(encoding));
     let (schema, name) = (hex("n.nspname"), hex("c.relname"));
     let sql = format!(
@@ -129,7 +134,7 @@ fn partitioned(server: &Server, database: &str, encoding: &str) -> Result<HashSe
 }
 
 /// A table as `partitioned` names it.
-fn hex(table: &Qualified) -> String {
+pub(super) fn hex(table: &Qualified) -> String {
     let hex = |name: &[u8]| name.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     [table.schema.as_deref().unwrap_or(b"public"), &table.name].map(hex).join(".")
 }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use kit::dump::columns::Columns;
 use kit::dump::large::Contents;
 use kit::dump::lex::Event;
 use kit::dump::names::normal;
 use kit::dump::object::{describe, is_of_large_object};
 use kit::dump::scan::display;
-use kit::dump::statement::{Name, Statement, classify, connect_target};
+use kit::dump::statement::{Name, Qualified, Statement, classify, connect_target};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Part;
@@ -32,6 +33,8 @@ pub(crate) struct Schema {
     /// Of each database, how many large objects are written, and the sum of the hashes of their numbers and
     /// contents.
     large: BTreeMap<Name, (u64, u128)>,
+    /// The columns of each table's rows, in their order, by database.
+    columns: BTreeMap<(Name, Qualified), Vec<Name>>,
     current: Name,
     open: Open,
     contents: Contents,
@@ -50,7 +53,7 @@ struct Open {
 impl Schema {
     /// Takes what the lexer found next.
     pub(crate) fn event(&mut self, event: Event<'_>) {
-        let Schema { databases, large, current, open, contents } = self;
+        let Schema { databases, large, columns, current, open, contents } = self;
         let mut written = |number: Name, hash: u128| {
             let sum = large.entry(current.clone()).or_default();
             let one = xxh3_128(&[&hash.to_le_bytes(), number.as_slice()].concat());
@@ -70,6 +73,12 @@ impl Schema {
                     let text = if open.is_longer { open.text.clone() } else { normal(&open.text) };
                     open.hash.update(&text);
                     databases.entry(current.clone()).or_default().insert(open.hash.digest128(), what);
+                } else if let Some(copy) = Columns::of_copy(&open.text) {
+                    let table = (current.clone(), with_schema(copy.table));
+                    let known = columns.entry(table).or_insert_with(|| copy.names.clone());
+                    if *known != copy.names {
+                        known.clear();
+                    }
                 }
                 open.text.clear();
                 open.hash.reset();
@@ -90,6 +99,12 @@ impl Schema {
     /// Whether the large objects of database `name` hold what those of `other` do, a dump of a single database.
     pub(crate) fn has_large_objects_of(&self, name: &[u8], other: &Schema) -> bool {
         self.large.get(name) == other.large.get(&b""[..])
+    }
+
+    /// The columns that the rows of a table of database `name` have, in their order; none where the dump
+    /// does not tell, or where some have another order than others.
+    pub(crate) fn columns(&self, name: &[u8], table: &Qualified) -> &[Name] {
+        self.columns.get(&(name.to_vec(), with_schema(table.clone()))).map_or(&[], Vec::as_slice)
     }
 
     /// Statements of database `name`, or of a dump that names none.
@@ -122,6 +137,11 @@ impl Schema {
         told.extend((more > 0).then(|| format!("and {more} more")));
         told
     }
+}
+
+/// A name without a schema is one in `public`, as everywhere.
+fn with_schema(table: Qualified) -> Qualified {
+    Qualified { schema: table.schema.or_else(|| Some(b"public".to_vec())), ..table }
 }
 
 /// What a statement makes, for a message; `None` where it is not compared.
