@@ -80,6 +80,9 @@ fn relations(
     let owned = owned(contents, &chosen)?;
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
+    if args.rename.is_some() && chosen.len() == 1 {
+        rename::stands_alone(contents, args, &chosen, &parts)?;
+    }
     left_out::leave_out(&chosen, &mut parts, speech);
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {

@@ -51,6 +51,15 @@ fn a_table_stands_beside_itself_under_another_name() {
     assert_eq!(server.sql("shop", missing), "400");
     restore(&server, &[&backup, "-t", "grades", "--as", "grades_then"]).exits(4).says("is there");
     restore(&server, &[&backup, "-t", "*", "--as", "one"]).exits(2).says("one table");
+    // the copy of one that inherits would show in its parent
+    server.sql("shop", "CREATE TABLE best_grades (rank int) INHERITS (grades)");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let before = server.everything();
+    restore(&server, &[backup.to_str().unwrap(), "-t", "best_grades", "--as", "best_then"])
+        .exits(4)
+        .says("public.best_grades inherits from public.grades")
+        .says("under its own name into another database");
+    same(&server.everything(), &before);
 }
 
 #[test]
