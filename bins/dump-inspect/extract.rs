@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use kit::digest::Depth;
 use kit::dump::names;
+use kit::dump::scan::text_of;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
 use kit::out::{Output, Speech};
@@ -93,8 +94,8 @@ fn relations(
     }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
     left_out::leave_out_dummies(&mut parts);
-    if args.clean && args.rename.is_none() && !args.data_only {
-        published(dump, contents, &chosen, &mut parts)?;
+    if args.rename.is_none() && !args.data_only {
+        published(dump, contents, args, &chosen, &mut parts, speech)?;
     }
     let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
     let indexes: BTreeSet<_> =
@@ -250,12 +251,15 @@ pub(crate) fn range(item: &Item) -> Range<u64> {
     item.offset..item.end()
 }
 
-/// What puts the chosen tables into publications: to drop them takes them out.
+/// What puts the chosen tables into publications: to drop them takes them out. Where nothing says that they
+/// are dropped, it is left out and told: subscribers of another database may not know the table.
 fn published(
     dump: &Dump,
     contents: &Contents,
+    args: &Args,
     chosen: &BTreeMap<Key, String>,
     parts: &mut Vec<Part>,
+    speech: &Speech,
 ) -> Result<()> {
     let database = chosen.keys().next().and_then(|k| k.0.clone());
     let mut added = Vec::new();
@@ -271,6 +275,12 @@ fn published(
     });
     // with --schema they are here already
     added.retain(|part| parts.iter().all(|p| p.item.offset != part.item.offset));
+    if !args.clean {
+        for part in &added {
+            speech.warn(&format!("left out: {}", text_of(&part.text)));
+        }
+        return Ok(());
+    }
     parts.append(&mut added);
     let settings = parts.iter().position(|p| p.item.kind != "SET").unwrap_or(0);
     parts[settings..].sort_by_key(|p| p.item.offset);

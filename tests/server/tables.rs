@@ -33,6 +33,15 @@ fn a_table_that_was_dropped_comes_back_alone() {
     assert_eq!(hash(&server, "people"), want);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "501");
     assert!(!server.home().join("backups/safety").exists());
+    // what would need the table that was not asked for is told
+    server.sql("shop", "DROP TABLE grades CASCADE");
+    restore(&server, &[&backup, "-t", "grades"]).exits(0).says("left out: fk constraint grades_person_fkey");
+    server.sql("shop", "DROP TABLE grades, people CASCADE");
+    let ran = restore(&server, &[&backup, "-t", "grades", "-t", "people"]).exits(0);
+    assert!(!ran.err.contains("left out"), "{}", ran.err);
+    let keys = "SELECT conname FROM pg_constraint WHERE contype = 'f'";
+    assert_eq!(server.sql("shop", keys), "grades_person_fkey");
+    server.sql("shop", "ALTER TABLE grades DROP CONSTRAINT grades_person_fkey");
     // its key is there again
     server.sql("shop", "ALTER TABLE grades ADD FOREIGN KEY (person) REFERENCES people");
     // and now it is in the way
