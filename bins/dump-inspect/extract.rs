@@ -15,6 +15,7 @@ use kit::source::Dump;
 use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
+use crate::encoding;
 use crate::left_out;
 use crate::near::nearest;
 use crate::partitions::{owner_of_partition, refuse_rows_elsewhere, table, with_partitions};
@@ -148,8 +149,11 @@ fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key,
         let pattern = args.tables.iter().chain(&args.schemas).nth(unused);
         let (text, letters) = pattern.map_or(("", String::new()), |p| (p.text(), p.letters()));
         let names: Vec<String> = names.into_iter().collect();
-        return Err(Error::no(format!("'{}' holds nothing that '{text}' means", dump.name))
-            .hint(nearest(&letters, &names)));
+        let error = Error::no(format!("'{}' holds nothing that '{text}' means", dump.name))
+            .hint(nearest(&letters, &names));
+        let ascii = text.is_ascii();
+        let why = if ascii { None } else { encoding::hint(&encoding::encodings(dump, contents)?) };
+        return Err(why.into_iter().fold(error, Error::hint));
     }
     let databases: BTreeSet<&Option<String>> = chosen.keys().map(|(database, ..)| database).collect();
     if databases.len() > 1 {

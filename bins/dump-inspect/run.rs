@@ -36,7 +36,8 @@ pub(crate) fn run() -> Result<Code> {
             for dump in [&mut dump, &mut other] {
                 hold(dump, &speech)?;
             }
-            if args.rows { rows::rows(&dump, &other, &args) } else { diff::diff(&dump, &other, &args) }
+            let how = if args.rows { rows::rows } else { diff::diff };
+            how(&dump, &other, &args, &speech)
         }
         Verb::Guard => guard::guard(&dump, &args),
         Verb::Index => index::index(&dump, &args, &speech),
