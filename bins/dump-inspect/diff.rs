@@ -12,12 +12,14 @@ use kit::digest::Depth;
 use kit::dump::names::normal;
 use kit::exit::{Code, Result};
 use kit::manifest::Item;
+use kit::out::Speech;
 use kit::source::Dump;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cli::Args;
 use crate::contents::Contents;
+use crate::encoding;
 use crate::list::wanted;
 use crate::records::Records;
 
@@ -51,8 +53,9 @@ struct Side {
 type Objects = BTreeMap<Key, Side>;
 
 /// Tells of each difference; 1 when there is any.
-pub(crate) fn diff(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
+pub(crate) fn diff(a: &Dump, b: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
     let (before, after) = (contents(a, args)?, contents(b, args)?);
+    encoding::compare((a, &before), (b, &after), speech)?;
     let (left, right) = (objects(a, &before, args)?, objects(b, &after, args)?);
     let header = &["CHANGE", "KIND", "DATABASE", "SCHEMA", "NAME", "TABLE", "BEFORE", "AFTER"];
     let mut records = Records::new(header, args.json);

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use kit::digest::Depth;
 use kit::dump::names;
+use kit::dump::scan::text_of;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
 use kit::out::{Output, Speech};
@@ -14,6 +15,7 @@ use kit::source::Dump;
 use crate::cli::Args;
 use crate::contents::Contents;
 use crate::dependencies::{self, mentioned};
+use crate::encoding;
 use crate::left_out;
 use crate::near::nearest;
 use crate::partitions::{owner_of_partition, refuse_rows_elsewhere, table, with_partitions};
@@ -80,6 +82,9 @@ fn relations(
     let owned = owned(contents, &chosen)?;
     let mut parts = collect(contents, args, &chosen, &owned)?;
     read(dump, &mut parts)?;
+    if args.rename.is_some() && chosen.len() == 1 {
+        rename::stands_alone(contents, args, &chosen, &parts)?;
+    }
     left_out::leave_out(&chosen, &mut parts, speech);
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
@@ -90,8 +95,8 @@ fn relations(
     }
     dependencies::add(dump, contents, args, &chosen, &mut parts, speech)?;
     left_out::leave_out_dummies(&mut parts);
-    if args.clean && args.rename.is_none() && !args.data_only {
-        published(dump, contents, &chosen, &mut parts)?;
+    if args.rename.is_none() && !args.data_only {
+        published(dump, contents, args, &chosen, &mut parts, speech)?;
     }
     let of_index = |p: &&Part| ["INDEX", "CONSTRAINT"].contains(&p.item.kind.as_str());
     let indexes: BTreeSet<_> =
@@ -144,8 +149,11 @@ fn choose(dump: &Dump, contents: &Contents, args: &Args) -> Result<BTreeMap<Key,
         let pattern = args.tables.iter().chain(&args.schemas).nth(unused);
         let (text, letters) = pattern.map_or(("", String::new()), |p| (p.text(), p.letters()));
         let names: Vec<String> = names.into_iter().collect();
-        return Err(Error::no(format!("'{}' holds nothing that '{text}' means", dump.name))
-            .hint(nearest(&letters, &names)));
+        let error = Error::no(format!("'{}' holds nothing that '{text}' means", dump.name))
+            .hint(nearest(&letters, &names));
+        let ascii = text.is_ascii();
+        let why = if ascii { None } else { encoding::hint(&encoding::encodings(dump, contents)?) };
+        return Err(why.into_iter().fold(error, Error::hint));
     }
     let databases: BTreeSet<&Option<String>> = chosen.keys().map(|(database, ..)| database).collect();
     if databases.len() > 1 {
@@ -247,12 +255,15 @@ pub(crate) fn range(item: &Item) -> Range<u64> {
     item.offset..item.end()
 }
 
-/// What puts the chosen tables into publications: to drop them takes them out.
+/// What puts the chosen tables into publications: to drop them takes them out. Where nothing says that they
+/// are dropped, it is left out and told: subscribers of another database may not know the table.
 fn published(
     dump: &Dump,
     contents: &Contents,
+    args: &Args,
     chosen: &BTreeMap<Key, String>,
     parts: &mut Vec<Part>,
+    speech: &Speech,
 ) -> Result<()> {
     let database = chosen.keys().next().and_then(|k| k.0.clone());
     let mut added = Vec::new();
@@ -268,6 +279,12 @@ fn published(
     });
     // with --schema they are here already
     added.retain(|part| parts.iter().all(|p| p.item.offset != part.item.offset));
+    if !args.clean {
+        for part in &added {
+            speech.warn(&format!("left out: {}", text_of(&part.text)));
+        }
+        return Ok(());
+    }
     parts.append(&mut added);
     let settings = parts.iter().position(|p| p.item.kind != "SET").unwrap_or(0);
     parts[settings..].sort_by_key(|p| p.item.offset);

@@ -24,6 +24,7 @@ pub(crate) fn guard(dump: &Dump, args: &Args) -> Result<Code> {
         Ok(())
     })?;
     let facts = scan.finish_with(&mut |_| {}, &mut |event| guard.event(event, &mut |f| found.push(f)));
+    guard.finish(&mut |f| found.push(f));
     for f in found {
         any = true;
         records.add(vec![f.at.into(), f.what.into(), f.text.into()])?;

@@ -25,7 +25,7 @@ pub(crate) fn leave_out(chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>, s
         let inherited = trigger
             .filter(|name| !triggers.contains(&(table.clone(), name.clone())) && !attached.contains(&table));
         if let Some(name) = &inherited {
-            speech.say(&format!(
+            speech.warn(&format!(
                 "left out: table alter {}, which refers to the trigger {name} of the table that it is a \
                 partition of",
                 in_full(&table)
@@ -85,7 +85,7 @@ fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
                 "table attach" => in_full(&relation(item)),
                 _ => item.name.clone(),
             };
-            speech.say(&format!("left out: {kind} {own}, which refers to {schema}.{name}"));
+            speech.warn(&format!("left out: {kind} {own}, which refers to {schema}.{name}"));
             false
         }
         None => true,

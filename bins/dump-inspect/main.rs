@@ -11,6 +11,7 @@ mod contents;
 mod csv;
 mod dependencies;
 mod diff;
+mod encoding;
 mod extract;
 mod guard;
 mod index;

@@ -4,11 +4,51 @@
 use std::collections::BTreeMap;
 
 use kit::dump::names;
+use kit::dump::scan::display;
 use kit::exit::{Error, Result};
 use kit::manifest::Item;
 use kit::pg::LONGEST_NAME;
 
-use crate::extract::{Key, Part, is_copied};
+use crate::cli::Args;
+use crate::contents::Contents;
+use crate::extract::{Key, Part, is_copied, relation};
+use crate::left_out::in_full;
+
+/// Refuses what would be no copy that stands by itself: a table of partitions, which stay behind, and one
+/// that other tables show the rows of.
+pub(crate) fn stands_alone(
+    contents: &Contents,
+    args: &Args,
+    chosen: &BTreeMap<Key, String>,
+    parts: &[Part],
+) -> Result<()> {
+    let hint = "Load it under its own name into another database.";
+    let kin = |part: &Part| names::kin(&part.text);
+    let tables = || parts.iter().filter(|p| p.item.kind == "TABLE");
+    if let Some((part, parent)) = tables().find_map(|p| Some((p, kin(p).parents.into_iter().next()?))) {
+        let (name, parent) = (in_full(&relation(&part.item)), display(&parent));
+        return Err(Error::refused(format!(
+            "{name} inherits from {parent}, which would show the rows of a copy too"
+        ))
+        .hint(hint));
+    }
+    let mut partitioned = tables().find(|p| kin(p).is_partitioned).map(|p| relation(&p.item));
+    contents.each(&mut |item| {
+        let parent = (item.database, item.schema, item.name);
+        if item.kind == "TABLE ATTACH" && chosen.contains_key(&parent) {
+            partitioned = Some(parent);
+        }
+        Ok(())
+    })?;
+    match partitioned.filter(|_| !args.schema_only) {
+        Some(table) => Err(Error::refused(format!(
+            "the rows of {} are in its partitions, which keep their names",
+            in_full(&table)
+        ))
+        .hint(hint)),
+        None => Ok(()),
+    }
+}
 
 /// What shares the names of relations within a schema.
 const NAMESAKES: [&str; 5] = ["INDEX", "CONSTRAINT", "STATISTICS", "SEQUENCE", "IDENTITY"];

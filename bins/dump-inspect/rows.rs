@@ -9,12 +9,13 @@ use std::ops::Range;
 use kit::digest::Depth;
 use kit::exit::{Code, Error, Result};
 use kit::manifest::Item;
-use kit::out::Output;
+use kit::out::{Output, Speech};
 use kit::source::Dump;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::cli::Args;
 use crate::contents::Contents;
+use crate::encoding;
 use crate::list::wanted;
 
 /// How many rows are compared at a time.
@@ -29,8 +30,11 @@ struct Table {
 type Tables = std::collections::BTreeMap<(Option<String>, String), Table>;
 
 /// Prints each row that differs: `-` or `+`, the table, the row as COPY writes it.
-pub(crate) fn rows(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
-    let (before, after) = (tables(a, args)?, tables(b, args)?);
+pub(crate) fn rows(a: &Dump, b: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
+    let of = |dump| Contents::of(dump, Depth::Hash, args.quiet);
+    let (before, after) = (of(a)?, of(b)?);
+    encoding::compare((a, &before), (b, &after), speech)?;
+    let (before, after) = (tables(a, &before, args)?, tables(b, &after, args)?);
     let mut names: Vec<&(Option<String>, String)> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
@@ -53,8 +57,7 @@ pub(crate) fn rows(a: &Dump, b: &Dump, args: &Args) -> Result<Code> {
 }
 
 /// The COPY data of the tables that are meant.
-fn tables(dump: &Dump, args: &Args) -> Result<Tables> {
-    let contents = Contents::of(dump, Depth::Hash, args.quiet)?;
+fn tables(dump: &Dump, contents: &Contents, args: &Args) -> Result<Tables> {
     let mut tables = Tables::new();
     let mut inserts = None;
     contents.each(&mut |item: Item| {

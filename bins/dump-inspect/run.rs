@@ -4,7 +4,8 @@ use std::path::Path;
 
 use kit::child::catch_signals;
 use kit::digest::Depth;
-use kit::exit::{Code, Result};
+use kit::dump::scan::Scan;
+use kit::exit::{Code, Error, Result};
 use kit::out::{self, Output, Speech};
 use kit::source::Dump;
 
@@ -35,7 +36,8 @@ pub(crate) fn run() -> Result<Code> {
             for dump in [&mut dump, &mut other] {
                 hold(dump, &speech)?;
             }
-            if args.rows { rows::rows(&dump, &other, &args) } else { diff::diff(&dump, &other, &args) }
+            let how = if args.rows { rows::rows } else { diff::diff };
+            how(&dump, &other, &args, &speech)
         }
         Verb::Guard => guard::guard(&dump, &args),
         Verb::Index => index::index(&dump, &args, &speech),
@@ -71,12 +73,23 @@ fn hold(dump: &mut Dump, speech: &Speech) -> Result<()> {
     Ok(())
 }
 
-/// All of the dump, inflated; damage is noticed, and what came before it has been written.
+/// All of the dump, inflated; damage and a missing end are noticed, and what came before has been written.
 fn cat(dump: &Dump) -> Result<Code> {
     let mut out = Output::new();
-    dump.whole(|bytes| out.write(bytes))?;
+    // only what is whole is given a manifest
+    let mut scan = dump.believed().is_none().then(|| Scan::new(Depth::Skip));
+    dump.whole(|bytes| {
+        if let Some(scan) = &mut scan {
+            scan.feed(bytes, &mut |_| {});
+        }
+        out.write(bytes)
+    })?;
     out.finish()?;
-    Ok(Code::Done)
+    let facts = scan.map(|scan| scan.finish(&mut |_| {})).filter(|facts| !facts.is_handmade());
+    match facts.and_then(|facts| facts.fault(&dump.name)) {
+        Some(fault) => Err(Error::no(fault).hint("What was written is what there is of it.")),
+        None => Ok(Code::Done),
+    }
 }
 
 /// How closely a verb looks at rows.

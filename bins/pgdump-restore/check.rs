@@ -167,6 +167,7 @@ impl Reading {
         let mut facts = scan.finish_with(&mut |item| tables.add(item, &mut owed), &mut |event| {
             guard.event(event, &mut |finding| keep(&mut findings, finding, skipped.0));
         });
+        guard.finish(&mut |finding| keep(&mut findings, finding, 0));
         facts.bytes += skipped.0;
         facts.rows += skipped.1;
         let (Tables { list: tables, sizes, .. }, needs) = (tables, look.finish());

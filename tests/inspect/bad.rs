@@ -23,6 +23,8 @@ fn what_is_cut_short_is_told_as_far_as_it_goes() {
         assert!(!ran.out.is_empty(), "{verb}");
     }
     inspect(&home, &["extract", "-t", "grades", "cut.sql"]).exits(1).says("not whole");
+    let ran = inspect(&home, &["cat", "cut.sql"]).exits(1).says("it ends within the rows of public.grades");
+    assert!(ran.out.as_bytes() == &whole[..rows]);
     let footer = text.find("PostgreSQL database dump complete").unwrap();
     for step in (0..footer).step_by(97) {
         fs::write(home.join("cut.sql"), &whole[..step]).unwrap();
@@ -60,7 +62,8 @@ fn what_is_no_dump() {
         fs::write(dir.path().join("x"), bytes).unwrap();
         inspect(dir.path(), &["x"]).exits(code).says(words);
         if words.contains("no PostgreSQL dump") {
-            for verb in [&["extract", "-t", "t"][..], &["index"], &["guard"], &["cat", "--salvage"]] {
+            for verb in [&["extract", "-t", "t"][..], &["index"], &["guard"], &["cat"], &["cat", "--salvage"]]
+            {
                 inspect(dir.path(), &[verb, &["x"]].concat()).exits(1).says("'x' is no PostgreSQL dump");
             }
         }

@@ -84,4 +84,10 @@ fn a_table_that_is_dropped_first_comes_back_into_its_publications() {
         let part = inspect(&home, &[&["extract"], args, &["shop.sql"]].concat()).exits(0).out;
         assert!(!part.contains("PUBLICATION"), "{part}");
     }
+    // where nothing is dropped they are left out, which is said
+    let told = |args: &[&str]| inspect(&home, &[&["extract"], args, &["shop.sql"]].concat()).exits(0).err;
+    assert!(told(&["-t", "u", "-q"]).contains("left out: ALTER PUBLICATION p ADD TABLE ONLY public.u"));
+    for args in [&["-t", "u", "--clean"][..], &["-t", "u", "--data-only"], &["-t", "u", "--rename", "u2"]] {
+        assert_eq!(told(args), "", "{args:?}");
+    }
 }

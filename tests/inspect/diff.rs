@@ -1,7 +1,7 @@
 //! What a migration did, told from two dumps.
 #![allow(clippy::unwrap_used)]
 
-use crate::lab::Server;
+use crate::lab::{Server, run, tool};
 use crate::stage::{dump, inspect, sh};
 
 #[test]
@@ -191,4 +191,38 @@ fn a_manifest_of_another_file_of_the_same_size_is_not_believed() {
     let out = inspect(&home, &["diff", "a.sql", "b.sql"]).exits(1).says("not the file").out;
     assert!(out.contains("rows\tTABLE DATA\t-\tpublic\tpeople"), "{out}");
     inspect(&home, &csv).exits(1).says("not those of the manifest");
+}
+
+#[test]
+fn dumps_in_two_encodings_are_told_as_such() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE \"straße\" (name text); INSERT INTO \"straße\" VALUES ('Öl'); CREATE TABLE t (n int)",
+    );
+    let home = server.home();
+    dump(&server, "pg_dump", &["-d", "shop"], "utf8.sql");
+    dump(&server, "pg_dump", &["-d", "shop", "-E", "LATIN1"], "latin1.sql");
+    for args in [&["diff"][..], &["diff", "--rows"]] {
+        let files = ["utf8.sql", "latin1.sql"];
+        let ran = inspect(&home, &[args, &files].concat()).exits(1);
+        assert!(ran.err.contains("differ in encoding (UTF8, LATIN1)"), "{}", ran.err);
+        assert!(
+            !inspect(&home, &[args, &["utf8.sql", "utf8.sql"]].concat()).exits(0).err.contains("encoding")
+        );
+    }
+    let ascii = inspect(&home, &["diff", "-t", "t", "utf8.sql", "latin1.sql"]).exits(0);
+    assert!(ascii.err.contains("encoding"), "{}", ascii.err);
+    inspect(&home, &["extract", "-t", "straße", "utf8.sql"]).exits(0);
+    inspect(&home, &["extract", "-t", "straße", "latin1.sql"])
+        .exits(1)
+        .says("The dump is in LATIN1")
+        .says("put *");
+    let ran = run(tool("dump-inspect", &home)
+        .args(["extract", "-t", "stra*e", "latin1.sql"])
+        .stdout(std::process::Stdio::null()));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let missing = inspect(&home, &["extract", "-t", "straßen", "utf8.sql"]).exits(1);
+    assert!(!missing.err.contains("The dump is in"), "{}", missing.err);
 }

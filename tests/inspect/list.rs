@@ -128,6 +128,54 @@ fn what_must_be_judged_is_told() {
 }
 
 #[test]
+fn what_reaches_beyond_its_database_is_told() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE ROLE clerk; ALTER DATABASE shop SET work_mem = '5MB'; ALTER ROLE clerk IN DATABASE shop SET work_mem = '6MB'; \
+        COMMENT ON DATABASE shop IS 'x'; GRANT CONNECT ON DATABASE shop TO clerk; ALTER DATABASE shop IS_TEMPLATE true; \
+        SELECT lo_from_bytea(4711, 'x'); COMMENT ON LARGE OBJECT 4711 IS 'x'; GRANT SELECT ON LARGE OBJECT 4711 TO clerk; \
+        GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_reset() TO clerk",
+    );
+    let home = server.home();
+    let one = ["-d", "shop", "-C", "-c"];
+    for (program, args) in [
+        ("pg_dump", &one[..]),
+        ("pg_dump", &[&one[..], &["--if-exists"]].concat()),
+        ("pg_dump", &[&one[..], &["-Fc"]].concat()),
+        ("pg_dump", &["-d", "shop", "-C"]),
+        ("pg_dumpall", &[]),
+        ("pg_dumpall", &["--clean"]),
+        ("pg_dumpall", &["--clean", "--if-exists"]),
+        ("pg_dumpall", &["--globals-only", "--clean"]),
+    ] {
+        dump(&server, program, args, "x.sql");
+        let ran = inspect(&home, &["guard", "x.sql"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{program} {args:?}: {}", ran.err);
+    }
+    let path = dump(&server, "pg_dump", &one, "x.sql");
+    let text = fs::read_to_string(&path).unwrap();
+    let begin = text.find("DROP DATABASE shop;").unwrap();
+    let end = text.find("--\n-- PostgreSQL database dump complete").unwrap();
+    for (at, added) in [
+        (0, "drop database other;"),
+        (begin, "DROP DATABASE other;"),
+        (end, "DROP DATABASE shop;"),
+        (begin, "ALTER DATABASE other SET work_mem TO '1MB';"),
+        (end, "ALTER ROLE clerk CREATEROLE CREATEDB;"),
+        (end, "CREATE ROLE thief;"),
+        (end, "COPY pg_catalog.pg_auth_members FROM stdin;\n10\t16384\t10\tt\n\\."),
+        (end, "INSERT INTO pg_catalog.pg_db_role_setting VALUES (0, 10, '{work_mem=1MB}');"),
+    ] {
+        fs::write(&path, format!("{}{added}\n{}", &text[..at], &text[at..])).unwrap();
+        let ran = inspect(&home, &["guard", "x.sql"]).exits(1);
+        assert_eq!(ran.lines().len(), 1, "{added}: {}", ran.out);
+        assert!(ran.out.contains(added.split(['\n', ';']).next().unwrap()), "{}", ran.out);
+    }
+}
+
+#[test]
 fn settings_of_the_sessions_of_a_cluster_are_told_once() {
     let server = Server::start();
     server.make("shop");

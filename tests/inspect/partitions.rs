@@ -144,3 +144,41 @@ fn a_partition_whose_rows_stand_elsewhere_is_refused() {
         assert_eq!(server.sql("taken", "SELECT count(*) FROM p1"), "1");
     }
 }
+
+#[test]
+fn what_others_show_the_rows_of_gets_no_other_name() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE parent (n int); CREATE TABLE child (m int) INHERITS (parent); INSERT INTO child VALUES (1, 2); \
+        CREATE TABLE p (n int) PARTITION BY LIST (n); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1)",
+    );
+    let home = server.home();
+    for options in [&[][..], &["--load-via-partition-root"]] {
+        dump(&server, "pg_dump", &[options, &["-d", "shop"]].concat(), "shop.sql");
+        let take =
+            |args: &[&str]| inspect(&home, &[&["extract", "--rename", "new"], args, &["shop.sql"]].concat());
+        for args in
+            [&["-t", "child"][..], &["-t", "child", "--schema-only"], &["-t", "child", "--with-dependencies"]]
+        {
+            let ran =
+                take(args).exits(4).says("public.child inherits from public.parent").says("another database");
+            assert_eq!(ran.out, "", "{args:?}");
+        }
+        for args in [&["-t", "p"][..], &["-t", "p", "--data-only"]] {
+            let ran = take(args).exits(4).says("the rows of public.p are in its partitions");
+            assert_eq!(ran.out, "", "{args:?}");
+        }
+    }
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    // a partition stands alone under another name, and what it was a part of does not change
+    for (table, rename) in [("p1", "p1_then"), ("parent", "parent_then")] {
+        let part = inspect(&home, &["extract", "-t", table, "--rename", rename, "shop.sql"]).exits(0).out;
+        let psql = ["-Xq1", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", "shop"];
+        feed(server.client("psql").args(psql), &part).exits(0);
+    }
+    let counts = "SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM p1_then), (SELECT count(*) FROM parent), \
+        (SELECT count(*) FROM parent_then)";
+    assert_eq!(server.sql("shop", counts), "1|1|1|0");
+}

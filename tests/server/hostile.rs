@@ -149,6 +149,32 @@ fn a_hostile_cluster_dump_or_archive_is_no_better() {
 }
 
 #[test]
+fn a_dump_of_one_database_changes_no_other_and_no_role() {
+    let server = Server::start();
+    server.make("shop");
+    server.make("other");
+    let dump = plain_dump(&server, "shop");
+    let before = server.everything();
+    for (text, words) in [
+        (["DROP DATABASE other;\n", &dump].concat(), "a database that is dropped"),
+        (["ALTER DATABASE other SET work_mem = '1MB';\n", &dump].concat(), "a change of another database"),
+        (
+            String::from_utf8(with_last_act(dump.as_bytes(), b"GRANT pg_monitor TO PUBLIC;")).unwrap(),
+            "a role that is",
+        ),
+    ] {
+        fs::write(server.home().join("hostile.sql"), text).unwrap();
+        server.restore(&["hostile.sql", "--yes", "-d", "shop", "--swap"]).exits(4).says(words);
+        same(&server.everything(), &before);
+    }
+    // what pg_dump writes to make its own anew
+    let args = ["-w", "-d", "shop", "-C", "-c", "-f", "clean.sql"];
+    run(server.client("pg_dump").args(args)).exits(0);
+    server.restore(&["clean.sql", "--yes"]).exits(0);
+    same(&server.everything(), &before);
+}
+
+#[test]
 fn bodies_and_rows_that_only_look_hostile_come_back() {
     let server = Server::start();
     server.make("shop");

@@ -33,6 +33,15 @@ fn a_table_that_was_dropped_comes_back_alone() {
     assert_eq!(hash(&server, "people"), want);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "501");
     assert!(!server.home().join("backups/safety").exists());
+    // what would need the table that was not asked for is told
+    server.sql("shop", "DROP TABLE grades CASCADE");
+    restore(&server, &[&backup, "-t", "grades"]).exits(0).says("left out: fk constraint grades_person_fkey");
+    server.sql("shop", "DROP TABLE grades, people CASCADE");
+    let ran = restore(&server, &[&backup, "-t", "grades", "-t", "people"]).exits(0);
+    assert!(!ran.err.contains("left out"), "{}", ran.err);
+    let keys = "SELECT conname FROM pg_constraint WHERE contype = 'f'";
+    assert_eq!(server.sql("shop", keys), "grades_person_fkey");
+    server.sql("shop", "ALTER TABLE grades DROP CONSTRAINT grades_person_fkey");
     // its key is there again
     server.sql("shop", "ALTER TABLE grades ADD FOREIGN KEY (person) REFERENCES people");
     // and now it is in the way
@@ -51,6 +60,15 @@ fn a_table_stands_beside_itself_under_another_name() {
     assert_eq!(server.sql("shop", missing), "400");
     restore(&server, &[&backup, "-t", "grades", "--as", "grades_then"]).exits(4).says("is there");
     restore(&server, &[&backup, "-t", "*", "--as", "one"]).exits(2).says("one table");
+    // the copy of one that inherits would show in its parent
+    server.sql("shop", "CREATE TABLE best_grades (rank int) INHERITS (grades)");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let before = server.everything();
+    restore(&server, &[backup.to_str().unwrap(), "-t", "best_grades", "--as", "best_then"])
+        .exits(4)
+        .says("public.best_grades inherits from public.grades")
+        .says("under its own name into another database");
+    same(&server.everything(), &before);
 }
 
 #[test]

@@ -7,21 +7,24 @@
 
 use super::lex::{Event, Lexer};
 use super::scan::text_of;
-use super::statement::{connect_target, is_expected};
+use super::statement::{Name, Statement, classify, connect_target, is_expected};
 use super::token::{Parser, Token};
 use super::word::Word;
 
+mod catalog;
 mod judge;
 mod place;
 
 use judge::dangers;
-use place::Place;
+use place::{Place, beginning};
 
 /// How much of a statement is looked at.
 const LONGEST: usize = 1 << 20;
 /// How much of it is shown.
 const SHOWN: usize = 200;
 
+/// How many dropped databases are held back until they are made.
+const HELD: usize = 100;
 /// How much of a comment is looked at.
 const COMMENT: usize = 100;
 /// What COPY writes behind a backslash ("COPY, Text Format" in PostgreSQL's documentation); older ones
@@ -56,6 +59,8 @@ struct Found {
     line_at: u64,
     line: Vec<u8>,
     place: Place,
+    /// Databases that are dropped, unless they are made right behind.
+    dropped: Vec<(Name, Finding)>,
     /// The byte of rows before, where it says something of the next: a backslash or a lead byte.
     last: Option<u8>,
     /// What the bytes of the client encoding are that hide the byte behind them.
@@ -76,10 +81,11 @@ impl Guard {
         self.found.event(event, sink);
     }
 
-    /// The end of the dump.
+    /// The end of the dump, also where another's lexer told of it.
     pub fn finish(mut self, sink: &mut dyn FnMut(Finding)) {
         let found = &mut self.found;
         self.lexer.finish(&mut |event| found.event(event, sink));
+        found.dropped.drain(..).for_each(|(_, finding)| sink(finding));
     }
 }
 
@@ -98,7 +104,15 @@ impl Found {
                 let too_long = std::mem::take(&mut self.too_long);
                 let what = dangers(&self.statement, too_long).or_else(|| self.place.strange(&self.statement));
                 if let Some(what) = what {
-                    sink(Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false });
+                    let finding =
+                        Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false };
+                    match self.place.dropped(&self.statement) {
+                        Some(name) if self.dropped.len() < HELD => self.dropped.push((name, finding)),
+                        _ => sink(finding),
+                    }
+                }
+                if let Statement::CreateDatabase(name) = classify(beginning(&self.statement)) {
+                    self.dropped.retain(|(dropped, _)| *dropped != name);
                 }
                 self.leads = leads(&self.statement).unwrap_or(self.leads);
                 self.statement.clear();
@@ -127,8 +141,10 @@ impl Found {
             Event::MetaEnd { .. } => {
                 let line = std::mem::take(&mut self.line);
                 let line = line.trim_ascii_end();
-                self.place.connected();
-                if !is_expected(line) && connect_target(line).is_none() {
+                if let Some(name) = connect_target(line) {
+                    self.dropped.drain(..).for_each(|(_, finding)| sink(finding));
+                    self.place.connected(name);
+                } else if !is_expected(line) {
                     let what = "a command that psql would run".to_owned();
                     sink(Finding { at: self.line_at, what, text: shown(line), is_of_psql: true });
                 }
@@ -198,121 +214,4 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(sql: &str) -> Vec<String> {
-        let (mut guard, mut found) = (Guard::default(), Vec::new());
-        for byte in sql.as_bytes().chunks(7) {
-            guard.feed(byte, &mut |f| found.push(f.what));
-        }
-        guard.finish(&mut |f| found.push(f.what));
-        found
-    }
-
-    #[test]
-    fn a_second_byte_that_looks_like_a_backslash_is_none() {
-        for (encoding, want) in [("SJIS", 0), ("gbk", 0), ("UTF8", 1)] {
-            let rows = format!("SET client_encoding = '{encoding}';\nCOPY t FROM stdin;\n");
-            let rows = [rows.as_bytes(), b"a\x83\\! id\n\\.\n"].concat();
-            for size in 1..rows.len() {
-                let (mut guard, mut found) = (Guard::default(), 0);
-                rows.chunks(size).for_each(|chunk| guard.feed(chunk, &mut |_| found += 1));
-                guard.finish(&mut |_| found += 1);
-                assert_eq!(found, want, "{encoding} by {size}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_pg_dump_writes_is_fine_and_the_rest_is_told() {
-        for fine in [
-            "COPY public.t (a, \"from program\") FROM stdin;\n1\n\\.\n",
-            "SELECT pg_catalog.setval('s', 1);\n",
-            "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ begin copy t from program 'x'; end $$;",
-            "CREATE FUNCTION f() RETURNS int AS $_$ language c $_$ LANGUAGE sql;",
-            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC; SELECT 1; END;",
-            "\\restrict abc\n\\connect shop\n\\unrestrict abc\n",
-            "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p WITH (connect = false, slot_name = 's');",
-            "CREATE EXTENSION IF NOT EXISTS hstore;",
-            "INSERT INTO t VALUES ('\\! id');",
-            "Password: \n-- PostgreSQL database dump\nSET x = 1;",
-            "COPY t FROM stdin;\n\\N\t\\\\! id\n\\\\.\t\\b\\f\\n\\r\\t\\v\n\\.\n",
-            "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('t', 'a'), 1, true);",
-            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '1';",
-            "SELECT pg_catalog.set_config('search_path', '', false); SELECT lo_open(lo_create('1'), 131072);",
-            "CREATE LANGUAGE plpgsql; ALTER ROLE r WITH NOSUPERUSER; DROP USER MAPPING FOR x SERVER y;",
-            "-- PostgreSQL database cluster dump\nDROP DATABASE a;\nDROP ROLE r;\nDROP TABLESPACE t;\n\
-                \\connect postgres\nALTER ROLE r WITH SUPERUSER;\n\\connect a\n-- PostgreSQL database dump\n\
-                DROP DATABASE a;\nCREATE DATABASE a;\n\\connect a\nDROP TABLE t;\n",
-        ] {
-            assert_eq!(found(fine), [""; 0], "{fine}");
-        }
-        for (sql, want) in [
-            ("\\! id\n", "psql"),
-            ("\\unrestrict `id`\n", "psql"),
-            ("SELECT 1 \\gexec\n", "psql"),
-            ("\\connect host=evil\n", "psql"),
-            ("COPY t FROM PROGRAM 'id';", "program"),
-            ("COPY t (a) TO '/etc/passwd';", "file"),
-            ("CREATE FUNCTION f() RETURNS int LANGUAGE plpython3u AS $$x$$;", "plpython3u"),
-            ("CREATE OR REPLACE FUNCTION f() RETURNS int AS '$libdir/x', 'f' LANGUAGE c;", "in c"),
-            ("CREATE FUNCTION f() RETURNS int AS $$ x $$ LANGUAGE 'C';", "in c"),
-            ("CREATE EXTENSION plperlu;", "plperlu"),
-            ("ALTER SYSTEM SET archive_command = 'x';", "whole server"),
-            ("DO $$ begin end $$;", "at once"),
-            ("SELECT pg_read_file('/etc/passwd');", "pg_read_file"),
-            ("SELECT public.lo_import('x');", "lo_import"),
-            ("LOAD 'x';", "library"),
-            ("SELECT 1; -- c\r\\! id\n", "psql"),
-            ("BEGIN; SET standard_conforming_strings = off; ROLLBACK;", "read otherwise"),
-            ("SET NAMES 'SJIS';", "read otherwise"),
-            ("INSERT INTO t SELECT lo_export(1, 'x');", "query"),
-            ("INSERT INTO t VALUES (lo_export(1, 'x'));", "lo_export"),
-            ("ALTER TABLE t ADD CHECK (lo_export(1, 'x') = 1);", "lo_export"),
-            ("WITH x AS (SELECT 1) SELECT * FROM x;", "no dump holds"),
-            ("CREATE SERVER s FOREIGN DATA WRAPPER file_fdw;", "file_fdw"),
-            ("COPY (SELECT f()) TO STDOUT;", "query"),
-            ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;", "subscription"),
-            ("copy x from E'/etc/hostname';", "file"),
-            ("copy x from U&'\\002fetc/hostname';", "file"),
-            ("select U&\"pg\\005fread_file\"('x');", "U&"),
-            ("ALTER TABLE t ADD CHECK (U&\"lo\\005fexport\"(1, 'x') = 1);", "U&"),
-            ("select * into x from pg_ls_dir('.');", "pg_ls_dir"),
-            ("select t.f from public.t t;", "no dump makes"),
-            ("select 'a' +++ 'b';", "no dump makes"),
-            ("(select 1);", "no dump holds"),
-            ("/* /* */ */ table x;", "no dump holds"),
-            ("BEGIN /* /* */ */; -- x\rselect pg_read_file('x');", "pg_read_file"),
-            ("SELECT public.setval('s', 1);", "no dump makes"),
-            (
-                "CREATE FUNCTION public.setval(text, int) RETURNS int LANGUAGE sql AS $$x$$;",
-                "that dumps call",
-            ),
-            ("COPY t FROM stdin;\n1\n\\! id\n\\.\n", "where COPY fails"),
-            ("COPY t FROM stdin;\n1\\\\\t\\copy x\n\\.\n", "where COPY fails"),
-            ("import foreign schema x from server y into z;", "no dump holds"),
-            ("set dynamic_library_path = 'x';", "library"),
-            ("ALTER DATABASE d SET dynamic_library_path TO 'x';", "dynamic_library_path"),
-            ("SELECT set_config('session_preload_libraries', 'x', false);", "session_preload_libraries"),
-            ("SELECT set_config('search' || '_path', 'x', false);", "no dump makes"),
-            (
-                "create foreign table f (program text) server s options (program 'id', format 'csv');",
-                "program",
-            ),
-            ("create trusted language l handler h;", "handler"),
-            ("create foreign data wrapper w handler h;", "handler"),
-            ("drop owned by r;", "belongs to a role"),
-            ("reassign owned by r to x;", "no dump holds"),
-            ("alter role r superuser;", "superuser"),
-            (
-                "-- PostgreSQL database dump\nCREATE TABLE t ();\nDROP DATABASE d;",
-                "a database that is dropped",
-            ),
-            ("-- PostgreSQL database dump\nDROP ROLE r; DROP TABLESPACE t;", "a tablespace that is dropped"),
-        ] {
-            let found = found(sql);
-            assert!(found.iter().any(|f| f.contains(want)), "{sql}: {found:?}");
-        }
-    }
-}
+mod tests;

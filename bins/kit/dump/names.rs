@@ -1,7 +1,7 @@
 //! The names that a statement mentions.
 
 use super::scan::text_of;
-use super::token::{Parser, Token, Tokens, is_operator};
+use super::token::{Parser, Qualified, Token, Tokens, is_operator};
 
 /// Every `schema.name` in a statement, outside of strings, and those in strings that are names by
 /// themselves, such as that of `nextval('schema.name'::regclass)`. Columns of tables count too: what
@@ -59,6 +59,40 @@ pub fn added_to_publication(statement: &[u8]) -> Option<(Option<String>, String)
     }
     p.take("only");
     p.qualified().map(|table| (table.schema.as_deref().map(text_of), text_of(&table.name)))
+}
+
+/// How the definition of a table refers to other tables.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Kin {
+    /// Those that it inherits from, or is made as a partition of.
+    pub parents: Vec<Qualified>,
+    /// It consists of partitions.
+    pub is_partitioned: bool,
+}
+
+/// The kin that `CREATE TABLE` tells of; `ATTACH PARTITION` stands elsewhere.
+pub fn kin(statement: &[u8]) -> Kin {
+    let p = &mut Parser::new(statement);
+    let (mut kin, mut depth) = (Kin::default(), 0);
+    while let Some(token) = p.0.next() {
+        match token {
+            Token::Mark(b'(') => depth += 1,
+            Token::Mark(b')') => depth -= 1,
+            Token::Word(word) if depth == 0 && word == b"inherits" => {
+                while p.0.next_if(|t| matches!(t, Token::Mark(b'(' | b','))).is_some() {
+                    kin.parents.extend(p.qualified());
+                }
+            }
+            Token::Word(word) if depth == 0 && word == b"partition" => {
+                kin.is_partitioned |= p.take("by");
+                if p.take("of") {
+                    kin.parents.extend(p.qualified());
+                }
+            }
+            _ => {}
+        }
+    }
+    kin
 }
 
 /// The schema of `CREATE EXTENSION … SCHEMA name`.
@@ -193,6 +227,7 @@ fn collect(text: &[u8], strings: bool, found: &mut Vec<(Option<String>, String)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::scan::display;
 
     #[test]
     fn names_in_statements() {
@@ -225,6 +260,27 @@ mod tests {
         assert!(same(bare, quoted));
         for (a, b) in [("a", "\"A\""), ("'a b'", "'ab'"), ("'x'", "x"), ("'\"x\"'", "'x'"), ("a b", "ab")] {
             assert!(!same(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn tables_tell_of_their_kin() {
+        let told = |sql: &str| {
+            let kin = kin(sql.as_bytes());
+            (kin.parents.iter().map(display).collect::<Vec<_>>().join(" "), kin.is_partitioned)
+        };
+        for (sql, parents, is_partitioned) in [
+            ("CREATE TABLE s.t (inherits int, partition text);", "", false),
+            (
+                "CREATE TABLE t (a int DEFAULT f(1))\nINHERITS (public.a, \"B\".c) WITH (x=1);",
+                "public.a B.c",
+                false,
+            ),
+            ("CREATE TABLE t (a int)\nPARTITION BY RANGE (a);", "", true),
+            ("CREATE TABLE t PARTITION OF s.p\nFOR VALUES IN (1) PARTITION BY LIST (b);", "s.p", true),
+            ("CREATE TABLE \"inherits\" (a text DEFAULT ') INHERITS (x');", "", false),
+        ] {
+            assert_eq!(told(sql), (parents.to_owned(), is_partitioned), "{sql}");
         }
     }
 

@@ -166,7 +166,7 @@ fn create(p: &mut Parser<'_>, head: &[u8]) -> Option<Object> {
 }
 
 /// The name of an object of this kind.
-fn name_of(kind: &str, p: &mut Parser<'_>) -> Option<Qualified> {
+pub(super) fn name_of(kind: &str, p: &mut Parser<'_>) -> Option<Qualified> {
     if kind == "OPERATOR" { p.operator() } else { p.qualified() }
 }
 
@@ -181,7 +181,7 @@ fn index(p: &mut Parser<'_>) -> Option<Object> {
 }
 
 /// The kind that the next words name.
-fn kind_of(p: &mut Parser<'_>) -> Option<&'static str> {
+pub(super) fn kind_of(p: &mut Parser<'_>) -> Option<&'static str> {
     let Some(Token::Word(word)) = p.0.next() else { return None };
     Some(match word.as_slice() {
         b"table" => "TABLE",

@@ -3,6 +3,8 @@
 //! Statements that no dump holds are dangerous whatever they are: what is known is what pg_dump and
 //! pg_dumpall write, and how that can be made to reach further.
 
+use super::catalog::{marks_template, written};
+use super::place::beginning;
 use crate::dump::scan::text_of;
 use crate::dump::token::{Parser, Token, Tokens, UNICODE};
 
@@ -89,11 +91,9 @@ pub(super) fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
         b"reset" | b"discard" | b"rollback" | b"savepoint" => {
             told("a change of the session that no dump makes")
         }
-        b"update" => {
-            // pg_dumpall --clean frees template1 this way
-            let table = p.qualified()?;
-            (table.name != b"pg_database").then(|| "a change of rows, which can call functions".into())
-        }
+        // pg_dumpall --clean frees template1 this way
+        b"update" if marks_template(statement) => None,
+        b"update" => told("a change of rows, which can call functions"),
         b"insert" => {
             let selects = p.0.any(|t| t == Token::Word(b"select".to_vec()));
             selects.then(|| "rows that a query makes, which can call functions".into())
@@ -104,6 +104,7 @@ pub(super) fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
         _ => None,
     }
     .or_else(|| reaching(statement))
+    .or_else(|| written(beginning(statement)))
 }
 
 /// A query of pg_dump's calls one of a few functions with values, and nothing else.
