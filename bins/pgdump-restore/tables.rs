@@ -70,10 +70,12 @@ pub(crate) fn restore(
     let listed = list(args, &chosen)?;
     let live = target(args, &listed, &server)?;
     let all = there(&server, &live.name)?;
+    let (left, listed) = left(args, listed, &all)?;
     let found = sorted(args, &chosen, &listed, &all)?;
     let present = &found.present;
     let lacking = lacking::lacking(args, &chosen, &listed, &found)?;
-    for line in lines(args, &chosen, &live, &listed, present) {
+    let left = left.iter().map(|l| format!("leave   {}.{}: its rows are elsewhere", l.schema, l.name));
+    for line in lines(args, &chosen, &live, &listed, present).into_iter().chain(left) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -221,6 +223,22 @@ fn target(args: &Args, listed: &[Listed], server: &Server) -> Result<Live> {
             .hint("Restore all of the dump, or name another one with -d NAME.")
     })?;
     Ok(all.swap_remove(place))
+}
+
+/// Parts those that hold no rows here and bring none: foreign tables, also such as are not there.
+fn left(args: &Args, listed: Vec<Listed>, there: &[There]) -> Result<(Vec<Listed>, Vec<Listed>)> {
+    let is_elsewhere = |l: &Listed| match there.iter().find(|t| t.is(&l.schema, &l.name)) {
+        Some(t) => t.kind == "f",
+        None => args.tables.is_empty(),
+    };
+    let fills = matches!(args.table, Table::Replace | Table::Upsert | Table::Append);
+    let (left, listed): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|l| fills && !l.filled && is_elsewhere(l));
+    match (left.first(), listed.is_empty()) {
+        (Some(l), true) => Err(Error::refused(format!("{}.{} holds no rows here", l.schema, l.name))
+            .hint("Those of a foreign table are where its server is.")),
+        _ => Ok((left, listed)),
+    }
 }
 
 /// Refuses what does not fit together.

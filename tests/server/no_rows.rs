@@ -98,3 +98,27 @@ fn a_partition_that_was_taken_out_since_is_not_filled_for_the_whole() {
         .says("Nothing was changed");
     same(&server.everything(), &before);
 }
+
+#[test]
+fn foreign_tables_are_left_where_they_are() {
+    let server = shop();
+    server.sql(
+        "shop",
+        "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; \
+        CREATE FOREIGN TABLE hosts (line text) SERVER files OPTIONS (filename '/nowhere')",
+    );
+    dump(&server, "dump.sql", &[]);
+    let before = server.everything();
+    let leaves = "leave   public.hosts: its rows are elsewhere";
+    server.sql("shop", "TRUNCATE p, t");
+    restore(&server, &["dump.sql", "--data-only"]).exits(0).says(leaves).says("5 rows in 5 tables");
+    same(&server.everything(), &before);
+    server.sql("shop", "DELETE FROM t");
+    restore(&server, &["dump.sql", "-t", "*", "--replace"]).exits(0).says(leaves);
+    same(&server.everything(), &before);
+    restore(&server, &["dump.sql", "-t", "hosts", "--replace"])
+        .exits(4)
+        .says("public.hosts holds no rows here");
+    server.sql("shop", "TRUNCATE p, t; DROP EXTENSION file_fdw CASCADE");
+    restore(&server, &["dump.sql", "--data-only"]).exits(0).says("5 rows in 5 tables");
+}

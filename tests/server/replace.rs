@@ -228,3 +228,33 @@ fn a_database_that_was_dropped_comes_back_though_the_settings_name_it() {
         assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
     }
 }
+
+#[test]
+fn databases_that_a_dump_drops_are_dropped_by_no_dump() {
+    let server = Server::start();
+    server.make("shop");
+    server.make("other");
+    let want = server.everything();
+    let dump = |program: &str, args: &[&str]| {
+        run(server.client(program).args(["-w", "--clean", "-f", "dump.sql"]).args(args)).exits(0);
+    };
+    for (program, args, more) in [
+        ("pg_dump", &["--create", "-d", "shop"][..], &[][..]),
+        ("pg_dump", &["--create", "--if-exists", "-d", "shop"], &["-j", "2"]),
+        ("pg_dump", &["--create", "-d", "shop"], &["--single-transaction"]),
+        ("pg_dumpall", &[], &["--only", "shop"]),
+        ("pg_dumpall", &["--if-exists"], &["--in-place"]),
+    ] {
+        dump(program, args);
+        server.sql("shop", "TRUNCATE grades; CREATE TABLE later (n int)");
+        server.sql("other", "CREATE TABLE IF NOT EXISTS later (n int)");
+        // a database that is dropped is a finding, and one by one they are looked at
+        let args = [&["dump.sql", "--yes", "--no-safety", "--force=guard"], more].concat();
+        server.restore(&args).exits(0).says("restored and proven");
+        // only the last one holds the other, too
+        let stays = server.sql("other", "SELECT to_regclass('later') IS NOT NULL");
+        assert_eq!(stays == "t", !more.contains(&"--in-place"), "{more:?}");
+        server.sql("other", "DROP TABLE IF EXISTS later");
+        same(&server.everything(), &want);
+    }
+}
