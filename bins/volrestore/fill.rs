@@ -20,7 +20,9 @@ use kit::volume::tar::{Entry, Kind, Reader, Sink};
 use kit::volume::verify::pour;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 
-use crate::durable::{Durable, FEW};
+mod durable;
+
+use durable::{Durable, FEW};
 
 /// After so many bytes of a file the disk may begin to write: at the end less is to wait for.
 const EARLY: u64 = 32 << 20;

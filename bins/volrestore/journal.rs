@@ -14,11 +14,10 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::stamp::Stamp;
-use kit::volume::{Place, live};
+use kit::volume::{Place, SWAPPING, live};
 use serde::{Deserialize, Serialize};
 
 const FILLING: &str = ".restore.json";
-const SWAPPING: &str = ".swap.json";
 const DONE: &str = ".before_";
 
 /// Where there is room for what takes the places.

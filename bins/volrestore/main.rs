@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 mod choose;
 mod cli;
-mod durable;
 mod fill;
 mod help;
 mod into;
@@ -16,6 +15,7 @@ mod journal;
 mod plan;
 mod recovery;
 mod refill;
+mod rows;
 mod run;
 mod undo;
 mod until;

@@ -23,6 +23,7 @@ use crate::help::HELP;
 use crate::journal::{self, Journal, Move, Room, there};
 use crate::plan::{Target, judge_links, lines, room_of, targets};
 use crate::recovery::Recovery;
+use crate::rows::Rows;
 use crate::{into, plan, recovery, refill, undo};
 
 /// The folder of snapshots below that of backups.
@@ -177,6 +178,8 @@ fn restore(
         // nobody agreed to that
         return Err(Error::temporary("by now there is no room beside what is there: look again"));
     }
+    let starts = args.services.start.is_some() || !args.services.services.is_empty();
+    let rows = if starts { Rows::before(backups, &chosen.set) } else { None };
     let journal = plan::journal(args, chosen, &targets, dir, now)?;
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
         refill::fill_all(chosen, &proven, journal, speech, |staged| match &recovery {
@@ -189,6 +192,9 @@ fn restore(
     }
     // what does not start may be why somebody wants to go back
     started?;
+    if let Some(rows) = rows {
+        rows.tell(speech);
+    }
     for m in journal.moves.iter().filter(|m| there(&m.before) && args.keep_before > 0) {
         speech.say(&format!("what was there is kept as {}; --undo goes back to it", m.before.display()));
     }

@@ -17,6 +17,7 @@ use kit::retention::Verdict;
 use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
+use kit::volume::SWAPPING;
 use kit::volume::listing;
 use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
@@ -80,6 +81,10 @@ fn snapshot(
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take_within(&snapshots, args.lock_timeout, kit::child::pause)?;
     services::mend(dir, speech);
+    if snapshots.join(SWAPPING).exists() {
+        return Err(Error::temporary("a restore of volumes was cut off, and must be ended first")
+            .hint("Run the restore again, or its --undo: either ends what was begun."));
+    }
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;

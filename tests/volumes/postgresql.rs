@@ -28,6 +28,28 @@ fn controldata(server: &Server, field: &str) -> String {
     line.trim_start_matches(':').trim().to_owned()
 }
 
+/// What stops and starts the server, for a shell.
+fn commands(server: &Server) -> (String, String) {
+    let start = format!(
+        "{}/pg_ctl -D {} -o '-k {}' -w start >/dev/null",
+        bin("").display(),
+        server.data().display(),
+        server.host().display()
+    );
+    let start =
+        if rustix::process::getuid().is_root() { format!("runuser -u postgres -- {start}") } else { start };
+    (start.replace(" -w start", " -m fast -w stop"), start)
+}
+
+/// Runs a command at the end, however the test ends.
+struct Stops(String);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        let _ = Command::new("sh").args(["-c", &self.0]).status();
+    }
+}
+
 #[test]
 fn every_row_comes_back_and_later_ones_are_kept_aside() {
     let mut server = Server::start();
@@ -97,6 +119,38 @@ fn an_archive_that_only_the_command_line_or_a_file_elsewhere_tells_of_is_warned_
 }
 
 #[test]
+fn rows_before_and_after_are_told_beside_those_of_a_dump() {
+    let mut server = Server::start();
+    server.make("shop");
+    let (stop, start) = commands(&server);
+    let _stops = Stops(stop.clone());
+    let dump = server.rotate(&["-d", "shop"]).exits(0).line().replace("backups/", "");
+    server.stop_in_order();
+    snap(&server, &[]).exits(0);
+    let shell = |server: &Server, script: &str| drop(run(&mut server.shell(script)).exits(0));
+    shell(&server, &start);
+    server.sql("shop", "DELETE FROM grades WHERE id > 300; DROP TABLE people CASCADE");
+    let restored =
+        |server: &Server| restore(server, &["--latest", "--yes", "--stop", &stop, "--start", &start]);
+    restored(&server)
+        .exits(0)
+        .says(&format!("rows of public.grades in shop: 300 before, 500 now, 500 in {dump}"))
+        .says(&format!("rows of public.people in shop: - before, 5 now, 5 in {dump}"));
+    // the server is away before; then it is only told what came
+    shell(&server, &stop);
+    let ran = restore(&server, &["--latest", "--yes", "--stop", "true", "--start", &start]).exits(0);
+    ran.says("rows of public.grades in shop: - before, 500 now");
+    // of another server's nothing is said
+    let manifest = server.home().join(format!("backups/{dump}.json"));
+    let text = fs::read_to_string(&manifest).unwrap();
+    let identifier = controldata(&server, "Database system identifier");
+    assert!(text.contains(&identifier), "{text}");
+    fs::write(&manifest, text.replace(&identifier, "7000000000000000001")).unwrap();
+    let ran = restored(&server).exits(0);
+    assert!(!ran.err.contains("rows of"), "{}", ran.err);
+}
+
+#[test]
 fn the_record_says_what_pg_controldata_says() {
     let mut server = Server::start();
     server.stop_in_order();
@@ -159,16 +213,8 @@ fn a_server_that_starts_meanwhile_spoils_the_snapshot() {
     let mut server = Server::start();
     server.stop_in_order();
     // what is to stop does the opposite
-    let start = format!(
-        "{}/pg_ctl -D {} -o '-k {}' -w start >/dev/null",
-        bin("").display(),
-        server.data().display(),
-        server.host().display()
-    );
-    let runner =
-        if rustix::process::getuid().is_root() { format!("runuser -u postgres -- {start}") } else { start };
-    let stop = runner.replace(" -w start", " -m fast -w stop");
-    snap(&server, &["--stop", &runner, "--start", &stop]).exits(4).says("runs on it");
+    let (stop, start) = commands(&server);
+    snap(&server, &["--stop", &start, "--start", &stop]).exits(4).says("runs on it");
     assert!(!server.data().join("postmaster.pid").exists());
 }
 

@@ -17,6 +17,10 @@ pub mod snapshot;
 pub mod tar;
 pub mod verify;
 
+/// The journal of a restore in the folder of snapshots, while volumes are emptied or change names: until that is
+/// ended, no volume of it is what it seems.
+pub const SWAPPING: &str = ".swap.json";
+
 /// Where a volume is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
