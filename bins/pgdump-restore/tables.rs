@@ -94,11 +94,16 @@ pub(crate) fn restore(
     }
     let _lock = guard(&server, &entrance(&server)?, For::Restore, TOOL)?;
     let stopped = services::stop(&args.services, dir, speech)?;
-    let outcome = load(args, &chosen, &server, &live.name, &found, speech).map_err(|e| {
+    let unchanged = "Nothing was changed: it is one transaction.";
+    let loaded = load(args, &chosen, &server, &live.name, &found, speech).map_err(|e| {
         let lacks = !found.missing.is_empty() && e.to_string().contains("does not exist");
-        let e = e.hint("Nothing was changed: it is one transaction.");
+        let e = e.hint(unchanged);
         let how = "'dump-inspect extract --with-dependencies' takes out what a table needs, too.";
         if lacks { e.hint(how) } else { e }
+    });
+    let outcome = loaded.and_then(|(session, tables, rows)| {
+        session.commit(&server, unchanged)?;
+        Ok((tables, rows))
     });
     let started = stopped.start().map(drop);
     let (tables, rows) = outcome.inspect_err(|_| {
@@ -313,7 +318,7 @@ fn lines(args: &Args, chosen: &Dump, live: &Live, listed: &[Listed], present: &[
     lines
 }
 
-/// Loads all of it, and commits when every row is there. How many tables and rows.
+/// Loads all of it in a transaction, to be committed: every row is there. How many tables and rows.
 fn load(
     args: &Args,
     chosen: &Dump,
@@ -321,7 +326,7 @@ fn load(
     database: &str,
     found: &Found,
     speech: &Speech,
-) -> Result<(usize, u64)> {
+) -> Result<(Session, usize, u64)> {
     let Found { present, parts, missing } = found;
     let mut session = Session::start(server, database)?;
     session.write(sql::begin(&args.table, present).as_bytes())?;
@@ -349,8 +354,9 @@ fn load(
         return Err(Error::refused(format!("'{}' holds no rows of what is asked for", chosen.name)));
     }
     session.write(&sql::end(&loads, args.table == Table::Upsert))?;
-    session.end()?;
-    Ok((loads.len(), loads.iter().map(|l| l.rows).sum()))
+    // what fails, fails here, and not with the commit
+    session.sync()?;
+    Ok((session, loads.len(), loads.iter().map(|l| l.rows).sum()))
 }
 
 /// Runs `extract` into the session.

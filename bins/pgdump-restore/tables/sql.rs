@@ -90,7 +90,7 @@ pub(crate) fn count(table: &[u8]) -> Vec<u8> {
     [b"CASE ", kind.as_slice(), b" WHEN 'p' THEN ", &of(b""), b" ELSE ", &of(b"ONLY "), b" END"].concat()
 }
 
-/// Puts back what made room, counts, and commits. `upserted`: the rows of each were counted by their keys
+/// Puts back what made room, and counts. `upserted`: the rows of each were counted by their keys
 /// before.
 pub(crate) fn end(loads: &[Load], upserted: bool) -> Vec<u8> {
     let mut sql = in_do(
@@ -101,7 +101,6 @@ pub(crate) fn end(loads: &[Load], upserted: bool) -> Vec<u8> {
     for load in loads.iter().filter(|_| !upserted) {
         sql.extend_from_slice(&proof(&load.table, load.rows, BEFORE));
     }
-    sql.extend_from_slice(b"COMMIT;\n");
     sql
 }
 
