@@ -1,6 +1,7 @@
 //! Tables out of a dump into a database that is there: all of it in one transaction, proven before it
 //! ends.
 
+mod keys;
 mod lacking;
 pub(crate) mod sql;
 pub(crate) mod stream;
@@ -119,6 +120,14 @@ pub(crate) fn restore(
             format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump")
         }
     };
+    // the restore is done, whatever comes of this
+    let keys = keys::lost(args, &chosen, &listed, &found, &server, &live.name).unwrap_or_else(|e| {
+        speech.error(&e);
+        Vec::new()
+    });
+    if !keys.is_empty() {
+        speech.warn(&format!("warning: foreign keys of the dump that are not there: {}", keys.join(", ")));
+    }
     if !lacking.is_empty() {
         speech.warn(&format!("warning: emptied, without rows in the dump: {}", lacking.join(", ")));
     }
@@ -193,11 +202,14 @@ fn list(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
     Ok(listed)
 }
 
+fn text(of: &Value, field: &str) -> String {
+    of[field].as_str().unwrap_or_default().to_owned()
+}
+
 /// The tables of the dump that the patterns mean, if any.
 fn listed(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
     // a hash tells no rows from rows of which nothing is said
     let output = ask(args, chosen, &["tables", "--json"])?;
-    let text = |v: &Value, field: &str| v[field].as_str().unwrap_or_default().to_owned();
     let table = |v: Value| Listed {
         database: text(&v, "database"),
         schema: text(&v, "schema"),
@@ -379,7 +391,7 @@ fn run(
         return Err(ended.told());
     }
     for line in &ended.stderr {
-        speech.say(line.strip_prefix("dump-inspect: ").unwrap_or(line));
+        speech.warn(line.strip_prefix("dump-inspect: ").unwrap_or(line));
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ fn rows_that_come_by_the_root_or_by_insert_are_counted_and_backed_up_before() {
     }
     // what was replaced stood in the partitions
     let safety = server.home().join("backups/safety");
-    let kept = names(&safety).into_iter().filter(|n| n.ends_with(".sql.gz")).next_back().unwrap();
+    let kept = names(&safety).into_iter().rfind(|n| n.ends_with(".sql.gz")).unwrap();
     restore(&server, &[safety.join(kept).to_str().unwrap(), "-t", "p", "--replace"]).exits(0);
     assert_eq!(server.sql("shop", "SELECT id FROM p ORDER BY id"), "61\n222");
     server.sql("shop", "TRUNCATE p, t");

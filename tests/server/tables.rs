@@ -197,3 +197,21 @@ fn the_plan_is_told_and_nobody_is_asked_without_need() {
     server.restore(&[&backup, "-t", "grades", "--replace"]).exits(4).says("--yes");
     same(&server.everything(), &before);
 }
+
+#[test]
+fn foreign_keys_that_a_dropped_table_took_along_are_told() {
+    let (server, backup) = with_a_backup();
+    server.sql("shop", "DROP TABLE people CASCADE");
+    let lost = "foreign keys of the dump that are not there: grades_person_fkey of public.grades";
+    for (tables, more) in
+        [(&["-t", "people"][..], &[][..]), (&["-t", "people", "-t", "grades"], &["--replace"])]
+    {
+        let args = [&[backup.as_str()], tables, more].concat();
+        restore(&server, &args).exits(0).says(lost);
+        server.sql("shop", "DROP TABLE people CASCADE");
+    }
+    // where both are made anew, the key is made as well
+    server.sql("shop", "DROP TABLE grades CASCADE");
+    let ran = restore(&server, &[&backup, "-t", "people", "-t", "grades"]).exits(0);
+    assert!(!ran.err.contains("foreign keys"), "{}", ran.err);
+}
