@@ -215,3 +215,23 @@ fn foreign_keys_that_a_dropped_table_took_along_are_told() {
     let ran = restore(&server, &[&backup, "-t", "people", "-t", "grades"]).exits(0);
     assert!(!ran.err.contains("foreign keys"), "{}", ran.err);
 }
+
+#[test]
+fn rows_that_are_older_than_a_check_come_back() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE parts (id int CHECK (id > 0), n int) PARTITION BY RANGE (id); \
+        CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (9); INSERT INTO parts VALUES (1, -1); \
+        ALTER TABLE parts ADD CONSTRAINT more CHECK (n > 0) NOT VALID; \
+        ALTER TABLE grades ADD CONSTRAINT high CHECK (points > 20) NOT VALID; \
+        COMMENT ON CONSTRAINT high ON grades IS 'from now on'",
+    );
+    let backup = back_up(&server, &["-d", "shop"]);
+    let want = server.everything();
+    server.sql("shop", "DELETE FROM grades WHERE id < 300; DELETE FROM parts");
+    let tables = ["-t", "grades", "-t", "parts", "--replace"];
+    restore(&server, &[&[backup.to_str().unwrap()], &tables[..]].concat()).exits(0).says("501 rows");
+    same(&server.everything(), &want);
+}
