@@ -22,10 +22,11 @@ use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
-use crate::prove::{prove, tables_of, tell_proof};
+use crate::prove::{prove, tables_of};
 use crate::session::Session;
 use crate::swap::{drop_beside, drop_unmarked, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
+use crate::transaction::Filled;
 use crate::{safety, tables, transaction};
 
 /// The whole program.
@@ -117,9 +118,13 @@ fn restore(
     }
     let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
-        .and_then(|()| guard.holds())
-        .and_then(|()| if plan.way == Way::Transaction { Ok(()) } else { swap(&plan, &server) })
-        .map_err(|e| explain(&plan, &server, safety.as_deref(), e));
+        .and_then(|filled| guard.holds().map(|()| filled))
+        .and_then(|filled| match filled {
+            Some(_) => Ok(filled),
+            None => swap(&plan, &server).map(|()| None),
+        })
+        .map_err(|e| explain(&plan, &server, safety.as_deref(), e))
+        .and_then(|filled| filled.map_or(Ok(()), |filled| filled.commit(&server, speech)));
     // a failed restore is the news, whatever the start says
     let started = stopped.start().map(drop);
     outcome.inspect_err(|_| {
@@ -127,11 +132,18 @@ fn restore(
             speech.error(error);
         }
     })?;
-    started?;
     let names: Vec<&str> = plan.targets.iter().map(|t| t.name.as_str()).collect();
+    let done = |e: Error| match plan.way {
+        Way::Swap if !names.is_empty() => e.hint(format!(
+            "Restored and in place: {}. --undo goes back, --drop-before drops what was before.",
+            names.join(", ")
+        )),
+        _ => e.hint("The restore itself is done."),
+    };
+    started.map_err(done)?;
     account.note(&format!("restored and proven, from {}: {}", chosen.name, names.join(", ")));
     tell(args, settings, &names, &server, account)?;
-    tidy(args, &plan, &server, speech)?;
+    tidy(args, &plan, &server, speech).map_err(done)?;
     Ok(Code::Done)
 }
 
@@ -182,7 +194,7 @@ fn back_up(args: &Args, plan: &Plan, dir: &Path, speech: &Speech) -> Result<Opti
     safety::back_up(args, dir, keep, &options, speech).map(Some)
 }
 
-/// Restores all targets where they stay until they are proven.
+/// Restores all targets where they stay until they are proven, or the one that is filled in a transaction.
 fn replace(
     args: &Args,
     plan: &Plan,
@@ -190,30 +202,26 @@ fn replace(
     checked: &Checked,
     server: &Server,
     speech: &Speech,
-) -> Result<()> {
+) -> Result<Option<Filled>> {
     create_roles(plan, server)?;
     speech.phase("restoring");
     let in_one = plan.targets.first().filter(|_| plan.way == Way::Transaction);
     if let Some(target) = in_one {
         let mut session = Session::start(server, &target.name)?;
         transaction::begin(&mut session, server, &target.name)?;
-        let mut session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
+        let session = feed(plan, chosen, checked, server, session, speech.is_quiet())?;
         let tables = tables_of(target, checked, plan.part);
-        transaction::end(&mut session, &tables)?;
-        session.end()?;
-        // they were counted before it was committed; since then others may have written
-        tell_proof(tables.len(), tables.iter().map(|t| t.rows).sum(), None, speech);
-        return Ok(());
-    } else {
-        create(plan, server)?;
-        let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
-        // without a database to put into place no commit comes behind the dump's own
-        let start = if plan.targets.is_empty() { Session::start } else { Session::hasty };
-        let session = start(server, entrance)?;
-        feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
+        return Ok(Some(Filled::count(session, &tables)?));
     }
+    create(plan, server)?;
+    let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
+    // without a database to put into place no commit comes behind the dump's own
+    let start = if plan.targets.is_empty() { Session::start } else { Session::hasty };
+    let session = start(server, entrance)?;
+    feed(plan, chosen, checked, server, session, speech.is_quiet())?.end()?;
     speech.phase(if args.hash { "comparing every row" } else { "counting the rows of every table" });
     prove(plan, checked, server, args.hash, speech)
+        .map(|()| None)
         .map_err(|e| e.hint("Loaded without an error, but not proven."))
 }
 

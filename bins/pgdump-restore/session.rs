@@ -4,21 +4,26 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-use kit::child::{Child, Sink, interrupted};
+use kit::child::{Child, Sink, clean_up, interrupted};
 use kit::exit::{Error, Result};
 use kit::guard::marked;
 use kit::pg::{Server, UNHINDERED, literal_dbname};
 
-/// What psql prints when it has come so far.
-const MARK: &str = "pgkeep: so far";
+/// What psql prints when it has come so far, behind this: the number of its transaction.
+const MARK: &str = "pgkeep: so far ";
+
+/// How long a commit may take to become known, and how long between two questions.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A running psql, which stops at the first error. Dropped, it ends, and its transaction with it.
 pub(crate) struct Session {
     /// `None` once it has failed.
     input: Option<BufWriter<Sink>>,
-    /// Of each mark that it printed, one.
-    marks: Receiver<()>,
+    /// Of each mark that it printed, what stands behind it.
+    marks: Receiver<String>,
     child: Option<Child>,
     /// The key of `\restrict`, where psql knows that.
     key: Option<String>,
@@ -53,7 +58,8 @@ impl Session {
             let mut output = BufReader::new(output);
             let mut line = Vec::new();
             while matches!(output.by_ref().take(4096).read_until(b'\n', &mut line), Ok(n) if n > 0) {
-                if line.trim_ascii_end() == MARK.as_bytes() && send.send(()).is_err() {
+                let behind = line.strip_prefix(MARK.as_bytes()).map(<[u8]>::trim_ascii);
+                if behind.is_some_and(|b| send.send(String::from_utf8_lossy(b).into_owned()).is_err()) {
                     return;
                 }
                 line.clear();
@@ -98,12 +104,32 @@ impl Session {
 
     /// Waits until all that was written has been done.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.write(format!("SELECT '{MARK}';\n").as_bytes())?;
+        self.ask("''").map(drop)
+    }
+
+    /// The same, and the value of an expression.
+    fn ask(&mut self, expression: &str) -> Result<String> {
+        self.write(format!("SELECT '{MARK}' || {expression};\n").as_bytes())?;
         let flushed = self.input.as_mut().map(Write::flush);
         match (flushed, self.marks.recv()) {
-            (Some(Ok(())), Ok(())) => Ok(()),
+            (Some(Ok(())), Ok(value)) => Ok(value),
             _ => Err(self.fault()),
         }
+    }
+
+    /// Commits, and ends it. `unchanged`: what is so if it does not come to that. The answer may be lost, and
+    /// the commit not: then the server is asked what became of it.
+    pub(crate) fn commit(mut self, server: &Server, unchanged: &str) -> Result<()> {
+        let number = self.ask("pg_catalog.txid_current()").map_err(|e| e.hint(unchanged))?;
+        let Err(error) = self.write(b"COMMIT;\n").and_then(|()| self.end()) else { return Ok(()) };
+        let question = format!("SELECT txid_status({number});");
+        Err(match clean_up(|| fate(server, &question)).as_deref() {
+            Some("committed") => error.hint("It was committed all the same."),
+            Some("aborted") => error.hint(unchanged),
+            _ => error
+                .hint(format!("Perhaps it was committed: that is what \"{question}\" tells, on this server."))
+                .hint(format!("If it was not: {unchanged}")),
+        })
     }
 
     /// Ends it: all that was written has been done without an error.
@@ -126,6 +152,18 @@ impl Session {
             Some(Err(error)) => error,
             _ => Error::no("psql ended before its time"),
         }
+    }
+}
+
+/// What became of a transaction, where the server tells; PostgreSQL before 10 does not.
+fn fate(server: &Server, question: &str) -> Option<String> {
+    let since = Instant::now();
+    loop {
+        let fate = server.query(&server.facts().database, question).ok()?.concat().concat();
+        if fate != "in progress" || since.elapsed() > PATIENCE {
+            return Some(fate);
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

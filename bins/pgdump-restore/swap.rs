@@ -20,6 +20,9 @@ use crate::cli::Way;
 use crate::plan::{Plan, Target};
 use crate::survey::{INVALID, has_objects};
 
+/// What is said where a restore has failed and changed nothing.
+pub(crate) const AS_IT_WAS: &str = "Every database is as it was.";
+
 /// How long a name is waited for at a time: who waits for it keeps all others out.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s';\n";
 /// How long others get in before it is waited for again.
@@ -236,7 +239,7 @@ fn half_dropped(server: &Server, entrance: &str, names: &[&str]) -> Vec<String> 
 /// The error of a restore that has failed: what was there is as it was, or is gone.
 pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error: Error) -> Error {
     if plan.targets.is_empty() || plan.way == Way::Transaction {
-        return error.hint("Every database is as it was.");
+        return error.hint(AS_IT_WAS);
     }
     let places = || plan.targets.iter().map(|t| t.place.as_str()).collect::<Vec<_>>().join(", ");
     let (error, swapped) = match remove_places(plan, server) {
@@ -256,7 +259,7 @@ pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error:
     let gone = plan.targets.iter().filter(|t| t.present.is_some() && plan.drops_first(t));
     let gone: Vec<&str> = gone.map(|t| t.name.as_str()).collect();
     if gone.is_empty() {
-        return error.hint("Every database is as it was.");
+        return error.hint(AS_IT_WAS);
     }
     let half = half_dropped(server, &plan.entrance, &gone);
     let error = if half.is_empty() {

@@ -1,6 +1,7 @@
 //! Tables out of a dump into a database that is there: all of it in one transaction, proven before it
 //! ends.
 
+mod keys;
 mod lacking;
 pub(crate) mod sql;
 pub(crate) mod stream;
@@ -94,11 +95,16 @@ pub(crate) fn restore(
     }
     let _lock = guard(&server, &entrance(&server)?, For::Restore, TOOL)?;
     let stopped = services::stop(&args.services, dir, speech)?;
-    let outcome = load(args, &chosen, &server, &live.name, &found, speech).map_err(|e| {
+    let unchanged = "Nothing was changed: it is one transaction.";
+    let loaded = load(args, &chosen, &server, &live.name, &found, speech).map_err(|e| {
         let lacks = !found.missing.is_empty() && e.to_string().contains("does not exist");
-        let e = e.hint("Nothing was changed: it is one transaction.");
+        let e = e.hint(unchanged);
         let how = "'dump-inspect extract --with-dependencies' takes out what a table needs, too.";
         if lacks { e.hint(how) } else { e }
+    });
+    let outcome = loaded.and_then(|(session, tables, rows)| {
+        session.commit(&server, unchanged)?;
+        Ok((tables, rows))
     });
     let started = stopped.start().map(drop);
     let (tables, rows) = outcome.inspect_err(|_| {
@@ -114,6 +120,14 @@ pub(crate) fn restore(
             format!("restored and proven: {rows} rows in {tables} tables, counted, as in the dump")
         }
     };
+    // the restore is done, whatever comes of this
+    let keys = keys::lost(args, &chosen, &listed, &found, &server, &live.name).unwrap_or_else(|e| {
+        speech.error(&e);
+        Vec::new()
+    });
+    if !keys.is_empty() {
+        speech.warn(&format!("warning: foreign keys of the dump that are not there: {}", keys.join(", ")));
+    }
     if !lacking.is_empty() {
         speech.warn(&format!("warning: emptied, without rows in the dump: {}", lacking.join(", ")));
     }
@@ -188,11 +202,14 @@ fn list(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
     Ok(listed)
 }
 
+fn text(of: &Value, field: &str) -> String {
+    of[field].as_str().unwrap_or_default().to_owned()
+}
+
 /// The tables of the dump that the patterns mean, if any.
 fn listed(args: &Args, chosen: &Dump) -> Result<Vec<Listed>> {
     // a hash tells no rows from rows of which nothing is said
     let output = ask(args, chosen, &["tables", "--json"])?;
-    let text = |v: &Value, field: &str| v[field].as_str().unwrap_or_default().to_owned();
     let table = |v: Value| Listed {
         database: text(&v, "database"),
         schema: text(&v, "schema"),
@@ -313,7 +330,7 @@ fn lines(args: &Args, chosen: &Dump, live: &Live, listed: &[Listed], present: &[
     lines
 }
 
-/// Loads all of it, and commits when every row is there. How many tables and rows.
+/// Loads all of it in a transaction, to be committed: every row is there. How many tables and rows.
 fn load(
     args: &Args,
     chosen: &Dump,
@@ -321,7 +338,7 @@ fn load(
     database: &str,
     found: &Found,
     speech: &Speech,
-) -> Result<(usize, u64)> {
+) -> Result<(Session, usize, u64)> {
     let Found { present, parts, missing } = found;
     let mut session = Session::start(server, database)?;
     session.write(sql::begin(&args.table, present).as_bytes())?;
@@ -349,8 +366,9 @@ fn load(
         return Err(Error::refused(format!("'{}' holds no rows of what is asked for", chosen.name)));
     }
     session.write(&sql::end(&loads, args.table == Table::Upsert))?;
-    session.end()?;
-    Ok((loads.len(), loads.iter().map(|l| l.rows).sum()))
+    // what fails, fails here, and not with the commit
+    session.sync()?;
+    Ok((session, loads.len(), loads.iter().map(|l| l.rows).sum()))
 }
 
 /// Runs `extract` into the session.
@@ -373,7 +391,7 @@ fn run(
         return Err(ended.told());
     }
     for line in &ended.stderr {
-        speech.say(line.strip_prefix("dump-inspect: ").unwrap_or(line));
+        speech.warn(line.strip_prefix("dump-inspect: ").unwrap_or(line));
     }
     Ok(())
 }

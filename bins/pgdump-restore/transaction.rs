@@ -5,10 +5,13 @@
 //! wait where they would change what is being replaced.
 
 use kit::exit::Result;
+use kit::out::Speech;
 use kit::pg::{Server, identifier};
 
 use crate::check::Table;
+use crate::prove::tell_proof;
 use crate::session::Session;
+use crate::swap::AS_IT_WAS;
 use crate::tables::sql::proof;
 use crate::tables::stream::quoted;
 
@@ -20,12 +23,30 @@ pub(crate) fn begin(session: &mut Session, server: &Server, database: &str) -> R
     session.write(public(server, database)?.as_bytes())
 }
 
-/// Counts the rows of all tables, and commits when they are as many as in the dump.
-pub(crate) fn end(session: &mut Session, tables: &[Table]) -> Result<()> {
-    for table in tables {
-        session.write(&proof(&quoted(&table.table), table.rows, b"0"))?;
+/// A database that is filled and not committed yet.
+pub(crate) struct Filled {
+    session: Session,
+    tables: usize,
+    rows: u64,
+}
+
+impl Filled {
+    /// Counts the rows of all tables: it fails unless they are as many as in the dump.
+    pub(crate) fn count(mut session: Session, tables: &[Table]) -> Result<Self> {
+        for table in tables {
+            session.write(&proof(&quoted(&table.table), table.rows, b"0"))?;
+        }
+        session.sync()?;
+        Ok(Filled { session, tables: tables.len(), rows: tables.iter().map(|t| t.rows).sum() })
     }
-    session.write(b"COMMIT;\n")
+
+    /// Commits it.
+    pub(crate) fn commit(self, server: &Server, speech: &Speech) -> Result<()> {
+        self.session.commit(server, AS_IT_WAS)?;
+        // they were counted before; since then others may have written
+        tell_proof(self.tables, self.rows, None, speech);
+        Ok(())
+    }
 }
 
 /// What stands in no schema first, then extensions with what they made, then schemas with all in them. What

@@ -6,9 +6,9 @@ use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::beside::{Was, rows};
-use crate::lab::{Server, run};
-use crate::stage::{back_up, beside};
+use crate::beside::{Was, dump_with, rows, sleeping};
+use crate::lab::{Server, end, run, wait_until};
+use crate::stage::{back_up, beside, start};
 
 /// A small disk that the server can see, until it is dropped.
 struct Small(PathBuf);
@@ -145,6 +145,23 @@ fn a_database_that_was_dropped_halfway_is_told_of() {
     server.sql("postgres", "DROP DATABASE shop");
     server.restore(&args).exits(0);
     assert_eq!(rows(&server, "shop"), "500");
+}
+
+#[test]
+fn a_drop_that_fails_halfway_under_a_restore_is_told_of() {
+    let server = Server::start();
+    server.make("shop");
+    dump_with(&server, "shop", "SELECT pg_sleep(600);", "hangs.sql");
+    let mut restore = server.tool("pgdump-restore");
+    restore.args(["hangs.sql", "-d", "shop", "--in-place", "--yes", "--force=guard"]);
+    let restore = start(&mut restore);
+    wait_until("the restore sleeps", || sleeping(&server) == 1);
+    // as if the drop had not come to its end
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'shop'");
+    server.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
+    let ran = end(restore).exits(5).says("Dropped halfway, and of no use any more: shop.");
+    ran.says("DROP DATABASE each once more").says("What they were is in backups/safety/");
 }
 
 #[test]

@@ -4,10 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::beside::{Was, beside, only_beside, rows, time_of};
-use crate::lab::{Server, run, wait_until};
+use crate::lab::{Server, end, run, wait_until};
 use crate::replace::nature;
-use crate::stage::{back_up, identities, same};
+use crate::stage::{back_up, identities, same, signal, start};
 
 #[test]
 fn what_was_there_stays_beside_with_all_that_it_had() {
@@ -200,4 +202,24 @@ fn a_dump_into_a_new_name_asks_nothing_and_keeps_nothing() {
     let was = Was::of(&server);
     server.restore(&[backup.to_str().unwrap(), "-d", "copy"]).exits(4).says("'copy' is there").says("-D");
     was.still(&server);
+}
+
+#[test]
+fn a_signal_that_comes_after_the_swap_is_told_what_is_in_place() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    server.sql("shop", "DELETE FROM grades");
+    let mut restore = server.tool("pgdump-restore");
+    let started = server.home().join("started");
+    restore.arg(&backup).args(["--yes", "--no-safety", "-j", "2", "--start", "touch started; sleep 1"]);
+    let restore = start(&mut restore);
+    wait_until("it is in place", || started.exists());
+    signal(restore.id(), Signal::TERM);
+    let ran =
+        end(restore).exits(5).says("interrupted by SIGTERM").says("Restored and in place: shop. --undo");
+    assert!(ran.out.starts_with("postgresql://"), "{}", ran.out);
+    assert_eq!(rows(&server, "shop"), "500");
+    server.restore(&["--undo", "--yes"]).exits(0);
+    assert_eq!(rows(&server, "shop"), "0");
 }

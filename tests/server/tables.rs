@@ -215,3 +215,41 @@ fn the_plan_is_told_and_nobody_is_asked_without_need() {
     server.restore(&[&backup, "-t", "grades", "--replace"]).exits(4).says("--yes");
     same(&server.everything(), &before);
 }
+
+#[test]
+fn foreign_keys_that_a_dropped_table_took_along_are_told() {
+    let (server, backup) = with_a_backup();
+    server.sql("shop", "DROP TABLE people CASCADE");
+    let lost = "foreign keys of the dump that are not there: grades_person_fkey of public.grades";
+    for (tables, more) in
+        [(&["-t", "people"][..], &[][..]), (&["-t", "people", "-t", "grades"], &["--replace"])]
+    {
+        let args = [&[backup.as_str()], tables, more].concat();
+        restore(&server, &args).exits(0).says(lost);
+        server.sql("shop", "DROP TABLE people CASCADE");
+    }
+    // where both are made anew, the key is made as well
+    server.sql("shop", "DROP TABLE grades CASCADE");
+    let ran = restore(&server, &[&backup, "-t", "people", "-t", "grades"]).exits(0);
+    assert!(!ran.err.contains("foreign keys"), "{}", ran.err);
+}
+
+#[test]
+fn rows_that_are_older_than_a_check_come_back() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE parts (id int CHECK (id > 0), n int) PARTITION BY RANGE (id); \
+        CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (9); INSERT INTO parts VALUES (1, -1); \
+        ALTER TABLE parts ADD CONSTRAINT more CHECK (n > 0) NOT VALID; \
+        ALTER TABLE grades ADD CONSTRAINT high CHECK (points > 20) NOT VALID; \
+        COMMENT ON CONSTRAINT high ON grades IS 'from now on'",
+    );
+    let backup = back_up(&server, &["-d", "shop"]);
+    let want = server.everything();
+    server.sql("shop", "DELETE FROM grades WHERE id < 300; DELETE FROM parts");
+    let tables = ["-t", "grades", "-t", "parts", "--replace"];
+    restore(&server, &[&[backup.to_str().unwrap()], &tables[..]].concat()).exits(0).says("501 rows");
+    same(&server.everything(), &want);
+}

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use crate::lab::{Server, run};
-use crate::stage::{back_up, identities, plain_dump, same, with_last_act};
+use crate::lab::{Server, run, wait_until};
+use crate::stage::{back_up, identities, plain_dump, same, start, with_last_act};
 
 #[test]
 fn the_database_stays_the_same_and_its_contents_are_those_of_the_dump() {
@@ -94,4 +94,54 @@ fn what_types_and_extensions_have_made_by_themselves_goes_with_them() {
     server.restore(&[backup.to_str().unwrap(), "-1", "--yes"]).exits(0).says("restored and proven");
     same(&server.everything(), &want);
     assert_eq!(identities(&server), before);
+}
+
+/// Has the server commit, and keep the answer for itself: it waits for a standby that is not there.
+fn keep_answers(server: &Server) {
+    server.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let set = || server.sql("postgres", "SHOW synchronous_standby_names") == "nobody";
+    wait_until("the server knows", set);
+}
+
+fn wait_for_commit(server: &Server) {
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    wait_until("the commit waits", || server.sql("postgres", waits) == "1");
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_asked_for() {
+    let mut server = Server::start_with("wal_level = replica\nmax_wal_senders = 2\n");
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let ways = [&["--single-transaction"][..], &["-t", "grades", "--replace"]];
+    for way in ways {
+        server.sql("shop", "DELETE FROM grades WHERE id > 9");
+        let mut command = server.tool("pgdump-restore");
+        command.arg(&backup).args(["--yes", "--no-safety"]).args(way);
+        keep_answers(&server);
+        let restore = start(&mut command);
+        wait_for_commit(&server);
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        server.sql("postgres", end);
+        let ran = crate::lab::end(restore).exits(5).says("It was committed all the same.");
+        assert!(!ran.err.contains("as it was") && !ran.err.contains("Nothing was changed"), "{}", ran.err);
+        server.sql("postgres", "ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
+        assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
+    }
+    for way in ways {
+        server.sql("shop", "SET synchronous_commit = off; DELETE FROM grades WHERE id > 9");
+        let mut command = server.tool("pgdump-restore");
+        command.arg(&backup).args(["--yes", "--no-safety"]).args(way);
+        keep_answers(&server);
+        let restore = start(&mut command);
+        wait_for_commit(&server);
+        server.stop();
+        let ran = crate::lab::end(restore).exits(5).says("Perhaps it was committed").says("If it was not: ");
+        server.start_again();
+        server.sql("postgres", "ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
+        let question = ran.err.split('"').find(|words| words.starts_with("SELECT txid_status")).unwrap();
+        assert_eq!(server.sql("postgres", question), "committed");
+        assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
+    }
 }

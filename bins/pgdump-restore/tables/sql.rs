@@ -10,7 +10,7 @@ use crate::tables::stream::Load;
 
 /// Begins the transaction. For tables that are replaced or filled, foreign keys and triggers make room:
 /// triggers have fired when the rows were new, and a key is made again when all rows are there, which
-/// proves it for all of them at once.
+/// proves it for all of them at once. So do checks that are NOT VALID: rows of the dump may be older than they.
 pub(crate) fn begin(how: &Table, present: &[There]) -> String {
     // names come out qualified where the search path is empty
     let mut sql = String::from(
@@ -34,7 +34,8 @@ pub(crate) fn begin(how: &Table, present: &[There]) -> String {
                 UNION SELECT c.oid, c.conparentid FROM pg_constraint c JOIN up ON c.oid = up.conparentid) \
             SELECT conrelid::regclass AS of, conname, pg_get_constraintdef(oid) AS def, \
             obj_description(oid, 'pg_constraint') AS said FROM pg_constraint \
-            WHERE oid IN (SELECT oid FROM up WHERE conparentid = 0) LOOP\n\
+            WHERE oid IN (SELECT oid FROM up WHERE conparentid = 0) OR (contype = 'c' AND NOT convalidated \
+            AND coninhcount = 0 AND conrelid = ANY (mine)) LOOP\n\
             INSERT INTO pg_temp.pgkeep_after (command) \
                 VALUES (format('ALTER TABLE %s ADD CONSTRAINT %I %s', it.of, it.conname, it.def));\n\
             INSERT INTO pg_temp.pgkeep_after (command) \
@@ -90,7 +91,7 @@ pub(crate) fn count(table: &[u8]) -> Vec<u8> {
     [b"CASE ", kind.as_slice(), b" WHEN 'p' THEN ", &of(b""), b" ELSE ", &of(b"ONLY "), b" END"].concat()
 }
 
-/// Puts back what made room, counts, and commits. `upserted`: the rows of each were counted by their keys
+/// Puts back what made room, and counts. `upserted`: the rows of each were counted by their keys
 /// before.
 pub(crate) fn end(loads: &[Load], upserted: bool) -> Vec<u8> {
     let mut sql = in_do(
@@ -101,7 +102,6 @@ pub(crate) fn end(loads: &[Load], upserted: bool) -> Vec<u8> {
     for load in loads.iter().filter(|_| !upserted) {
         sql.extend_from_slice(&proof(&load.table, load.rows, BEFORE));
     }
-    sql.extend_from_slice(b"COMMIT;\n");
     sql
 }
 
