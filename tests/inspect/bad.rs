@@ -295,6 +295,39 @@ fn a_manifest_that_lies() {
 }
 
 #[test]
+fn a_dump_within_a_transaction_is_whole() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("shop", "SELECT lo_from_bytea(4711, 'x')");
+    let home = server.home();
+    let path = dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let text = fs::read_to_string(&path).unwrap();
+    let footer = text.find("--\n-- PostgreSQL database dump complete").unwrap();
+    let wrapped = |text: &str, end: &str| {
+        fs::write(home.join("x.sql"), format!("\\set ON_ERROR_STOP on\nBEGIN;\n{text}{end}\n")).unwrap();
+    };
+    for end in ["COMMIT;", "END;", "-- done\ncommit work;\n-- at noon"] {
+        wrapped(&text, end);
+        for verb in ["guard", "cat", "tables", "index"] {
+            inspect(&home, &[verb, "x.sql"]).exits(0);
+        }
+        inspect(&home, &["diff", "shop.sql", "x.sql"]).exits(0);
+        fs::remove_file(home.join("x.sql.json")).unwrap();
+    }
+    for (text, end) in [
+        (&text[..footer], "COMMIT;"),
+        (&text[..], "ROLLBACK;"),
+        (&text, "COMMIT;\nDROP TABLE people;"),
+        (&text.repeat(2), "COMMIT;"),
+    ] {
+        wrapped(text, end);
+        inspect(&home, &["tables", "x.sql"]).exits(1);
+    }
+    fs::write(&path, text.clone() + "COMMIT;\n").unwrap();
+    inspect(&home, &["tables", "shop.sql"]).exits(1).says("footer");
+}
+
+#[test]
 fn guard_judges_whole_dumps_only() {
     let server = Server::start();
     server.make("shop");

@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::lab::{Server, end, run, wait_until};
-use crate::stage::{back_up, identities, plain_dump, signal, start, with_last_act};
+use crate::stage::{back_up, identities, plain_dump, same, signal, start, with_last_act};
 
 const REPLICATES: &str = "wal_level = logical\nmax_wal_senders = 4\nmax_replication_slots = 4\n\
     max_prepared_transactions = 4\n";
@@ -210,6 +210,28 @@ fn two_dumps_in_one_file() {
     fs::write(server.home().join("both.sql"), globals + &created).unwrap();
     server.restore(&["both.sql", "--yes"]).exits(0);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
+}
+
+#[test]
+fn a_dump_within_a_transaction() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("shop", "SELECT lo_from_bytea(4711, 'x'); ALTER TABLE grades ADD CHECK (points >= 0)");
+    let before = server.everything();
+    let text = plain_dump(&server, "shop");
+    let wrapped = format!("\\set ON_ERROR_STOP on\nBEGIN;\n{text}COMMIT;\n");
+    fs::write(server.home().join("wrapped.sql"), wrapped).unwrap();
+    // the rows of large tables are read by themselves where it is packed in pieces
+    run(server.tool("dump-inspect").args(["index", "--reframe", "pieces.sql.gz", "wrapped.sql"])).exits(0);
+    for args in [
+        &["wrapped.sql", "--jobs", "1"][..],
+        &["wrapped.sql", "--jobs", "3"],
+        &["pieces.sql.gz", "--jobs", "3"],
+    ] {
+        server.sql("shop", "DELETE FROM grades");
+        server.restore(&[args, &["-d", "shop", "--swap", "--yes"]].concat()).exits(0);
+        same(&server.everything(), &before);
+    }
 }
 
 #[test]

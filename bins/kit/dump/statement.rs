@@ -233,6 +233,17 @@ fn selected(p: &mut Parser<'_>) -> Option<Statement> {
     })
 }
 
+/// Whether a statement begins a transaction, or ends one well; `None` for any other.
+pub fn transaction(head: &[u8]) -> Option<bool> {
+    let p = &mut Parser::new(head);
+    let begins = p.take("begin") || (p.take("start") && p.peeks("transaction"));
+    if !begins && !p.take_any(&["commit", "end"]) {
+        return None;
+    }
+    p.take_any(&["transaction", "work"]);
+    (p.0.next() == Some(Token::Mark(b';'))).then_some(begins)
+}
+
 /// Where `\connect` leads: the database, when the command is one that pg_dump and pg_dumpall
 /// write (`\connect name`, `\connect "na me"`, `\connect -reuse-previous=on "dbname='na me'"`).
 pub fn connect_target(line: &[u8]) -> Option<Name> {
@@ -263,10 +274,15 @@ pub fn connect_target(line: &[u8]) -> Option<Name> {
     (only_a_name && tokens.rest().trim_ascii().is_empty()).then_some(name)
 }
 
-/// Whether a meta-command is one that pg_dump writes and that changes nothing but psql's own state:
+/// Whether a meta-command is one that changes nothing but psql's own state, and that pg_dump writes:
 /// `\restrict` and `\unrestrict` with a key, and the `\encoding` that pg_dumpall writes before a
-/// database whose name needs quotes (`appendPsqlMetaConnect` in `string_utils.c`).
+/// database whose name needs quotes (`appendPsqlMetaConnect` in `string_utils.c`); or the
+/// `\set ON_ERROR_STOP on` that people put before a dump.
 pub fn is_expected(line: &[u8]) -> bool {
+    const STOPS: [&[u8]; 3] = [b"\\set ON_ERROR_STOP", b"\\set ON_ERROR_STOP on", b"\\set ON_ERROR_STOP 1"];
+    if STOPS.contains(&line) {
+        return true;
+    }
     const COMMANDS: [&[u8]; 3] = [b"\\restrict ", b"\\unrestrict ", b"\\encoding "];
     let word = COMMANDS.iter().find_map(|command| line.strip_prefix(*command));
     word.is_some_and(|w| !w.is_empty() && w.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
@@ -291,87 +307,4 @@ fn conninfo_dbname(text: &[u8]) -> Option<Name> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn q(schema: Option<&str>, name: &str) -> Qualified {
-        Qualified { schema: schema.map(|s| s.as_bytes().to_vec()), name: name.as_bytes().to_vec() }
-    }
-
-    #[test]
-    fn statements_are_told_apart() {
-        let name = |n: &str| n.as_bytes().to_vec();
-        for (sql, want) in [
-            ("COPY public.a (id, \"b\"\"c\") FROM stdin;", Statement::Copy(q(Some("public"), "a"))),
-            ("copy \"Weird; Type: TABLE\" from STDIN;", Statement::Copy(q(None, "Weird; Type: TABLE"))),
-            (
-                "CREATE /* x */ UNLOGGED TABLE IF NOT EXISTS A.\"B\"\"\" (",
-                Statement::CreateTable(q(Some("a"), "B\"")),
-            ),
-            ("CREATE FOREIGN TABLE f (", Statement::CreateTable(q(None, "f"))),
-            ("CREATE TABLE -- why\n t();", Statement::CreateTable(q(None, "t"))),
-            ("CREATE USER MAPPING FOR x SERVER y;", Statement::Other),
-            ("CREATE ROLE \"my role\";", Statement::CreateRole(name("my role"))),
-            ("DROP TABLE IF EXISTS public.t;", Statement::Drop),
-            ("DROP SCHEMA IF EXISTS public;", Statement::DropPublic),
-            ("SELECT pg_catalog.lo_unlink('16400');", Statement::Drop),
-            ("DROP SCHEMA s;", Statement::Drop),
-            ("DROP USER MAPPING FOR postgres SERVER fs;", Statement::Drop),
-            ("ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS c;", Statement::Drop),
-            ("ALTER TABLE public.t OWNER TO r;", Statement::Other),
-            ("DROP ROLE IF EXISTS r;", Statement::DropRole(name("r"))),
-            ("CREATE DATABASE d WITH TEMPLATE = template0;", Statement::CreateDatabase(name("d"))),
-            ("DROP DATABASE IF EXISTS \"D\";", Statement::DropDatabase(name("D"))),
-            ("INSERT INTO public.t VALUES (1);", Statement::Insert(q(Some("public"), "t"))),
-            (
-                "CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
-                Statement::CreateExtension(name("hstore")),
-            ),
-            ("ALTER ROLE \"drop\" IN DATABASE d SET work_mem TO '1MB';", Statement::OnDatabase),
-            ("ALTER ROLE r WITH NOLOGIN;", Statement::Other),
-            ("GRANT ALL ON DATABASE d TO r;", Statement::OnDatabase),
-            ("GRANT ALL ON TABLE \"database\" TO r;", Statement::Other),
-            ("SET search_path = legacy, pg_catalog;", Statement::SearchPath(Some(name("legacy")))),
-            ("SELECT pg_catalog.set_config('search_path', '', false);", Statement::SearchPath(None)),
-            ("SET statement_timeout = 0;", Statement::Session),
-            ("SELECT pg_catalog.lo_create('16400');", Statement::LargeObject),
-            ("CREATE TABLE", Statement::Other),
-            ("", Statement::Other),
-        ] {
-            assert_eq!(classify(sql.as_bytes()), want, "{sql}");
-        }
-    }
-
-    #[test]
-    fn what_is_about_databases_is_taken_out() {
-        for (sql, want) in [
-            ("DROP DATABASE n;", ""),
-            ("DROP TABLE t;\n\nDROP DATABASE n;\nDROP TABLE u;", "DROP TABLE t;\nDROP TABLE u;"),
-            ("DROP DATABASE n;\n\n\nDROP TABLE \";\";", "DROP TABLE \";\";"),
-            ("UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = 'template1';", ""),
-            ("ALTER ROLE r IN DATABASE n SET x TO 1;", ""),
-            ("GRANT SELECT ON TABLE t TO r;", "GRANT SELECT ON TABLE t TO r;"),
-        ] {
-            assert_eq!(String::from_utf8(without_databases(sql.as_bytes())).unwrap(), want, "{sql}");
-        }
-    }
-
-    #[test]
-    fn only_the_connects_of_pg_dump_lead_anywhere() {
-        for (line, want) in [
-            ("\\connect shop", Some("shop")),
-            ("\\connect \"my shop\"", Some("my shop")),
-            ("\\connect \"a\"\"b\"\r", Some("a\"b")),
-            ("\\connect -reuse-previous=on \"dbname='it\\'s'\"", Some("it's")),
-            ("\\connect -reuse-previous=on \"dbname='a' host='evil'\"", None),
-            ("\\connect shop evil", None),
-            ("\\connect host=evil", None),
-            ("\\connect postgresql://evil/", None),
-            ("\\connect `id`", None),
-            ("\\connect", None),
-            ("\\! id", None),
-        ] {
-            assert_eq!(connect_target(line.as_bytes()), want.map(|w| w.as_bytes().to_vec()), "{line}");
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use kit::beside::{FLUSH, What, drop_database};
 use kit::dump::needs;
 use kit::dump::object::{Object, describe, is_of_large_object};
 use kit::dump::scan::{display, text_of};
-use kit::dump::statement::{Statement, classify};
+use kit::dump::statement::{Statement, classify, transaction};
 use kit::pg::identifier;
 
 use crate::cli::{Part, Way};
@@ -46,6 +46,11 @@ pub(crate) struct Router<'a> {
     only_drops: bool,
     /// The schema that every database is born with is still there.
     public: bool,
+    /// No statement has come yet.
+    is_first: bool,
+    /// The transaction that all of the dump is wrapped in, where it begins with one; then whether another
+    /// is open within it, as around large objects.
+    wrapped: Option<bool>,
     /// The latest COPY statement is left out, and so are its rows.
     rows_out: bool,
     /// What is to be run behind the present statement.
@@ -63,6 +68,8 @@ impl<'a> Router<'a> {
             globals: plan.unnamed().is_none(),
             only_drops: true,
             public: true,
+            is_first: true,
+            wrapped: None,
             rows_out: false,
             after: Vec::new(),
             table: None,
@@ -115,6 +122,9 @@ impl<'a> Router<'a> {
     pub(crate) fn route(&mut self, head: &[u8], parallel: bool) -> (Route, Vec<u8>) {
         let statement = classify(head);
         self.rows_out = false;
+        if self.wraps(head) {
+            return (Route::Out, Vec::new());
+        }
         if self.elsewhere {
             self.rows_out = true;
             // the statements that make a database stand behind the contents of the one before it
@@ -135,6 +145,18 @@ impl<'a> Router<'a> {
             statement if self.is_out(statement) => (Route::Out, Vec::new()),
             statement => self.judged(statement, head, parallel),
         }
+    }
+
+    /// Whether a statement begins or ends a transaction around all of the dump: what is made in it would be
+    /// hidden from the other sessions, which would wait for its end.
+    fn wraps(&mut self, head: &[u8]) -> bool {
+        let first = std::mem::take(&mut self.is_first);
+        match (transaction(head), &mut self.wrapped) {
+            (Some(true), wrapped @ None) if first => *wrapped = Some(false),
+            (Some(begins), Some(inner)) => return !std::mem::replace(inner, begins) && !begins,
+            _ => return false,
+        }
+        true
     }
 
     fn setting(&self, head: &[u8]) -> (Route, Vec<u8>) {

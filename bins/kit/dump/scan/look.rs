@@ -102,6 +102,8 @@ pub(super) struct Look {
     copy: Option<Qualified>,
     /// A statement has been seen.
     begun: bool,
+    /// It begins a transaction, in which all of the dump is wrapped.
+    wrapped: bool,
     /// The first one was none.
     pub(super) preamble: bool,
     /// Nor does a dump begin within it, as behind a warning that went into it.
@@ -212,10 +214,17 @@ impl Look {
     }
 
     fn statement(&mut self, end: u64, rows: u64, item: &mut dyn FnMut(Item)) {
-        self.footer = None;
         let head = self.head.take();
         let statement = statement::classify(&head.bytes);
+        // COMMIT behind the footer of a dump that BEGIN stands before
+        let unwraps = self.wrapped
+            && self.footer == Some(Kind::Database)
+            && statement::transaction(&head.bytes) == Some(false);
+        if !unwraps {
+            self.footer = None;
+        }
         if !std::mem::replace(&mut self.begun, true) {
+            self.wrapped = statement::transaction(&head.bytes) == Some(true);
             self.preamble = !is_sql(&head.bytes) && head.bytes != b";";
             self.foreign = self.preamble && is_foreign(&head.bytes);
         }
@@ -254,7 +263,7 @@ impl Look {
                 self.count();
                 self.section();
             }
-            Statement::CreateExtension(_) | Statement::Other => self.count(),
+            Statement::CreateExtension(_) | Statement::Other if !unwraps => self.count(),
             _ => {}
         }
         if object.kind == "TABLE DATA" {
@@ -362,6 +371,7 @@ impl Look {
         // psql goes elsewhere in the middle of a statement: the rest of it is another one
         self.head.take();
         self.footer = None;
+        self.wrapped = false;
         self.ended = false;
         self.search_path = None;
         self.encoding = None;
