@@ -163,6 +163,8 @@ fn where_the_snapshot_of_emptied_volumes_is_damaged_another_takes_its_place() {
     };
     assert!(stage.names("disk/data").is_empty());
     fs::write(stage.path(&record.replace(".json", "_data.tar.gz")), "").unwrap();
+    stage.restore(&[&other, "--dry-run"]).exits(5).says("must be ended first");
+    assert!(stage.names("disk/data").is_empty());
     for args in [&["--undo", "--yes"][..], &[&record, "--yes"]] {
         stage.restore(args).exits(1).says("another snapshot of the same volumes");
     }
