@@ -75,7 +75,7 @@ fn relations(
 ) -> Result<(BTreeMap<Key, String>, Vec<Part>)> {
     let chosen = choose(dump, contents, args)?;
     // another name is for one table alone
-    let chosen = if args.rename.is_none() { with_partitions(contents, chosen)? } else { chosen };
+    let chosen = if args.rename.is_none() { with_partitions(dump, contents, chosen)? } else { chosen };
     if !args.schema_only {
         refuse_rows_elsewhere(contents, &chosen)?;
     }

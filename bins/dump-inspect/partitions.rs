@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kit::dump::columns::Columns;
+use kit::dump::names;
+use kit::dump::scan::text_of;
 use kit::exit::{Error, Result};
 use kit::source::Dump;
 
@@ -10,11 +12,34 @@ use crate::contents::Contents;
 use crate::extract::{Key, Part, read, relation};
 use crate::left_out::in_full;
 
+/// Partitions that are made as such, as pg_dump 10 and 11 did before they attached them.
+fn made_as_partitions(dump: &Dump, contents: &Contents) -> Result<Vec<(Key, Key)>> {
+    let version = contents.dump_version.as_deref().unwrap_or_default();
+    if !["10.", "11."].iter().any(|early| version.starts_with(early)) {
+        return Ok(Vec::new());
+    }
+    let mut tables = Vec::new();
+    contents.each(&mut |item| {
+        tables.extend((item.kind == "TABLE").then(|| Part { item, text: Vec::new() }));
+        Ok(())
+    })?;
+    read(dump, &mut tables)?;
+    let pair = |part: &Part| {
+        let kin = names::kin(&part.text);
+        let parent = kin.parents.first().filter(|_| kin.is_partition)?;
+        let schema = parent.schema.as_deref().map(text_of).or(part.item.schema.clone());
+        Some((relation(&part.item), (part.item.database.clone(), schema, text_of(&parent.name))))
+    };
+    Ok(tables.iter().filter_map(pair).collect())
+}
+
 /// Partitions belong to their table, and theirs to them.
 pub(crate) fn with_partitions(
+    dump: &Dump,
     contents: &Contents,
     mut chosen: BTreeMap<Key, String>,
 ) -> Result<BTreeMap<Key, String>> {
+    let made = made_as_partitions(dump, contents)?;
     loop {
         let before = chosen.len();
         contents.each(&mut |item| {
@@ -24,6 +49,11 @@ pub(crate) fn with_partitions(
             }
             Ok(())
         })?;
+        for (child, parent) in &made {
+            if chosen.contains_key(parent) {
+                chosen.entry(child.clone()).or_insert("TABLE".into());
+            }
+        }
         if chosen.len() == before {
             return Ok(chosen);
         }

@@ -182,3 +182,23 @@ fn what_others_show_the_rows_of_gets_no_other_name() {
         (SELECT count(*) FROM parent_then)";
     assert_eq!(server.sql("shop", counts), "1|1|1|0");
 }
+
+#[test]
+fn partitions_that_are_made_as_such_come_too() {
+    let server = Server::start();
+    let home = server.home();
+    let text = "-- PostgreSQL database dump\n-- Dumped by pg_dump version 10.4\n\
+        CREATE TABLE public.p (\n    n integer\n)\nPARTITION BY LIST (n);\n\
+        CREATE TABLE public.p1 PARTITION OF public.p\nFOR VALUES IN (1)\nPARTITION BY LIST (n);\n\
+        CREATE TABLE public.p1a PARTITION OF public.p1\nFOR VALUES IN (1);\n\
+        CREATE TABLE public.kid (\n    m integer\n)\nINHERITS (public.t);\n\
+        COPY public.p1a (n) FROM stdin;\n1\n\\.\n-- PostgreSQL database dump complete\n";
+    std::fs::write(home.join("shop.sql"), text).unwrap();
+    let part = inspect(&home, &["extract", "-t", "p", "shop.sql"]).exits(0).out;
+    assert!(!part.contains("kid"), "{part}");
+    load(&server, &part, "taken");
+    assert_eq!(server.sql("taken", "SELECT count(*) FROM p"), "1");
+    inspect(&home, &["extract", "-t", "p1a", "--rename", "new", "shop.sql"])
+        .exits(4)
+        .says("another database");
+}

@@ -66,6 +66,8 @@ pub fn added_to_publication(statement: &[u8]) -> Option<(Option<String>, String)
 pub struct Kin {
     /// Those that it inherits from, or is made as a partition of.
     pub parents: Vec<Qualified>,
+    /// It is made as a partition.
+    pub is_partition: bool,
     /// It consists of partitions.
     pub is_partitioned: bool,
 }
@@ -86,6 +88,7 @@ pub fn kin(statement: &[u8]) -> Kin {
             Token::Word(word) if depth == 0 && word == b"partition" => {
                 kin.is_partitioned |= p.take("by");
                 if p.take("of") {
+                    kin.is_partition = true;
                     kin.parents.extend(p.qualified());
                 }
             }
