@@ -107,9 +107,9 @@ impl Session {
         self.ask("''").map(drop)
     }
 
-    /// The same, and the value of an expression.
+    /// The same, and the value of an expression; the operator is not one that the dump may have made.
     fn ask(&mut self, expression: &str) -> Result<String> {
-        self.write(format!("SELECT '{MARK}' || {expression};\n").as_bytes())?;
+        self.write(format!("SELECT '{MARK}' OPERATOR(pg_catalog.||) {expression};\n").as_bytes())?;
         let flushed = self.input.as_mut().map(Write::flush);
         match (flushed, self.marks.recv()) {
             (Some(Ok(())), Ok(value)) => Ok(value),
