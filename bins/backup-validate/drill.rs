@@ -56,6 +56,14 @@ impl Times {
     }
 }
 
+/// Whether there was a drill.
+enum Held {
+    /// On a server of this version.
+    On(String),
+    /// Backups of this kind are never drilled: why.
+    Never(&'static str),
+}
+
 /// Sees to it that drills can be held before the first backup is read: reads the queries, and removes
 /// what drills that were killed have left.
 pub(crate) fn prepare<'a>(args: &'a Args, speech: &Speech) -> Result<Option<Drill<'a>>> {
@@ -76,15 +84,28 @@ impl Drill<'_> {
     /// this machine lacks must not make a backup uncounted.
     pub(crate) fn restore(&self, path: &Path, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
         let mut times = Times::default();
-        let before = verdict.passes();
-        let version = match self.hold(path, checked, &mut times, verdict, speech) {
-            Ok(version) => version,
-            Err(error) => {
+        let (version, not_held) = match self.hold(path, checked, &mut times, verdict, speech) {
+            Ok(Held::On(version)) => (Some(version), None),
+            Ok(Held::Never(why)) => {
+                verdict.warn(format!("it is not drilled: {why}"));
+                (None, Some(why.to_owned()))
+            }
+            Err(error) if error.code() == Code::No => {
                 verdict.fault(error.within("drill"));
-                None
+                (None, None)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                verdict.unproven(error.within("not drilled"));
+                (None, Some(why))
             }
         };
-        let ok = before && verdict.passes();
+        // what was not held, for lack of a program or of time, says nothing about what a restore would do
+        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
+        if let Some(why) = not_held.filter(|_| !failed) {
+            return verdict.fact("drill", json!({ "skipped": why }));
+        }
+        let ok = verdict.passes();
         let seconds = |s: f64| (s * 1000.0).round() / 1000.0;
         let drill = json!({
             "ok": ok,
@@ -103,9 +124,7 @@ impl Drill<'_> {
                 times.total()
             ));
         }
-        // what was not held, for lack of a program or of time, says nothing about what a restore would do
-        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
-        if !checked.has_record() || !failed && (!ok || version.is_none()) {
+        if !checked.has_record() {
             return;
         }
         let of = match watch::at(&checked.real) {
@@ -131,7 +150,6 @@ impl Drill<'_> {
         }
     }
 
-    /// The version of the server that it was held on.
     fn hold(
         &self,
         path: &Path,
@@ -139,7 +157,7 @@ impl Drill<'_> {
         times: &mut Times,
         verdict: &mut Verdict,
         speech: &Speech,
-    ) -> Result<Option<String>> {
+    ) -> Result<Held> {
         let clock = Instant::now();
         let ground = match (&checked.dump, &checked.set) {
             (Some(dump), _) => {
@@ -147,10 +165,10 @@ impl Drill<'_> {
                 Ground::make(self.place, major, &dump.encoding)?
             }
             (None, Some(set)) => match snapshot::Way::of(set, self.args) {
-                Ok(way) => Ground::of(way.start(&checked.real, verdict)?),
-                Err(why) => return not_drilled(why, verdict),
+                Some(way) => Ground::of(way?.start(&checked.real, verdict)?),
+                None => return Ok(Held::Never("it holds no data directory of PostgreSQL")),
             },
-            (None, None) => return not_drilled("only dumps and snapshots are", verdict),
+            (None, None) => return Ok(Held::Never("only dumps and snapshots of volumes are")),
         };
         times.server = clock.elapsed().as_secs_f64();
         let server = ground.server()?;
@@ -175,7 +193,7 @@ impl Drill<'_> {
         self.ask(&server, &databases, verdict)?;
         times.prove = clock.elapsed().as_secs_f64();
         ground.end()?;
-        Ok(Some(version))
+        Ok(Held::On(version))
     }
 
     /// Restores the dump.
@@ -248,11 +266,6 @@ impl Drill<'_> {
         };
         self.queries.iter().try_for_each(|query| queries::ask(server, &database, query, verdict))
     }
-}
-
-fn not_drilled(why: &str, verdict: &mut Verdict) -> Result<Option<String>> {
-    verdict.warn(format!("it is not drilled: {why}"));
-    Ok(None)
 }
 
 fn absolute(path: &Path) -> PathBuf {

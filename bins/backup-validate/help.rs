@@ -8,9 +8,9 @@ Usage: backup-validate [OPTIONS] FILE|TIME...
        backup-validate [OPTIONS] --latest | --all
        backup-validate [OPTIONS] --watch | --report FORMAT FILE
 
-Paths of backups that pass go to standard output, and a line that begins with ok, warn
-or bad for each to standard error. Dumps, archives of pg_dump and Redis's RDB files are
-read to the last byte and held against their manifests.
+Paths of backups that pass go to standard output, and a line that begins with ok, warn,
+bad or unproven for each to standard error. Dumps, archives of pg_dump and Redis's RDB
+files are read to the last byte and held against their manifests.
 
 Which backups:
   FILE                      a path; a bare name is looked for in DIR too

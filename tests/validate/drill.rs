@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lab::{self, Ran, Server, names, run, wait_until};
+use crate::watch::rdb;
 
 /// A server with a backup of it, and a folder of the test's own for what drills make.
 struct Stage {
@@ -57,7 +58,7 @@ impl Stage {
     }
 
     fn history(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.server.home().join("backups/drills.jsonl")).unwrap();
+        let text = fs::read_to_string(self.server.home().join("backups/drills.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -316,4 +317,21 @@ fn a_name_with_the_separators_of_lists_is_a_name() {
     let answered = ["-d", name, "--query", "SELECT count(*) FROM grades", "--expect", "500"];
     let ran = run(server.tool("backup-validate").args(["--drill", &backup]).args(answered)).exits(0);
     assert_eq!(ran.line(), backup);
+}
+
+#[test]
+fn what_is_never_drilled_was_not_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.rdb"), rdb(1000)).unwrap();
+    let mut command = lab::tool("backup-validate", dir.path());
+    let ran =
+        run(command.args(["-o", ".", "--drill", "a.rdb", "--json", "--report", "junit", "r.xml"])).exits(0);
+    assert!(!ran.err.contains("and proven"), "{}", ran.err);
+    let object: Value = serde_json::from_str(ran.line()).unwrap();
+    assert_eq!(object["verdict"], "warn");
+    let why = "only dumps and snapshots of volumes are";
+    assert_eq!(object["drill"], serde_json::json!({ "skipped": why }));
+    let xml = fs::read_to_string(dir.path().join("r.xml")).unwrap();
+    assert!(xml.contains(" failures=\"0\" errors=\"0\" skipped=\"1\" "), "{xml}");
+    assert!(xml.contains("<skipped message=\"not drilled: only dumps"), "{xml}");
 }

@@ -116,6 +116,22 @@ fn a_drill_starts_the_server_of_a_snapshot_and_none_of_its_settings() {
 }
 
 #[test]
+fn a_hot_snapshot_without_its_log_is_not_drilled() {
+    let settings = "wal_level = replica\nmax_wal_senders = 2\narchive_mode = on\narchive_command = 'true'\n";
+    let server = Server::start_with(settings);
+    server.make("shop");
+    let data = format!("data=dir:{}", server.data().display());
+    let record = run(server.tool("volsnap").args(["-q", "--hot", &data])).exits(0).line().to_owned();
+    let ran = server.run("backup-validate", ["--drill", &record, "--query", "SELECT 1/0", "--json"]).exits(4);
+    let ran = ran.says("unproven ").says("not drilled: a hot snapshot").says("hint: Name the archive");
+    assert!(!ran.err.contains("and proven"), "{}", ran.err);
+    let object: Value = serde_json::from_str(ran.line()).unwrap();
+    assert_eq!(object["verdict"], "unproven");
+    assert!(object["drill"]["skipped"].is_string() && object["drill"]["ok"].is_null(), "{object}");
+    assert!(!server.home().join("backups/snapshots/drills.jsonl").exists());
+}
+
+#[test]
 fn a_tablespace_outside_is_not_written_to() {
     let stage = Stage::new("");
     let data = stage.server.data();
