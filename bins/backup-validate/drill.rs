@@ -20,6 +20,7 @@ use crate::verdict::Verdict;
 
 mod docker;
 mod ground;
+mod hints;
 mod prove;
 mod queries;
 mod snapshot;
@@ -159,18 +160,34 @@ impl Drill<'_> {
         speech: &Speech,
     ) -> Result<Held> {
         let clock = Instant::now();
-        let ground = match (&checked.dump, &checked.set) {
+        let mut ground = match (&checked.dump, &checked.set) {
             (Some(dump), _) => {
                 let major = dump.server_version.as_deref().and_then(major_of);
                 Ground::make(self.place, major, &dump.encoding)?
             }
             (None, Some(set)) => match snapshot::Way::of(set, self.args) {
-                Some(way) => Ground::of(way?.start(&checked.real, verdict)?),
+                Some(way) => Ground::of(way?.start(&checked.real, verdict).map_err(hints::full)?),
                 None => return Ok(Held::Never("it holds no data directory of PostgreSQL")),
             },
             (None, None) => return Ok(Held::Never("only dumps and snapshots of volumes are")),
         };
         times.server = clock.elapsed().as_secs_f64();
+        let version = self.on(&ground, path, checked, times, verdict, speech);
+        let version = version.map_err(|error| ground.blame(error))?;
+        ground.end()?;
+        Ok(Held::On(version))
+    }
+
+    /// Restores and proves on a server; its version.
+    fn on(
+        &self,
+        ground: &Ground,
+        path: &Path,
+        checked: &Checked,
+        times: &mut Times,
+        verdict: &mut Verdict,
+        speech: &Speech,
+    ) -> Result<String> {
         let server = ground.server()?;
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
         speech.say(&format!("drill of {} on PostgreSQL {version}", path.display()));
@@ -180,7 +197,7 @@ impl Drill<'_> {
             if self.args.until.is_some() {
                 verdict.warn("a dump is of one moment: --until is for snapshots");
             }
-            self.load(&ground, checked, verdict)?;
+            self.load(ground, checked, verdict)?;
         }
         times.restore = clock.elapsed().as_secs_f64();
 
@@ -192,17 +209,14 @@ impl Drill<'_> {
         prove::amcheck(&server, self.jobs(), verdict)?;
         self.ask(&server, &databases, verdict)?;
         times.prove = clock.elapsed().as_secs_f64();
-        ground.end()?;
-        Ok(Held::On(version))
+        Ok(version)
     }
 
     /// Restores the dump.
     fn load(&self, ground: &Ground, checked: &Checked, verdict: &mut Verdict) -> Result<()> {
         let ended = self.run(ground, checked)?;
         if !ended.ok() {
-            let error = ended.told();
-            // its hints are for those who have a database to lose
-            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
+            return Err(hints::of_drill(ended.told()));
         }
         if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
             verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));
@@ -237,6 +251,9 @@ impl Drill<'_> {
             "--create-roles",
             LIFTED,
         ]);
+        if self.args.trusts {
+            command.arg("--force=guard");
+        }
         command.arg("--jobs").arg(self.jobs().to_string());
         if let Some(via) = ground.via() {
             command.arg("--via").arg(via);

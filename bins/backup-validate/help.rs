@@ -28,6 +28,8 @@ How closely:
       --drill-in PLACE      the same in a container without network: docker:IMAGE
 
 Drills:
+      --force LIST          guard: restore dumps that reach beyond their database, too;
+                            they may run programs here
       --until MOMENT        recover a snapshot from the archive of --wal up to then, or
                             to the end of it: latest; the same as with volrestore
       --query SQL           ask this of what was restored; repeatable

@@ -246,17 +246,47 @@ fn an_ordinary_user_drills_too() {
 #[test]
 fn a_full_disk_is_temporary_and_left_clean() {
     let stage = Stage::new(&["-d", "shop"]);
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"]).arg(stage.temp());
-    if run(&mut mount).code != 0 {
-        println!("nobody may mount a small disk here: a drill on a full one is not tested");
-        return;
+    stage
+        .server
+        .sql("shop", "CREATE TABLE much AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 40000) n");
+    let backup = stage.server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    // too small for a server, and for what is restored
+    for (size, why) in [(8, "No space left on device"), (56, "disk has ")] {
+        let mut mount = Command::new("mount");
+        let options = format!("size={size}m,mode=755");
+        if run(mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(stage.temp())).code != 0 {
+            println!("nobody may mount a small disk here: a drill on a full one is not tested");
+            return;
+        }
+        let ran = run(&mut stage.validate(&["--drill", &backup]));
+        let left = names(&stage.temp());
+        run(Command::new("umount").arg(stage.temp())).exits(0);
+        let ran = ran.exits(5).says("unproven ").says(why).says("that TMPDIR names");
+        assert!(!ran.err.contains("--force"), "{}", ran.err);
+        assert_eq!(left, [""; 0]);
     }
-    let ran = run(&mut stage.validate(&["--drill", &stage.backup]));
-    let left = names(&stage.temp());
-    run(Command::new("umount").arg(stage.temp())).exits(0);
-    ran.exits(5).says("No space left on device");
-    assert_eq!(left, [""; 0]);
+    assert_eq!(stage.history(), [Value::Null; 0]);
+}
+
+#[test]
+fn a_server_that_is_killed_says_nothing_about_the_backup() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let (child, postmaster) = stage.until_it_runs();
+    kill_process(postmaster, Signal::KILL).unwrap();
+    let ran = lab::end(child).exits(5).says("unproven ");
+    assert!(!ran.err.contains("as it was") && !ran.err.contains("Left over"), "{}", ran.err);
+    assert_eq!(names(&stage.temp()), [""; 0]);
+    assert_eq!(stage.history(), [Value::Null; 0]);
+}
+
+#[test]
+fn a_dump_that_reaches_beyond_its_database_is_drilled_where_it_is_trusted() {
+    let stage = Stage::new(&["-d", "shop"]);
+    stage.server.sql("shop", "CREATE EXTENSION dblink");
+    let backup = stage.server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    let ran = stage.drill(&[&backup]).exits(4).says("unproven ").says("not drilled: the dump holds dblink");
+    ran.says("--force=guard lifts this.");
+    stage.drill(&[&backup, "--force=guard"]).exits(0).says("and proven in ");
 }
 
 #[test]
@@ -283,7 +313,7 @@ fn what_this_machine_lacks_is_no_failed_restore() {
     if rustix::process::getuid().is_root() {
         // whoever runs the server may not enter
         fs::set_permissions(stage.temp(), fs::Permissions::from_mode(0o700)).unwrap();
-        drill("t").exits(4).says("drill: cannot ");
+        drill("t").exits(4).says("not drilled: cannot ");
     }
     assert_eq!(stage.history().len(), 1, "what was not held is no drill");
     assert_eq!(names(&stage.temp()), [""; 0]);

@@ -74,7 +74,7 @@ impl<'a> Way<'a> {
         }
         command.arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
         let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
-        if ended.ok() { Ok(()) } else { Err(ended.told()) }
+        if ended.ok() { Ok(()) } else { Err(super::hints::of_drill(ended.told())) }
     }
 }
 
