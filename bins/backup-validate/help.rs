@@ -28,7 +28,7 @@ How closely:
       --drill-in PLACE      the same in a container without network: docker:IMAGE
 
 Drills:
-      --force LIST          guard: restore dumps that reach beyond their database, too;
+      --force GUARDRAIL     guard: restore dumps that reach beyond their database, too;
                             they may run programs here
       --until MOMENT        recover a snapshot from the archive of --wal up to then, or
                             to the end of it: latest; the same as with volrestore
