@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use kit::child::{Child, sibling};
-use kit::exit::Result;
+use kit::exit::{Code, Result};
 use kit::settings::Settings;
 
 use crate::check::Checked;
@@ -22,6 +22,9 @@ pub(crate) fn against(checked: &Checked, args: &Args, verdict: &mut Verdict) {
     }
     match dry_run(checked, args) {
         Ok(()) => verdict.note("the server could take it"),
+        Err(error) if error.code() == Code::Temporary => {
+            verdict.unproven(error.within("not held against the server"));
+        }
         Err(error) => verdict.fault(error.within("against the server")),
     }
 }

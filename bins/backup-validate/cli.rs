@@ -67,6 +67,8 @@ pub(crate) struct Args {
     pub(crate) quick: bool,
     pub(crate) against: bool,
     pub(crate) drill: Option<Place>,
+    /// A drill restores dumps that reach beyond their database, too.
+    pub(crate) trusts: bool,
     pub(crate) queries: Vec<Query>,
     pub(crate) queries_file: Option<String>,
     pub(crate) database: Option<String>,
@@ -103,6 +105,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("against") => args.against = true,
             Long("drill") => args.drill = args.drill.or(Some(Place::Here)),
             Long("drill-in") => args.drill = Some(place(&text(&mut parser, "--drill-in")?)?),
+            Long("force") => match &*text(&mut parser, "--force")? {
+                "guard" => args.trusts = true,
+                other => return Err(usage(format!("--force: '{other}' is not guard"))),
+            },
             Long("query") => {
                 args.queries.push(Query { sql: text(&mut parser, "--query")?, answer: None });
             }
@@ -169,6 +175,8 @@ fn agree(args: Args) -> Result<Args> {
     let drills = args.drill.is_some();
     let wrong = if !drills && (!args.queries.is_empty() || args.queries_file.is_some()) {
         Some("--query and --queries are for --drill")
+    } else if !drills && args.trusts {
+        Some("--force=guard is for --drill")
     } else if args.until.is_some() && (!drills || args.wal.is_none()) {
         Some("--until is for --drill, and goes with --wal DIR")
     } else if args.quick && (drills || args.against) {

@@ -20,6 +20,7 @@ use crate::verdict::Verdict;
 
 mod docker;
 mod ground;
+mod hints;
 mod prove;
 mod queries;
 mod snapshot;
@@ -56,6 +57,14 @@ impl Times {
     }
 }
 
+/// Whether there was a drill.
+enum Held {
+    /// On a server of this version.
+    On(String),
+    /// Backups of this kind are never drilled: why.
+    Never(&'static str),
+}
+
 /// Sees to it that drills can be held before the first backup is read: reads the queries, and removes
 /// what drills that were killed have left.
 pub(crate) fn prepare<'a>(args: &'a Args, speech: &Speech) -> Result<Option<Drill<'a>>> {
@@ -76,15 +85,28 @@ impl Drill<'_> {
     /// this machine lacks must not make a backup uncounted.
     pub(crate) fn restore(&self, path: &Path, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
         let mut times = Times::default();
-        let before = verdict.passes();
-        let version = match self.hold(path, checked, &mut times, verdict, speech) {
-            Ok(version) => version,
-            Err(error) => {
+        let (version, not_held) = match self.hold(path, checked, &mut times, verdict, speech) {
+            Ok(Held::On(version)) => (Some(version), None),
+            Ok(Held::Never(why)) => {
+                verdict.warn(format!("it is not drilled: {why}"));
+                (None, Some(why.to_owned()))
+            }
+            Err(error) if error.code() == Code::No => {
                 verdict.fault(error.within("drill"));
-                None
+                (None, None)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                verdict.unproven(error.within("not drilled"));
+                (None, Some(why))
             }
         };
-        let ok = before && verdict.passes();
+        // what was not held, for lack of a program or of time, says nothing about what a restore would do
+        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
+        if let Some(why) = not_held.filter(|_| !failed) {
+            return verdict.fact("drill", json!({ "skipped": why }));
+        }
+        let ok = verdict.passes();
         let seconds = |s: f64| (s * 1000.0).round() / 1000.0;
         let drill = json!({
             "ok": ok,
@@ -103,9 +125,7 @@ impl Drill<'_> {
                 times.total()
             ));
         }
-        // what was not held, for lack of a program or of time, says nothing about what a restore would do
-        let failed = verdict.faults().iter().any(|f| f.code() == Code::No);
-        if !checked.has_record() || !failed && (!ok || version.is_none()) {
+        if !checked.has_record() {
             return;
         }
         let of = match watch::at(&checked.real) {
@@ -131,7 +151,6 @@ impl Drill<'_> {
         }
     }
 
-    /// The version of the server that it was held on.
     fn hold(
         &self,
         path: &Path,
@@ -139,20 +158,36 @@ impl Drill<'_> {
         times: &mut Times,
         verdict: &mut Verdict,
         speech: &Speech,
-    ) -> Result<Option<String>> {
+    ) -> Result<Held> {
         let clock = Instant::now();
-        let ground = match (&checked.dump, &checked.set) {
+        let mut ground = match (&checked.dump, &checked.set) {
             (Some(dump), _) => {
                 let major = dump.server_version.as_deref().and_then(major_of);
                 Ground::make(self.place, major, &dump.encoding)?
             }
             (None, Some(set)) => match snapshot::Way::of(set, self.args) {
-                Ok(way) => Ground::of(way.start(&checked.real, verdict)?),
-                Err(why) => return not_drilled(why, verdict),
+                Some(way) => Ground::of(way?.start(&checked.real, verdict).map_err(hints::full)?),
+                None => return Ok(Held::Never("it holds no data directory of PostgreSQL")),
             },
-            (None, None) => return not_drilled("only dumps and snapshots are", verdict),
+            (None, None) => return Ok(Held::Never("only dumps and snapshots of volumes are")),
         };
         times.server = clock.elapsed().as_secs_f64();
+        let version = self.on(&ground, path, checked, times, verdict, speech);
+        let version = version.map_err(|error| ground.blame(error))?;
+        ground.end()?;
+        Ok(Held::On(version))
+    }
+
+    /// Restores and proves on a server; its version.
+    fn on(
+        &self,
+        ground: &Ground,
+        path: &Path,
+        checked: &Checked,
+        times: &mut Times,
+        verdict: &mut Verdict,
+        speech: &Speech,
+    ) -> Result<String> {
         let server = ground.server()?;
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
         speech.say(&format!("drill of {} on PostgreSQL {version}", path.display()));
@@ -162,7 +197,7 @@ impl Drill<'_> {
             if self.args.until.is_some() {
                 verdict.warn("a dump is of one moment: --until is for snapshots");
             }
-            self.load(&ground, checked, verdict)?;
+            self.load(ground, checked, verdict)?;
         }
         times.restore = clock.elapsed().as_secs_f64();
 
@@ -174,17 +209,14 @@ impl Drill<'_> {
         prove::amcheck(&server, self.jobs(), verdict)?;
         self.ask(&server, &databases, verdict)?;
         times.prove = clock.elapsed().as_secs_f64();
-        ground.end()?;
-        Ok(Some(version))
+        Ok(version)
     }
 
     /// Restores the dump.
     fn load(&self, ground: &Ground, checked: &Checked, verdict: &mut Verdict) -> Result<()> {
         let ended = self.run(ground, checked)?;
         if !ended.ok() {
-            let error = ended.told();
-            // its hints are for those who have a database to lose
-            return Err(if error.code() == Code::No { Error::no(error.to_string()) } else { error });
+            return Err(hints::of_drill(ended.told()));
         }
         if let Some(line) = ended.stderr.iter().find(|l| l.contains(NOT_COMPARED)) {
             verdict.warn(line.split_once(": ").map_or(line.as_str(), |(_, words)| words));
@@ -219,6 +251,9 @@ impl Drill<'_> {
             "--create-roles",
             LIFTED,
         ]);
+        if self.args.trusts {
+            command.arg("--force=guard");
+        }
         command.arg("--jobs").arg(self.jobs().to_string());
         if let Some(via) = ground.via() {
             command.arg("--via").arg(via);
@@ -248,11 +283,6 @@ impl Drill<'_> {
         };
         self.queries.iter().try_for_each(|query| queries::ask(server, &database, query, verdict))
     }
-}
-
-fn not_drilled(why: &str, verdict: &mut Verdict) -> Result<Option<String>> {
-    verdict.warn(format!("it is not drilled: {why}"));
-    Ok(None)
 }
 
 fn absolute(path: &Path) -> PathBuf {

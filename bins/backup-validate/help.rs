@@ -8,9 +8,9 @@ Usage: backup-validate [OPTIONS] FILE|TIME...
        backup-validate [OPTIONS] --latest | --all
        backup-validate [OPTIONS] --watch | --report FORMAT FILE
 
-Paths of backups that pass go to standard output, and a line that begins with ok, warn
-or bad for each to standard error. Dumps, archives of pg_dump and Redis's RDB files are
-read to the last byte and held against their manifests.
+Paths of backups that pass go to standard output, and a line that begins with ok, warn,
+bad or unproven for each to standard error. Dumps, archives of pg_dump and Redis's RDB
+files are read to the last byte and held against their manifests.
 
 Which backups:
   FILE                      a path; a bare name is looked for in DIR too
@@ -28,6 +28,8 @@ How closely:
       --drill-in PLACE      the same in a container without network: docker:IMAGE
 
 Drills:
+      --force GUARDRAIL     guard: restore dumps that reach beyond their database, too;
+                            they may run programs here
       --until MOMENT        recover a snapshot from the archive of --wal up to then, or
                             to the end of it: latest; the same as with volrestore
       --query SQL           ask this of what was restored; repeatable

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 pub(crate) struct Verdict {
     /// Why it does not pass, each with its exit code and hints.
     faults: Vec<Error>,
+    /// One of them at least speaks against the backup.
+    is_bad: bool,
     /// What a person should know although it passes.
     warnings: Vec<String>,
     /// What it is, and what was done with it.
@@ -26,6 +28,12 @@ impl Verdict {
 
     /// It does not pass.
     pub(crate) fn fault(&mut self, error: Error) {
+        self.is_bad = true;
+        self.faults.push(error);
+    }
+
+    /// It does not pass, for something that is lacking here and says nothing about the backup.
+    pub(crate) fn unproven(&mut self, error: Error) {
         self.faults.push(error);
     }
 
@@ -61,7 +69,8 @@ impl Verdict {
 
     fn word(&self) -> &'static str {
         match (self.passes(), self.warnings.is_empty()) {
-            (false, _) => "bad",
+            (false, _) if self.is_bad => "bad",
+            (false, _) => "unproven",
             (true, false) => "warn",
             (true, true) => "ok",
         }

@@ -21,6 +21,8 @@ fn what_contradicts_itself_is_refused() {
         &["a", "--drill-in", "podman:x"],
         &["a", "--drill-in", "docker:"],
         &["a", "-d", ""],
+        &["a", "--force=guard"],
+        &["a", "--drill", "--force=roles"],
     ] {
         is_usage_error(TOOL, words);
     }

@@ -40,6 +40,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "ARG" => "--no-owner",
         "CMD" => "true",
         "CODEC" => "zstd:3",
+        "GUARDRAIL" => "guard",
         "LIST" => "some thing",
         "PLACE" => "docker:some",
         "SQL" => "SELECT 1",

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lab::{self, Ran, Server, names, run, wait_until};
+use crate::watch::rdb;
 
 /// A server with a backup of it, and a folder of the test's own for what drills make.
 struct Stage {
@@ -57,7 +58,7 @@ impl Stage {
     }
 
     fn history(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.server.home().join("backups/drills.jsonl")).unwrap();
+        let text = fs::read_to_string(self.server.home().join("backups/drills.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -245,17 +246,47 @@ fn an_ordinary_user_drills_too() {
 #[test]
 fn a_full_disk_is_temporary_and_left_clean() {
     let stage = Stage::new(&["-d", "shop"]);
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"]).arg(stage.temp());
-    if run(&mut mount).code != 0 {
-        println!("nobody may mount a small disk here: a drill on a full one is not tested");
-        return;
+    stage
+        .server
+        .sql("shop", "CREATE TABLE much AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 40000) n");
+    let backup = stage.server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    // too small for a server, and for what is restored
+    for (size, why) in [(8, "No space left on device"), (56, "disk has ")] {
+        let mut mount = Command::new("mount");
+        let options = format!("size={size}m,mode=755");
+        if run(mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(stage.temp())).code != 0 {
+            println!("nobody may mount a small disk here: a drill on a full one is not tested");
+            return;
+        }
+        let ran = run(&mut stage.validate(&["--drill", &backup]));
+        let left = names(&stage.temp());
+        run(Command::new("umount").arg(stage.temp())).exits(0);
+        let ran = ran.exits(5).says("unproven ").says(why).says("that TMPDIR names");
+        assert!(!ran.err.contains("--force"), "{}", ran.err);
+        assert_eq!(left, [""; 0]);
     }
-    let ran = run(&mut stage.validate(&["--drill", &stage.backup]));
-    let left = names(&stage.temp());
-    run(Command::new("umount").arg(stage.temp())).exits(0);
-    ran.exits(5).says("No space left on device");
-    assert_eq!(left, [""; 0]);
+    assert_eq!(stage.history(), [Value::Null; 0]);
+}
+
+#[test]
+fn a_server_that_is_killed_says_nothing_about_the_backup() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let (child, postmaster) = stage.until_it_runs();
+    kill_process(postmaster, Signal::KILL).unwrap();
+    let ran = lab::end(child).exits(5).says("unproven ");
+    assert!(!ran.err.contains("as it was") && !ran.err.contains("Left over"), "{}", ran.err);
+    assert_eq!(names(&stage.temp()), [""; 0]);
+    assert_eq!(stage.history(), [Value::Null; 0]);
+}
+
+#[test]
+fn a_dump_that_reaches_beyond_its_database_is_drilled_where_it_is_trusted() {
+    let stage = Stage::new(&["-d", "shop"]);
+    stage.server.sql("shop", "CREATE EXTENSION dblink");
+    let backup = stage.server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    let ran = stage.drill(&[&backup]).exits(4).says("unproven ").says("not drilled: the dump holds dblink");
+    ran.says("--force=guard lifts this.");
+    stage.drill(&[&backup, "--force=guard"]).exits(0).says("and proven in ");
 }
 
 #[test]
@@ -282,7 +313,7 @@ fn what_this_machine_lacks_is_no_failed_restore() {
     if rustix::process::getuid().is_root() {
         // whoever runs the server may not enter
         fs::set_permissions(stage.temp(), fs::Permissions::from_mode(0o700)).unwrap();
-        drill("t").exits(4).says("drill: cannot ");
+        drill("t").exits(4).says("not drilled: cannot ");
     }
     assert_eq!(stage.history().len(), 1, "what was not held is no drill");
     assert_eq!(names(&stage.temp()), [""; 0]);
@@ -316,4 +347,21 @@ fn a_name_with_the_separators_of_lists_is_a_name() {
     let answered = ["-d", name, "--query", "SELECT count(*) FROM grades", "--expect", "500"];
     let ran = run(server.tool("backup-validate").args(["--drill", &backup]).args(answered)).exits(0);
     assert_eq!(ran.line(), backup);
+}
+
+#[test]
+fn what_is_never_drilled_was_not_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.rdb"), rdb(1000)).unwrap();
+    let mut command = lab::tool("backup-validate", dir.path());
+    let ran =
+        run(command.args(["-o", ".", "--drill", "a.rdb", "--json", "--report", "junit", "r.xml"])).exits(0);
+    assert!(!ran.err.contains("and proven"), "{}", ran.err);
+    let object: Value = serde_json::from_str(ran.line()).unwrap();
+    assert_eq!(object["verdict"], "warn");
+    let why = "only dumps and snapshots of volumes are";
+    assert_eq!(object["drill"], serde_json::json!({ "skipped": why }));
+    let xml = fs::read_to_string(dir.path().join("r.xml")).unwrap();
+    assert!(xml.contains(" failures=\"0\" errors=\"0\" skipped=\"1\" "), "{xml}");
+    assert!(xml.contains("<skipped message=\"not drilled: only dumps"), "{xml}");
 }

@@ -232,7 +232,7 @@ fn a_table_that_is_gone_is_told_until_it_is_back_or_somebody_allows_it() {
 }
 
 /// What Redis writes, of so many bytes of one value.
-fn rdb(bytes: usize) -> Vec<u8> {
+pub(crate) fn rdb(bytes: usize) -> Vec<u8> {
     let value = vec![b'x'; bytes];
     [b"REDIS0011\xfe\x00\x00\x01k\x80".as_slice(), &(bytes as u32).to_be_bytes(), &value, &[0xff], &[0; 8]]
         .concat()

@@ -9,6 +9,7 @@ use kit::pg::Server;
 use kit::settings::Settings;
 
 use super::docker::{self, Container};
+use super::hints;
 use crate::cli::Place;
 
 /// How the folders of drills are called.
@@ -50,6 +51,7 @@ fn sweep_all(place: &Place) -> Result<Vec<String>> {
 
 /// Where not even an empty server comes up, this machine lacks something: that is no answer about the backup.
 pub(super) fn lacking(error: Error) -> Error {
+    let error = hints::full(error);
     if error.code() != Code::No {
         return error;
     }
@@ -117,6 +119,16 @@ impl Ground {
     /// The server, as one who asks it.
     pub(super) fn server(&self) -> Result<Server> {
         Server::find(self.via(), &Settings::alone(self.environment()), None)
+    }
+
+    /// What failed on it: its own failure says nothing about what was restored.
+    pub(super) fn blame(&mut self, error: Error) -> Error {
+        let Running::Here(instance) = &mut self.server else { return hints::full(error) };
+        let said = instance.last_words();
+        if hints::is_full(&error.to_string()) || !hints::is_full(&said) && instance.is_running() {
+            return hints::full(error);
+        }
+        hints::full(Error::temporary(format!("{error}; the server says: {said}")))
     }
 
     /// Ends it in good order, so that a failure to do so is told.

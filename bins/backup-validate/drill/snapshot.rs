@@ -29,17 +29,25 @@ pub(super) struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// `Err`: why there is none.
-    pub(super) fn of(set: &'a Set, args: &'a Args) -> std::result::Result<Self, &'static str> {
+    /// `None`: no data directory is in it. `Err`: why what is in it cannot be started.
+    pub(super) fn of(set: &'a Set, args: &'a Args) -> Option<Result<Self>> {
+        let holds = set.volumes.iter().any(|v| !v.data.is_empty());
+        holds.then(|| Self::find(set, args))
+    }
+
+    fn find(set: &'a Set, args: &'a Args) -> Result<Self> {
         let lacks_log = set.mode == Mode::Hot && set.wal.as_ref().is_none_or(|wal| !wal.included);
         let until = match args.until.as_deref() {
             Some("latest") => vec!["--until-latest"],
             Some(moment) => vec!["--until", moment],
             None if !lacks_log => Vec::new(),
             None if args.wal.is_some() => vec!["--until-immediate"],
-            None => return Err("a hot snapshot is of no use without its WAL: name the archive by --wal"),
+            None => {
+                return Err(Error::refused("a hot snapshot is of no use without its WAL")
+                    .hint("Name the archive that holds it by --wal."));
+            }
         };
-        let (label, data) = data(set)?;
+        let (label, data) = data(set).map_err(Error::refused)?;
         let wal = args.wal.as_ref().filter(|_| !until.is_empty());
         Ok(Way { label, data, until, wal: wal.map(|wal| super::absolute(Path::new(wal))) })
     }
@@ -66,7 +74,7 @@ impl<'a> Way<'a> {
         }
         command.arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
         let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
-        if ended.ok() { Ok(()) } else { Err(ended.told()) }
+        if ended.ok() { Ok(()) } else { Err(super::hints::of_drill(ended.told())) }
     }
 }
 

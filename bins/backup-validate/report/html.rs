@@ -49,11 +49,14 @@ pub(crate) fn attention(model: &Model<'_>) -> String {
         items.push(format!("<li>{mark}<div><strong>{what}</strong>{of}<p>{why}</p></div></li>"));
     };
     for verdict in model.judged.iter().filter(|v| v["verdict"] != "ok") {
-        let bad = verdict["verdict"] == "bad";
-        let (level, list) = if bad { (Level::Bad, "faults") } else { (Level::Warn, "warnings") };
+        let (level, list, word) = match verdict["verdict"].as_str() {
+            Some("bad") => (Level::Bad, "faults", "Bad"),
+            Some("unproven") => (Level::Warn, "faults", "Not proven"),
+            _ => (Level::Warn, "warnings", "Passed, but"),
+        };
         let why: Vec<&str> =
             verdict[list].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        add(level, if bad { "Bad" } else { "Passed, but" }, verdict["path"].as_str(), &why.join("; "));
+        add(level, word, verdict["path"].as_str(), &why.join("; "));
     }
     for finding in model.findings {
         let level = if finding.what == kit::watch::What::Missing { Level::Bad } else { Level::Warn };

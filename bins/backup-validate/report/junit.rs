@@ -16,19 +16,29 @@ struct Case {
     seconds: f64,
     failures: Vec<String>,
     warnings: Vec<String>,
+    /// Why the drill that was asked for was not held.
+    skipped: Option<String>,
+}
+
+impl Case {
+    /// Skipped is what does not fail.
+    fn skipped(&self) -> Option<&String> {
+        self.skipped.as_ref().filter(|_| self.failures.is_empty())
+    }
 }
 
 /// The whole text.
 pub(crate) fn junit(model: &Model<'_>) -> String {
     let cases: Vec<Case> = model.judged.iter().map(of_judged).chain(of_series(model)).collect();
     let failures = cases.iter().filter(|c| !c.failures.is_empty()).count();
+    let skipped = cases.iter().filter(|c| c.skipped().is_some()).count();
     let seconds: f64 = cases.iter().map(|c| c.seconds).sum();
     let at = model.now.to_string();
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     // writing into a String cannot fail
     let _ = writeln!(
         xml,
-        "<testsuites>\n<testsuite name=\"backups\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\" \
+        "<testsuites>\n<testsuite name=\"backups\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
          time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"{}\">",
         cases.len(),
         at.trim_end_matches('Z'),
@@ -42,6 +52,9 @@ pub(crate) fn junit(model: &Model<'_>) -> String {
             let all: Vec<String> = case.failures.iter().map(|why| escaped(why)).collect();
             let (first, all) = (escaped(first), all.join("\n"));
             let _ = write!(xml, "\n  <failure message=\"{first}\">{all}</failure>");
+        }
+        if let Some(why) = case.skipped() {
+            let _ = write!(xml, "\n  <skipped message=\"not drilled: {}\"/>", escaped(why));
         }
         if !case.warnings.is_empty() {
             let _ = write!(xml, "\n  <system-out>{}</system-out>", escaped(&case.warnings.join("; ")));
@@ -63,6 +76,7 @@ fn of_judged(verdict: &Value) -> Case {
         seconds: verdict["seconds"].as_f64().unwrap_or(0.0),
         failures: texts("faults"),
         warnings: texts("warnings"),
+        skipped: verdict["drill"]["skipped"].as_str().map(str::to_owned),
     }
 }
 
@@ -86,6 +100,7 @@ fn of_series<'a>(model: &'a Model<'_>) -> impl Iterator<Item = Case> + 'a {
                 })
                 .collect(),
             warnings: Vec::new(),
+            skipped: None,
         }
     })
 }
