@@ -54,7 +54,7 @@ pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Ver
 
 fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<Checked> {
     if let Some(record) = volume::record_of(path) {
-        let set = volume::check(path, &record, args.quick, speech, verdict)?;
+        let set = volume::check(path, &record, args, speech, verdict)?;
         return Ok(Checked { real: record, manifest: None, dump: None, set: Some(set) });
     }
     if let Some(of) = wal::of(path) {

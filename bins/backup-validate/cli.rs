@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
 use kit::exit::Result;
 use kit::notify::Telling;
+use kit::wal::name::Segment;
 use kit::watch::Rules;
 use lexopt::prelude::*;
 
@@ -80,6 +81,8 @@ pub(crate) struct Args {
     pub(crate) until: Option<String>,
     /// The archive of the server's log, which is looked at for gaps, and which drills of snapshots recover from.
     pub(crate) wal: Option<String>,
+    /// First segments of gaps that are known.
+    pub(crate) accept_gaps: Vec<Segment>,
     /// Reports, and the files they go to.
     pub(crate) reports: Vec<(Form, String)>,
     pub(crate) telling: Telling,
@@ -133,6 +136,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("quota") => rules(&mut args).quota = Some(size(&mut parser, "--quota")?),
             Long("until") => args.until = Some(text(&mut parser, "--until")?),
             Long("wal") => args.wal = Some(text(&mut parser, "--wal")?),
+            Long("accept-gap") => args.accept_gaps.push(
+                text(&mut parser, "--accept-gap")?
+                    .parse()
+                    .map_err(|e| usage(format!("--accept-gap: {e}")))?,
+            ),
             Long("report") => {
                 let form = form(&text(&mut parser, "--report")?)?;
                 args.reports.push((form, text(&mut parser, "--report")?));
@@ -157,7 +165,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             ..rules.clone()
         };
     }
-    if args.wal.is_some() && args.reports.is_empty() && args.drill.is_none() {
+    if args.wal.is_some() && args.reports.is_empty() && args.drill.is_none() && named.is_empty() {
         rules(&mut args);
     }
     let looks = args.rules.is_some() || !args.reports.is_empty();
@@ -179,6 +187,8 @@ fn agree(args: Args) -> Result<Args> {
         Some("--force=guard is for --drill")
     } else if args.until.is_some() && (!drills || args.wal.is_none()) {
         Some("--until is for --drill, and goes with --wal DIR")
+    } else if !args.accept_gaps.is_empty() && args.wal.is_none() {
+        Some("--accept-gap is for --wal")
     } else if args.quick && (drills || args.against) {
         Some("--quick reads no data: --against and --drill need it")
     } else if args.database.as_ref().is_some_and(String::is_empty) {

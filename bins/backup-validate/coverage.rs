@@ -6,9 +6,10 @@ use std::path::Path;
 use kit::exit::Result;
 use kit::out;
 use kit::stamp::Stamp;
+use kit::volume::set::Set;
 use kit::wal::archive::{Archive, Fault, segments};
 use kit::wal::chain::{Chain, Run};
-use kit::wal::name::Name;
+use kit::wal::name::{Name, Segment};
 use kit::watch::{Finding, What};
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 pub(crate) struct Coverage {
     pub(crate) dir: String,
     pub(crate) timelines: Vec<Timeline>,
-    segment_bytes: u64,
+    chain: Chain,
+    system_identifier: Option<String>,
 }
 
 /// What there is of a timeline.
@@ -65,23 +67,41 @@ impl Coverage {
             }
         };
         let timelines = chain.timelines().into_iter().map(timeline).collect();
-        Ok(Coverage { dir: dir.to_string_lossy().into_owned(), timelines, segment_bytes })
+        let (dir, system_identifier) = (dir.to_string_lossy().into_owned(), archive.identity());
+        let system_identifier = system_identifier.system_identifier.clone();
+        Ok(Coverage { dir, timelines, chain, system_identifier })
     }
 
-    /// What is missing.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
-        let gap = |gap: &Run| Finding {
-            what: What::Gap,
-            series: None,
-            backup: None,
-            why: format!("the log lacks {}", self.stretch(gap)),
+    /// What is missing, but for the gaps that begin with one of `accepted`.
+    pub(crate) fn findings(&self, accepted: &[Segment]) -> Vec<Finding> {
+        let of = |what, why| Finding { what, series: None, backup: None, why };
+        if self.chain.segments.is_empty() {
+            return vec![of(What::Missing, format!("the log's archive '{}' holds no segment", self.dir))];
+        }
+        let gap = |gap: &Run| of(What::Gap, format!("the log lacks {}", self.stretch(gap)));
+        let gaps = self.timelines.iter().flat_map(|t| &t.gaps);
+        gaps.filter(|gap| !accepted.contains(&gap.first)).map(gap).collect()
+    }
+
+    /// Why a hot snapshot without a log of its own cannot be restored from this archive. Of another server's nothing
+    /// is said.
+    pub(crate) fn lacks(&self, set: &Set) -> Option<String> {
+        let wal = set.wal.as_ref().filter(|_| set.needs_log())?;
+        let other = |mine: &String| set.system_identifier.as_ref().is_some_and(|its| its != mine);
+        if self.system_identifier.as_ref().is_some_and(other) {
+            return None;
+        }
+        let ends = wal.first.parse().and_then(|first| Ok(Run { first, last: wal.last.parse()? }));
+        let missing = match ends {
+            Ok(run) => self.stretch(self.chain.lacks(&run).first()?),
+            Err(cause) => cause,
         };
-        self.timelines.iter().flat_map(|t| &t.gaps).map(gap).collect()
+        Some(format!("it needs log that '{}' does not hold: {missing}", self.dir))
     }
 
     /// A stretch of the log in words.
     pub(crate) fn stretch(&self, run: &Run) -> String {
-        match run.length(self.segment_bytes) {
+        match run.length(self.chain.segment_bytes) {
             1 => run.first.to_string(),
             n => format!("{} to {}, {} segments", run.first, run.last, out::count(n)),
         }
@@ -89,7 +109,7 @@ impl Coverage {
 
     /// Where a run begins and ends, as shares of the whole stretch of all timelines.
     pub(crate) fn place(&self, run: &Run) -> (f64, f64) {
-        let number = |s: kit::wal::name::Segment| s.number(self.segment_bytes);
+        let number = |s: Segment| s.number(self.chain.segment_bytes);
         let all = || self.timelines.iter().flat_map(|t| t.runs.iter().chain(&t.gaps));
         let first = all().map(|r| number(r.first)).min().unwrap_or(0);
         let span = all().map(|r| number(r.last) + 1).max().unwrap_or(1).saturating_sub(first).max(1);
@@ -103,7 +123,7 @@ impl Coverage {
             json!({
                 "first": run.first.to_string(),
                 "last": run.last.to_string(),
-                "segments": run.length(self.segment_bytes),
+                "segments": run.length(self.chain.segment_bytes),
             })
         };
         let timeline = |t: &Timeline| {

@@ -47,9 +47,11 @@ The folder as a whole (exit 1, and a line for each finding):
                             before by more than that
       --tables-lost         tables of one before it are gone
       --quota SIZE          all files in DIR take more
-      --wal DIR             segments are missing in the archive of wal-archive in DIR;
-                            with --report, its coverage is shown; with --drill, hot
-                            snapshots are recovered from it
+      --wal DIR             the archive of wal-archive in DIR lacks segments, or those
+                            that a hot snapshot needs; with --report, its coverage is
+                            shown; with FILE or --drill, a hot snapshot is held against
+                            it or recovered from it
+      --accept-gap SEGMENT  the gap that begins with this segment is known; repeatable
 
 Whom to tell:
       --report FORMAT FILE  write a report: html (one page), junit (for CI) or json,

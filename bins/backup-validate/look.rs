@@ -5,8 +5,10 @@ use std::path::Path;
 
 use kit::catalog::Backup;
 use kit::exit::{Error, Result};
+use kit::manifest::Kind;
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
+use kit::volume::set::Set;
 use kit::watch::{self, Finding, What, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
@@ -32,10 +34,14 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
     let used = used(dir)?;
-    let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
     let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose();
     let (coverage, unread) = coverage.map_or_else(|e| (None, Some(e)), |coverage| (coverage, None));
-    findings.extend(coverage.iter().flat_map(Coverage::findings));
+    let lacking = coverage.as_ref().map_or(Vec::new(), |coverage| without_log(&mut backups, coverage));
+    let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
+    for finding in findings.iter_mut().filter(|f| f.backup.as_ref().is_some_and(|b| lacking.contains(b))) {
+        finding.what = What::Gap;
+    }
+    findings.extend(coverage.iter().flat_map(|c| c.findings(&args.accept_gaps)));
     findings.extend(unread.as_ref().map(|error| Finding {
         what: What::Unread,
         series: None,
@@ -43,6 +49,18 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
         why: error.to_string(),
     }));
     Ok(Look { now, backups, used, findings, coverage, unread })
+}
+
+/// Hot snapshots whose log is gone count no longer; their names.
+fn without_log(backups: &mut [Backup], coverage: &Coverage) -> Vec<String> {
+    let hot = |b: &&mut Backup| b.fault.is_none() && b.kin().is_some_and(|kin| kin.kind == Kind::Volumes);
+    let mut names = Vec::new();
+    for backup in backups.iter_mut().filter(hot) {
+        backup.fault =
+            Set::read(&backup.path).map_or_else(|e| Some(e.to_string()), |set| coverage.lacks(&set));
+        names.extend(backup.fault.is_some().then(|| backup.name.clone()));
+    }
+    names
 }
 
 /// Tells each finding: to standard output, or where that holds the paths of backups that passed, to

@@ -19,7 +19,7 @@ mod tables;
 
 pub use holdings::{at, backups, named};
 pub use storage::used;
-pub use tables::{Changed, Table, Tables, Told, compare_manifests};
+pub use tables::{Changed, Losses, Table, Tables, compare_manifests};
 
 /// Below so many rows, a drop by some percent says nothing.
 const LEAST_ROWS: u64 = 100;
@@ -136,14 +136,14 @@ pub fn lines(backups: &[Backup], now: Stamp) -> Vec<Line<'_>> {
     lines
 }
 
-/// All that is wrong. `used`: bytes in the directory. `tables` compares the tables of two backups, the
-/// earlier one first, and leaves out the lost ones that were told of.
+/// All that is wrong. `used`: bytes in the directory. `tables` holds the tables of the second against those of the
+/// first, see [`compare_manifests`].
 pub fn judge(
     rules: &Rules,
     now: Stamp,
     backups: &[Backup],
     used: u64,
-    mut tables: impl FnMut(&Backup, &Backup, Option<u8>, &mut Told) -> Result<Changed>,
+    mut tables: impl FnMut(&[&Backup], &Backup, Losses) -> Result<Vec<Changed>>,
 ) -> Result<Vec<Finding>> {
     let lines = lines(backups, now);
     let mut findings = Vec::new();
@@ -163,25 +163,23 @@ pub fn judge(
             findings.extend(old_or_small(rules, now, line));
         }
         let Some(base) = base(&line.backups, rules.shrink) else { continue };
-        if let Some(why) = rules.shrink.and_then(|percent| shrunken(base, newest, percent)) {
+        let fell = rules.shrink.and_then(|percent| shrunken(base, newest, percent));
+        // where all together have lost, many small tables may have
+        let least = if fell.is_some() { 1 } else { LEAST_ROWS };
+        if let Some(why) = fell {
             findings.push(of(What::Shrunken, newest, format!("{why} than {}", base.name)));
         }
-        if !line.kin.kind.is_dump() {
+        let losses = Losses { percent: rules.shrink, least, tables: rules.tables_lost };
+        if !line.kin.kind.is_dump() || losses.percent.is_none() && !losses.tables {
             continue;
         }
-        let mut told = Told::new();
-        for before in measures(&line.backups) {
-            // a loss of rows is one against the base, that of a table against any that had it
-            let percent = rules.shrink.filter(|_| before.name == base.name);
-            if percent.is_none() && !rules.tables_lost {
-                continue;
-            }
-            let changed = tables(before, newest, percent, &mut told)?;
+        let measures = measures(&line.backups);
+        for (before, changed) in measures.iter().zip(tables(&measures, newest, losses)?) {
             if !changed.fewer.is_empty() {
                 let why = format!("fewer rows than in {}: {}", before.name, changed.fewer);
                 findings.push(of(What::Shrunken, newest, why));
             }
-            if rules.tables_lost && !changed.lost.is_empty() {
+            if !changed.lost.is_empty() {
                 let why = format!("tables of {} are gone: {}", before.name, changed.lost);
                 findings.push(of(What::TablesLost, newest, why));
             }
@@ -254,7 +252,7 @@ fn drop_was_allowed(backup: &Backup) -> bool {
 fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
     let of = |b: &Backup, f: fn(&Manifest) -> u64| b.manifest.as_ref().map_or(0, f);
     let (rows, rows_before) = (of(backup, |m| m.rows), of(base, |m| m.rows));
-    if is_fewer(rows, rows_before, percent) {
+    if is_fewer(rows, rows_before, percent, LEAST_ROWS) {
         let (rows, before) = (out::count(rows), out::count(rows_before));
         return Some(format!("{rows} rows, {before} before: fewer by more than {percent}%"));
     }
@@ -273,9 +271,9 @@ fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
     None
 }
 
-/// Whether rows have become fewer by more than `percent`: of few rows, only when all are gone.
-fn is_fewer(now: u64, before: u64, percent: u8) -> bool {
-    (now == 0 && before > 0) || (before >= LEAST_ROWS && is_below(now, before, percent))
+/// Whether rows have become fewer by more than `percent`: of fewer than `least`, only when all are gone.
+fn is_fewer(now: u64, before: u64, percent: u8, least: u64) -> bool {
+    (now == 0 && before > 0) || (before >= least && is_below(now, before, percent))
 }
 
 fn is_below(now: u64, before: u64, percent: u8) -> bool {

@@ -231,6 +231,49 @@ fn a_table_that_is_gone_is_told_until_it_is_back_or_somebody_allows_it() {
     assert_eq!(lost(&["--watch"]), (0, vec![]));
 }
 
+#[test]
+fn rows_that_are_gone_are_told_until_they_are_back_or_somebody_allows_it() {
+    let server = Server::start();
+    server.make("shop");
+    let made = |more: &[&str]| server.rotate(&[&["-q", "-d", "shop"], more].concat()).exits(0);
+    server.sql("shop", "CREATE TABLE big AS SELECT generate_series(1, 50000) AS n");
+    server.sql("shop", "CREATE TABLE small AS SELECT generate_series(1, 5000) AS n");
+    made(&[]);
+    server.sql("shop", "DELETE FROM small");
+    for night in 0..3 {
+        // the total is nearly what it was, so only the table tells
+        made(&[]);
+        let ran = watch(&server, &["--watch"]).exits(1);
+        assert_eq!(found(&ran), [of("shrunken", "shop")], "{night}");
+        assert!(ran.out.contains("shop.public.small (5,000 rows before, 0 now)"), "{night}: {}", ran.out);
+    }
+    server.sql("shop", "INSERT INTO small SELECT generate_series(1, 5000)");
+    made(&[]);
+    watch(&server, &["--watch"]).exits(0);
+    server.sql("shop", "DELETE FROM small");
+    made(&[]);
+    watch(&server, &["--watch"]).exits(1);
+    made(&["--allow-shrink"]);
+    watch(&server, &["--watch"]).exits(0);
+    made(&[]);
+    watch(&server, &["--watch"]).exits(0);
+}
+
+#[test]
+fn many_small_tables_that_shrank_together_are_named() {
+    let server = Server::start();
+    server.sql("postgres", "CREATE DATABASE many");
+    let each = |sql: &str| (1..=12).map(|i| sql.replace('N', &i.to_string())).collect::<String>();
+    server.sql("many", &each("CREATE TABLE tN AS SELECT generate_series(1, 50) AS n;"));
+    server.rotate(&["-q", "-d", "many"]).exits(0);
+    server.sql("many", &each("DELETE FROM tN WHERE n > 9;"));
+    server.rotate(&["-q", "-d", "many"]).exits(0);
+    let ran = watch(&server, &["--watch"]).exits(1);
+    assert_eq!(found(&ran), [of("shrunken", "many"), of("shrunken", "many")]);
+    assert!(ran.out.contains("many.public.t1 (50 rows before, 9 now)"), "{}", ran.out);
+    assert!(ran.out.trim_end().ends_with(" and 2 more"), "{}", ran.out);
+}
+
 /// What Redis writes, of so many bytes of one value.
 pub(crate) fn rdb(bytes: usize) -> Vec<u8> {
     let value = vec![b'x'; bytes];

@@ -55,6 +55,77 @@ fn a_hot_snapshot_without_its_log_is_not_restored_alone() {
 }
 
 #[test]
+fn a_hot_snapshot_whose_log_is_gone_counts_no_longer() {
+    let stage = Stage::archiving(&[]);
+    lab::end(stage.bench(1)).exits(0);
+    let path = snap(&stage, &[]).exits(0).line().to_owned();
+    let archive = stage.archive_text();
+    let validate = |words: &[&str]| lab::run(stage.server.tool("backup-validate").args(words));
+    let watch = ["--watch", "--wal", &archive];
+    // alone it is looked at with a warning
+    validate(&[&path]).exits(0).says("warn").says("--wal").says("volsnap --with-wal");
+    validate(&[&path, "--wal", &archive]).exits(0).says("ok ").says("its log is in");
+    validate(&watch).exits(0);
+
+    // all up to the first segment that it needs, so that no gap is left behind
+    let record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(stage.server.home().join(&path)).unwrap()).unwrap();
+    let first = record["wal"]["first"].as_str().unwrap().to_owned();
+    let files = || lab::names(&stage.folder()).into_iter().map(|name| (stage.folder().join(&name), name));
+    for (file, _) in files().filter(|(_, name)| name.len() >= 24 && name[..24] <= first[..]) {
+        fs::remove_file(file).unwrap();
+    }
+    for quick in [&[][..], &["--quick"]] {
+        let ran = validate(&[&[&path, "--wal", archive.as_str()][..], quick].concat()).exits(1);
+        ran.says("does not hold").says(&first);
+    }
+    let page = || {
+        let report = ["--report", "html", "page.html"];
+        let ran = validate(&[&watch[..], &report].concat()).exits(1);
+        let page = fs::read_to_string(stage.server.home().join("page.html")).unwrap();
+        assert!(page.contains("There is no proven backup here"), "{page}");
+        assert!(page.contains("<dt>Lost at worst</dt><dd>everything"), "{page}");
+        (ran.out, page)
+    };
+    let (found, _) = page();
+    let gap = found.lines().find(|line| line.starts_with("gap\tdata\t")).unwrap();
+    assert!(gap.contains(&first), "{gap}");
+    // nothing is left
+    for (file, _) in files() {
+        fs::remove_file(file).unwrap();
+    }
+    let (found, page) = page();
+    assert!(found.contains("missing\t-\t-\tthe log's archive '"), "{found}");
+    assert!(page.contains("no moment can be recovered") && !page.contains("any moment can"), "{page}");
+}
+
+#[test]
+fn a_gap_may_be_known() {
+    let stage = Stage::archiving(&[]);
+    lab::end(stage.bench(1)).exits(0);
+    stage.server.rotate(&["-q"]).exits(0);
+    let archived = || stage.archived(1).into_iter().filter(|n| n.len() == 24).collect::<Vec<_>>();
+    let switch = "SELECT pg_switch_wal() FROM (SELECT pg_logical_emit_message(true, '', 'x')) AS s";
+    lab::wait_until("three are archived", || {
+        stage.server.sql("postgres", switch);
+        archived().len() >= 3
+    });
+    let second = archived()[1].clone();
+    for name in lab::names(&stage.folder()).iter().filter(|name| name.starts_with(&second)) {
+        fs::remove_file(stage.folder().join(name)).unwrap();
+    }
+    let archive = stage.archive_text();
+    let validate = |words: &[&str]| {
+        lab::run(stage.server.tool("backup-validate").args(["--watch", "--wal", &archive]).args(words))
+    };
+    assert!(validate(&[]).exits(1).line().starts_with("gap\t-\t-\t"));
+    validate(&["--accept-gap", &second]).exits(0);
+    validate(&["--accept-gap", &archived()[0]]).exits(1);
+    validate(&["--accept-gap", "x"]).exits(2);
+    lab::run(stage.server.tool("backup-validate").args(["--watch", "--accept-gap", &second])).exits(2);
+}
+
+#[test]
 fn a_server_that_keeps_no_log_or_is_another_is_refused() {
     let stage = Stage::hoarding();
     let other = Server::start();

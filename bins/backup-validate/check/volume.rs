@@ -12,6 +12,8 @@ use kit::volume::control::State;
 use kit::volume::set::{self, Archive, Mode, Set, parse, parse_record};
 use kit::volume::verify::verify;
 
+use crate::cli::Args;
+use crate::coverage::Coverage;
 use crate::verdict::Verdict;
 
 /// The record of the set that a path is of: itself, or the one beside an archive.
@@ -28,11 +30,12 @@ pub(super) fn record_of(path: &Path) -> Option<PathBuf> {
 pub(super) fn check(
     path: &Path,
     record: &Path,
-    quick: bool,
+    args: &Args,
     speech: &Speech,
     verdict: &mut Verdict,
 ) -> Result<Set> {
     let set = Set::read(record)?;
+    log(&set, args.wal.as_deref(), verdict);
     super::sealed(record, verdict)?;
     let whole = path == record;
     let mine = |a: &&Archive| whole || path.file_name().is_some_and(|n| n == a.file.name.as_str());
@@ -54,7 +57,7 @@ pub(super) fn check(
             Ok(_) => {}
         }
     }
-    if quick || !verdict.passes() {
+    if args.quick || !verdict.passes() {
         return Ok(set);
     }
     let progress =
@@ -73,6 +76,24 @@ pub(super) fn check(
         enter(record, &set, "check", verdict);
     }
     Ok(set)
+}
+
+/// A hot snapshot is nothing without the log of its time.
+fn log(set: &Set, archive: Option<&str>, verdict: &mut Verdict) {
+    if !set.needs_log() {
+        return;
+    }
+    let Some(archive) = archive else {
+        return verdict.warn(
+            "it does not hold the log without which a hot snapshot is of no use: --wal looks whether an archive \
+             does; one by 'volsnap --with-wal' needs none",
+        );
+    };
+    match Coverage::of(Path::new(archive)).map(|coverage| coverage.lacks(set)) {
+        Ok(None) => verdict.note(format!("its log is in '{archive}'")),
+        Ok(Some(why)) => verdict.bad(why),
+        Err(error) => verdict.fault(error),
+    }
 }
 
 /// What the data directories say of themselves must make sense for what the set is.

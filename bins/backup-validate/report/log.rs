@@ -35,14 +35,17 @@ pub(crate) fn coverage(coverage: &Coverage, now: Stamp) -> String {
     };
     let rows: Vec<String> = coverage.timelines.iter().map(row).collect();
     let dir = name(&coverage.dir);
-    let list = match rows.is_empty() {
-        true => "<p>It is empty.</p>\n".to_owned(),
-        false => folded(&head, &rows, "older timelines"),
+    let list = match coverage.timelines.iter().all(|t| t.segments == 0) {
+        true => "<p>It is empty: no moment can be recovered from it.</p>\n".to_owned(),
+        false => format!(
+            "<p>Between a base backup and the newest segment any moment can be recovered, as far as there is no \
+             gap. By the names of the files; <code>wal-archive verify</code> reads them.</p>\n{}",
+            folded(&head, &rows, "older timelines")
+        ),
     };
     format!(
         "<section><h2>The log <small>archived in <span class=file>{dir}</span></small></h2>\n\
-         <p>Between a base backup and the newest segment any moment can be recovered, as far as there is no gap. By \
-         the names of the files; <code>wal-archive verify</code> reads them.</p>\n{list}</section>\n"
+         {list}</section>\n"
     )
 }
 

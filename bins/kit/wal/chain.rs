@@ -67,18 +67,28 @@ impl Chain {
     pub fn gaps(&self, timeline: u32) -> Vec<Run> {
         let bytes = self.segment_bytes;
         let number = |s: Segment| s.number(bytes);
-        let present: BTreeSet<u64> = self.of(timeline).map(number).collect();
+        let ends = || self.of(timeline).map(number);
         let Some(oldest) = self.segments.iter().copied().map(number).min() else { return Vec::new() };
         let begin = self.histories.get(&timeline).and_then(|h| h.switches.last()).map(|s| s.at.0 / bytes);
-        let begin = begin.or(present.first().copied()).unwrap_or(oldest).max(oldest);
+        let begin = begin.or(ends().next()).unwrap_or(oldest).max(oldest);
         // the segment in which another timeline began is the other's
         let left = self.left_at(timeline).map(|at| (at.0 / bytes).saturating_sub(1)).max();
-        let Some(end) = present.last().copied().max(left) else { return Vec::new() };
+        let Some(end) = ends().next_back().max(left) else { return Vec::new() };
         let at = |n: u64| Segment::at(timeline, Lsn(n * bytes), bytes);
+        if begin > end { Vec::new() } else { self.lacks(&Run { first: at(begin), last: at(end) }) }
+    }
+
+    /// What is missing of a run.
+    pub fn lacks(&self, run: &Run) -> Vec<Run> {
+        let bytes = self.segment_bytes;
+        let at = |n: u64| Segment::at(run.first.timeline, Lsn(n * bytes), bytes);
+        let (mut next, end) = (run.first.number(bytes), run.last.number(bytes) + 1);
         let mut gaps: Vec<Run> = Vec::new();
-        let mut next = begin;
         // not number by number: a name that lies far ahead must not take for ever
-        for there in present.range(begin..).copied().chain([end + 1]) {
+        let present = self.of(run.first.timeline).map(|s| s.number(bytes));
+        for there in
+            present.skip_while(|n| *n < run.first.number(bytes)).take_while(|n| *n < end).chain([end])
+        {
             if there > next {
                 gaps.push(Run { first: at(next), last: at(there - 1) });
             }
@@ -139,7 +149,7 @@ impl Chain {
         candidates.into_iter().find(|s| is_on(spans, *s, bytes) && self.segments.contains(s))
     }
 
-    fn of(&self, timeline: u32) -> impl Iterator<Item = Segment> {
+    fn of(&self, timeline: u32) -> impl DoubleEndedIterator<Item = Segment> {
         let first = Segment { timeline, log: 0, part: 0 };
         let last = Segment { timeline, log: u32::MAX, part: u32::MAX };
         self.segments.range(first..=last).copied()

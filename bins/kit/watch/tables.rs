@@ -1,9 +1,10 @@
-//! What became of each table between two backups, by their tables of contents.
+//! What became of each table since the backups before, by their tables of contents.
 //!
-//! Some 50 bytes a table are held, not its name: there may be a million of them.
+//! Some 40 bytes a table are held, not its name: there may be a million of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZero;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -74,66 +75,118 @@ impl fmt::Display for Tables {
     }
 }
 
-/// The lost tables that were told of, so that each is told of once.
-pub type Told = HashSet<u64>;
+/// What counts as a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losses {
+    /// A table has fewer rows by more than so many percent.
+    pub percent: Option<u8>,
+    /// … when it had so many at least, or has none left.
+    pub least: u64,
+    /// A table is no longer there.
+    pub tables: bool,
+}
 
-/// Compares the tables of two backups that have manifests. Without `percent` rows do not matter. What is lost and
-/// not in `told` is told, and goes there.
-pub fn compare_manifests(
-    before: &Backup,
-    now: &Backup,
-    percent: Option<u8>,
-    told: &mut Told,
-) -> Result<Changed> {
-    // a table that grows while it is filled is there twice for a moment; nobody's word is taken for more
-    let room = before.manifest.as_ref().map_or(0, |m| m.tables).min(1 << 20) as usize;
-    compare(room, |each| each_item(&before.path, each), |each| each_item(&now.path, each), percent, told)
+/// What the tables of a backup have lost against those of the backups before it (newest first, all with manifests):
+/// for each of these what is held against it, so that a table is told of once.
+///
+/// Of each table by itself the last backup in which it had not lost its rows is the measure: that of the night
+/// before knows nothing of what went earlier.
+pub fn compare_manifests(before: &[&Backup], now: &Backup, losses: Losses) -> Result<Vec<Changed>> {
+    let read = |backup: &Backup, each: Each<'_>| each_item(&backup.path, each);
+    compare(before.len(), |i, each| read(before[i], each), |each| read(now, each), losses)
 }
 
 /// Hands each line of a table of contents to what it is given.
 type Each<'a> = &'a mut dyn FnMut(Item) -> Result<()>;
 
-fn compare(
-    room: usize,
-    mut before: impl FnMut(Each<'_>) -> Result<()>,
-    mut now: impl FnMut(Each<'_>) -> Result<()>,
-    percent: Option<u8>,
-    told: &mut Told,
-) -> Result<Changed> {
-    #[derive(Default)]
-    struct Rows {
-        before: u64,
-        /// One more than the rows, for a table that is there.
-        now: u64,
+/// Rows of a table that is there; `None` of one that is not.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Seen(Option<NonZero<u64>>);
+
+impl Seen {
+    fn rows(self) -> Option<u64> {
+        self.0.map(|n| n.get() - 1)
     }
-    let mut rows: HashMap<u64, Rows> = HashMap::with_capacity(room);
-    before(&mut |item| {
-        if let Some(key) = key(&item) {
-            rows.entry(key).or_default().before += item.rows.unwrap_or(0);
+
+    /// A table may have several lines.
+    fn add(&mut self, item: &Item) {
+        let rows = self.rows().unwrap_or(0).saturating_add(item.rows.unwrap_or(0));
+        self.0 = NonZero::new(rows.saturating_add(1));
+    }
+}
+
+/// What is known of a table.
+#[derive(Default)]
+struct Rows {
+    /// In its measure.
+    base: Seen,
+    /// In the backup that is being read.
+    here: Seen,
+    /// In the backup that is judged.
+    now: Seen,
+}
+
+fn compare(
+    count: usize,
+    mut before: impl FnMut(usize, Each<'_>) -> Result<()>,
+    mut now: impl FnMut(Each<'_>) -> Result<()>,
+    losses: Losses,
+) -> Result<Vec<Changed>> {
+    let is_loss =
+        |now, before| losses.percent.is_some_and(|percent| is_fewer(now, before, percent, losses.least));
+    let mut tables: HashMap<u64, Rows> = HashMap::new();
+    for i in (0..count).rev() {
+        before(i, &mut |item| {
+            key(&item).into_iter().for_each(|key| tables.entry(key).or_default().here.add(&item));
+            Ok(())
+        })?;
+        for rows in tables.values_mut() {
+            let here = std::mem::take(&mut rows.here);
+            let loss = here.rows().map(|here| rows.base.rows().is_some_and(|base| is_loss(here, base)));
+            if loss == Some(false) {
+                rows.base = here;
+            }
         }
-        Ok(())
-    })?;
+    }
     now(&mut |item| {
-        if let Some(rows) = key(&item).and_then(|key| rows.get_mut(&key)) {
-            rows.now = rows.now.max(1) + item.rows.unwrap_or(0);
-        }
+        key(&item).and_then(|key| tables.get_mut(&key)).into_iter().for_each(|rows| rows.now.add(&item));
         Ok(())
     })?;
-    let mut changed = Changed::default();
-    rows.retain(|key, rows| match rows.now.checked_sub(1) {
-        None => told.insert(*key),
-        Some(now) => percent.is_some_and(|p| is_fewer(now, rows.before, p)),
+    tables.retain(|_, Rows { base, now, .. }| {
+        now.rows().map_or(losses.tables, |now| is_loss(now, base.rows().unwrap_or(0)))
     });
-    if rows.is_empty() {
+    (0..count).map(|i| attributed(&mut tables, |each| before(i, each))).collect()
+}
+
+/// Takes those out of `lost` that have their measure in the backup that `read` reads; a table that is gone has it in
+/// the newest that had it.
+fn attributed(
+    lost: &mut HashMap<u64, Rows>,
+    mut read: impl FnMut(Each<'_>) -> Result<()>,
+) -> Result<Changed> {
+    let mut changed = Changed::default();
+    if lost.is_empty() {
         return Ok(changed);
     }
-    before(&mut |item| {
-        // a table has several lines; the first tells all
-        let Some(rows) = key(&item).and_then(|key| rows.remove(&key)) else { return Ok(()) };
-        let table = |now| Table { name: name(&item), before: rows.before, now };
-        match rows.now.checked_sub(1) {
-            None => changed.lost.add(table(0)),
-            Some(now) => changed.fewer.add(table(now)),
+    read(&mut |item| {
+        key(&item).and_then(|key| lost.get_mut(&key)).into_iter().for_each(|rows| rows.here.add(&item));
+        Ok(())
+    })?;
+    for rows in lost.values_mut() {
+        if rows.now.rows().is_some() && rows.here != rows.base {
+            rows.here = Seen::default();
+        }
+    }
+    read(&mut |item| {
+        // of several lines the first tells all
+        let Some(key) = key(&item) else { return Ok(()) };
+        let Some(before) = lost.get(&key).and_then(|rows| rows.here.rows()) else { return Ok(()) };
+        let now = lost.remove(&key).and_then(|rows| rows.now.rows());
+        let table = Table { name: name(&item), before, now: now.unwrap_or(0) };
+        if now.is_some() {
+            changed.fewer.add(table)
+        } else {
+            changed.lost.add(table)
         }
         Ok(())
     })?;
@@ -166,9 +219,47 @@ mod tests {
         list.iter().map(item).collect()
     }
 
+    fn losses(percent: Option<u8>) -> Losses {
+        Losses { percent, least: 100, tables: true }
+    }
+
+    /// The backups before come newest first.
+    fn all_changed(
+        before: &[&[(&str, &str, u64)]],
+        now: &[(&str, &str, u64)],
+        percent: Option<u8>,
+    ) -> Vec<Changed> {
+        let feed = |list: &[_], each: Each<'_>| items(list).into_iter().try_for_each(each);
+        compare(before.len(), |i, each| feed(before[i], each), |each| feed(now, each), losses(percent))
+            .unwrap()
+    }
+
     fn changed(before: &[(&str, &str, u64)], now: &[(&str, &str, u64)], percent: Option<u8>) -> Changed {
-        let feed = |list: Vec<Item>| move |each: Each<'_>| list.iter().cloned().try_for_each(each);
-        compare(0, feed(items(before)), feed(items(now)), percent, &mut Told::new()).unwrap()
+        all_changed(&[before], now, percent).pop().unwrap()
+    }
+
+    #[test]
+    fn each_table_has_a_measure_of_its_own() {
+        let with = |a: u64, b: u64| [("TABLE DATA", "a", a), ("TABLE DATA", "b", b)];
+        let fewer = |before: &[[(&'static str, &'static str, u64); 2]], now: [(&str, &str, u64); 2]| {
+            let before: Vec<&[(&str, &str, u64)]> = before.iter().map(|b| b.as_slice()).collect();
+            let all = all_changed(&before, &now, Some(30)).into_iter();
+            all.map(|c| c.fewer.to_string()).collect::<Vec<_>>()
+        };
+        let b = "public.b (9,000 rows before, 0 now)";
+        // the nights after a loss are no measure for the table that has it
+        assert_eq!(
+            fewer(&[with(500, 0), with(500, 0), with(500, 9000)], with(500, 0)),
+            ["".to_owned(), "".into(), b.into()]
+        );
+        // another one may have its loss elsewhere
+        let a = "public.a (800 rows before, 100 now)";
+        assert_eq!(fewer(&[with(800, 0), with(500, 9000)], with(100, 0)), [a, b]);
+        // they are back; little by little
+        assert_eq!(fewer(&[with(500, 0), with(500, 9000)], with(500, 9000)), ["", ""]);
+        assert_eq!(fewer(&[with(500, 700), with(500, 900)], with(500, 500)), ["", ""]);
+        // it was not even there for a night
+        assert_eq!(fewer(&[[with(500, 0)[0], ("INDEX", "b", 0)], with(500, 9000)], with(500, 0)), ["", b]);
     }
 
     #[test]

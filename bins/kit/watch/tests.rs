@@ -50,7 +50,7 @@ fn with(mut backup: Backup, change: impl FnMut(&mut Manifest)) -> Backup {
 /// What is found, in words.
 fn found(rules: &Rules, mut backups: Vec<Backup>, used: u64) -> Vec<String> {
     backups.sort_by_key(|b| std::cmp::Reverse(b.time));
-    let findings = judge(rules, now(), &backups, used, |_, _, _, _| Ok(Changed::default())).unwrap();
+    let findings = judge(rules, now(), &backups, used, |_, _, _| Ok(Vec::new())).unwrap();
     let word =
         |f: &Finding| f.series.as_ref().map_or(f.what.word().into(), |s| format!("{} {s}", f.what.word()));
     findings.iter().map(word).collect()
@@ -138,23 +138,28 @@ fn a_drop_stays_one_until_somebody_allows_it() {
 }
 
 #[test]
-fn tables_are_held_against_the_last_that_was_not_shrunken() {
-    let backups = [made("a", 1, 900), made("a", 2, 10), made("a", 3, 1000)];
-    let mut asked = Vec::new();
-    let rules = Rules { shrink: Some(30), tables_lost: true, ..Rules::default() };
-    let table = || Table { name: "d.s.t\u{1b}".into(), before: 200, now: 100 };
-    let findings = judge(&rules, now(), &backups, 0, |before, now, percent, _| {
-        asked.push((before.name.clone(), now.name.clone(), percent));
+fn tables_are_held_against_all_back_to_an_allowed_drop() {
+    let allowed = with(made("a", 3, 1000), |m| m.rotation.shrink_allowed = true);
+    let mut backups = vec![made("a", 1, 900), made("a", 2, 10), allowed, made("a", 4, 5000)];
+    let judged = |backups: &[Backup]| {
+        let mut asked = Vec::new();
+        let rules = Rules { shrink: Some(30), tables_lost: true, ..Rules::default() };
+        let table = || Table { name: "d.s.t\u{1b}".into(), before: 200, now: 100 };
         let some = || Tables { tables: vec![table()], count: 3 };
-        // the night before knows nothing of what was lost earlier
-        Ok(if percent.is_some() { Changed { lost: some(), fewer: some() } } else { Changed::default() })
-    });
-    let pair = |before: usize, percent| (backups[before].name.clone(), backups[0].name.clone(), percent);
-    assert_eq!(asked, [pair(1, None), pair(2, Some(30))]);
-    let why: Vec<String> =
-        findings.unwrap().into_iter().map(|f| format!("{} {}", f.what.word(), f.why)).collect();
+        let findings = judge(&rules, now(), backups, 0, |before, now, losses| {
+            let before: Vec<String> = before.iter().map(|b| b.name.clone()).collect();
+            asked.push((before, now.name.clone(), losses));
+            Ok(vec![Changed::default(), Changed { lost: some(), fewer: some() }])
+        });
+        let why = findings.unwrap().into_iter().map(|f| format!("{} {}", f.what.word(), f.why));
+        (asked, why.collect::<Vec<_>>())
+    };
+    let name = |i: usize| backups[i].name.clone();
+    let (asked, why) = judged(&backups);
+    let losses = Losses { percent: Some(30), least: LEAST_ROWS, tables: true };
+    assert_eq!(asked, [(vec![name(1), name(2)], name(0), losses)]);
     let list = "d.s.t\u{1b} (200 rows before, 100 now) and 2 more";
-    let base = &backups[2].name;
+    let base = name(2);
     assert_eq!(
         why,
         [
@@ -162,4 +167,8 @@ fn tables_are_held_against_the_last_that_was_not_shrunken() {
             format!("tables-lost tables of {base} are gone: {list}")
         ]
     );
+    // where the total fell, small tables count as well
+    backups[0] = made("a", 1, 600);
+    let (asked, why) = judged(&backups);
+    assert_eq!((asked[0].2.least, why.len()), (1, 3));
 }
