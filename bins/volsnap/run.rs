@@ -83,7 +83,7 @@ fn snapshot(
     services::mend(dir, speech);
     if snapshots.join(SWAPPING).exists() {
         return Err(Error::temporary("a restore of volumes was cut off, and must be ended first")
-            .hint("Run the restore again, or its --undo: either ends what was begun."));
+            .hint("Run volrestore again, or volrestore --undo: either ends what was begun."));
     }
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
