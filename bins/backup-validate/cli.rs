@@ -9,6 +9,8 @@ use kit::wal::name::Segment;
 use kit::watch::Rules;
 use lexopt::prelude::*;
 
+use crate::drill::single;
+
 /// The program's name, as messages begin with it.
 pub(crate) const TOOL: &str = "backup-validate";
 
@@ -181,6 +183,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
 /// Refuses what contradicts itself.
 fn agree(args: Args) -> Result<Args> {
     let drills = args.drill.is_some();
+    for query in &args.queries {
+        single(&query.sql).map_err(|why| usage(format!("--query: {why}")))?;
+    }
     let wrong = if !drills && (!args.queries.is_empty() || args.queries_file.is_some()) {
         Some("--query and --queries are for --drill")
     } else if !drills && args.trusts {
@@ -296,6 +301,8 @@ mod tests {
         for words in [
             &["a", "--expect", "1", "--drill"][..],
             &["a", "--query", "SELECT 1"],
+            &["a", "--drill", "--query", ""],
+            &["a", "--drill", "--query", "COMMIT; DELETE FROM items"],
             &["a", "--quick", "--drill"],
             &["a", "--drill-in", "podman:x"],
             &["a", "--drill-in", "docker:--privileged"],

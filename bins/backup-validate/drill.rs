@@ -1,6 +1,7 @@
 //! `--drill`: a restore into a throwaway server, by the very program that people will use, and the proof
 //! of what it gave. How long that took is the time that a real restore takes at least.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -8,7 +9,8 @@ use std::time::Instant;
 use kit::child::{Child, Ended, sibling};
 use kit::exit::{Code, Error, Result};
 use kit::history;
-use kit::out::Speech;
+use kit::manifest::Manifest;
+use kit::out::{self, Speech};
 use kit::pg::{Server, major_of};
 use kit::place;
 use kit::watch;
@@ -26,6 +28,7 @@ mod queries;
 mod snapshot;
 
 use ground::Ground;
+pub(crate) use queries::single;
 
 /// The name of a database whose dump does not tell it.
 const NAMELESS: &str = "drill";
@@ -41,6 +44,8 @@ pub(crate) struct Drill<'a> {
     args: &'a Args,
     place: &'a Place,
     queries: Vec<Query>,
+    /// How many questions were put so far.
+    asked: Cell<usize>,
 }
 
 /// How a drill went, step by step. Seconds.
@@ -76,7 +81,7 @@ pub(crate) fn prepare<'a>(args: &'a Args, speech: &Speech) -> Result<Option<Dril
     for swept in ground::sweep(place)? {
         speech.say(&format!("removed {swept}, left by a drill that was killed"));
     }
-    Ok(Some(Drill { args, place, queries }))
+    Ok(Some(Drill { args, place, queries, asked: Cell::new(0) }))
 }
 
 impl Drill<'_> {
@@ -84,7 +89,7 @@ impl Drill<'_> {
     /// into the manifest. One that failed says nothing about the file, which was checked before: what
     /// this machine lacks must not make a backup uncounted.
     pub(crate) fn restore(&self, path: &Path, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
-        let mut times = Times::default();
+        let (mut times, before) = (Times::default(), self.asked.get());
         let (version, not_held) = match self.hold(path, checked, &mut times, verdict, speech) {
             Ok(Held::On(version)) => (Some(version), None),
             Ok(Held::Never(why)) => {
@@ -106,7 +111,7 @@ impl Drill<'_> {
         if let Some(why) = not_held.filter(|_| !failed) {
             return verdict.fact("drill", json!({ "skipped": why }));
         }
-        let ok = verdict.passes();
+        let (ok, asked) = (verdict.passes(), self.asked.get() - before);
         let seconds = |s: f64| (s * 1000.0).round() / 1000.0;
         let drill = json!({
             "ok": ok,
@@ -115,14 +120,15 @@ impl Drill<'_> {
             "server_seconds": seconds(times.server),
             "restore_seconds": seconds(times.restore),
             "prove_seconds": seconds(times.prove),
-            "queries": self.queries.len(),
+            "queries": asked,
         });
         verdict.fact("drill", drill);
         if ok {
             verdict.note(format!(
-                "restored into PostgreSQL {} and proven in {:.1} s",
+                "restored into PostgreSQL {} and proven in {:.1} s{}",
                 version.as_deref().unwrap_or_default(),
-                times.total()
+                times.total(),
+                if checked.dump.as_ref().is_some_and(|d| d.tables == 0) { ": it holds no table" } else { "" }
             ));
         }
         if !checked.has_record() {
@@ -140,7 +146,7 @@ impl Drill<'_> {
             server_seconds: seconds(times.server),
             restore_seconds: seconds(times.restore),
             prove_seconds: seconds(times.prove),
-            queries: self.queries.len(),
+            queries: asked,
             ..of
         };
         if let Err(error) = held.record(place::parent(&checked.real)) {
@@ -159,6 +165,9 @@ impl Drill<'_> {
         verdict: &mut Verdict,
         speech: &Speech,
     ) -> Result<Held> {
+        if let Some(dump) = &checked.dump {
+            self.one_to_ask(&dump.databases)?;
+        }
         let clock = Instant::now();
         let mut ground = match (&checked.dump, &checked.set) {
             (Some(dump), _) => {
@@ -259,7 +268,7 @@ impl Drill<'_> {
             command.arg("--via").arg(via);
         }
         if checked.dump.as_ref().is_some_and(|d| d.is_nameless) {
-            command.args(["--database", NAMELESS]);
+            command.arg("--database").arg(self.args.database.as_deref().unwrap_or(NAMELESS));
         }
         command.arg(absolute(&checked.real));
         Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()
@@ -270,18 +279,44 @@ impl Drill<'_> {
         if self.queries.is_empty() {
             return Ok(());
         }
-        let own: Vec<&String> =
-            databases.iter().filter(|d| !["postgres", "template1"].contains(&d.as_str())).collect();
-        let database = match (&self.args.database, &own[..]) {
-            (Some(name), _) => name.clone(),
-            (None, [one]) => (*one).clone(),
-            (None, []) => "postgres".into(),
-            (None, _) => {
-                return Err(Error::usage("--query: there are several databases to ask")
-                    .hint("Name one with --database."));
-            }
+        let database = match (&self.args.database, self.one_to_ask(databases)?) {
+            (Some(name), _) => name,
+            (None, one) => one.unwrap_or("postgres"),
         };
-        self.queries.iter().try_for_each(|query| queries::ask(server, &database, query, verdict))
+        if !databases.iter().any(|name| name == database) {
+            verdict.note(format!("not asked: it holds no database '{}'", out::plain(database)));
+            return Ok(());
+        }
+        self.asked.update(|n| n + self.queries.len());
+        self.queries.iter().try_for_each(|query| queries::ask(server, database, query, verdict))
+    }
+
+    /// The only database of a person's own, where there are queries to put to it.
+    fn one_to_ask<'d>(&self, databases: &'d [String]) -> Result<Option<&'d str>> {
+        let mut own = databases.iter().filter(|d| !["postgres", "template1"].contains(&d.as_str()));
+        let first = own.next();
+        if self.queries.is_empty() || self.args.database.is_some() || own.next().is_none() {
+            return Ok(first.map(String::as_str));
+        }
+        Err(Error::usage("--query: there are several databases to ask").hint("Name one with --database."))
+    }
+
+    /// Refuses, before anything is read, a backup whose manifest tells of several databases to ask.
+    pub(crate) fn foresee(&self, path: &Path) -> Result<()> {
+        let manifest = path.canonicalize().ok().and_then(|real| Manifest::of(&real).ok().flatten());
+        manifest.map_or(Ok(()), |manifest| self.one_to_ask(&manifest.source.databases).map(|_| ()))
+    }
+
+    /// Queries that no backup was asked have proven nothing.
+    pub(crate) fn was_asked(&self) -> Result<()> {
+        if self.queries.is_empty() || self.asked.get() > 0 {
+            return Ok(());
+        }
+        let what = match &self.args.database {
+            Some(name) => format!("--query: no backup holds database '{}'", out::plain(name)),
+            None => "--query: no backup was there to ask".into(),
+        };
+        Err(Error::no(what))
     }
 }
 

@@ -93,6 +93,7 @@ fn judge_all(
     let mut codes = Vec::new();
     let drill = drill::prepare(args, speech)?;
     choose::each(which, dir, args.name.as_deref(), &mut |path| {
+        drill.as_ref().map_or(Ok(()), |drill| drill.foresee(path))?;
         let mut verdict = judge(args, path, drill.as_ref(), speech);
         // a signal is meant for the whole run, and says nothing about the backup
         interrupted()?;
@@ -111,6 +112,9 @@ fn judge_all(
         if verdict.record(&name, args.json)? { Ok(()) } else { Err(Error::read_enough()) }
     })?;
     let failed: Vec<Code> = codes.iter().copied().filter(|c| *c != Code::Done).collect();
+    if let Some(drill) = drill.filter(|_| failed.is_empty()) {
+        drill.was_asked()?;
+    }
     Ok(match failed.first() {
         None => Code::Done,
         // nothing passed: then the first failure is what it was

@@ -56,7 +56,7 @@ fn open(file: &str, speech: &Speech) -> Result<Dump> {
     if differs {
         speech.warn(&format!("warning: '{}' has another size than its manifest says", dump.name));
     }
-    dump.readable("dump-inspect VERB -")?;
+    dump.readable("| dump-inspect VERB -")?;
     Ok(dump)
 }
 

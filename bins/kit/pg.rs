@@ -176,15 +176,28 @@ impl Server {
 
     /// The same with SQL in another encoding, by PostgreSQL's name for it.
     pub fn query_in(&self, encoding: &str, database: &str, sql: &[u8]) -> Result<Vec<Vec<String>>> {
-        let (field, record) = (separator(), separator());
-        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", "-F", &field, "-R", &record]);
-        let mut command = run.command();
-
         // a role or a database may be set to be read-only, or to time out
         // (not by PGCLIENTENCODING, which would stay on this side of a prefix)
         let settings = format!("SET client_encoding = {};\n{UNHINDERED}\n", literal(encoding));
-        let sql = [settings.as_bytes(), sql].concat();
-        let (ended, output) = converse(&mut command, "psql", &sql)?;
+        self.converse(database, &[], &[settings.as_bytes(), sql].concat())
+    }
+
+    /// Has the server answer one statement in a transaction that may not write and is undone. psql looks for
+    /// no command of its own in it; whoever calls sees to it that it is one statement.
+    pub fn ask(&self, database: &str, statement: &str) -> Result<Vec<Vec<String>>> {
+        let settings =
+            format!("SET client_encoding = UTF8; SET standard_conforming_strings = on; {UNHINDERED}");
+        // psql takes what begins with a backslash for its own
+        let statement = format!(" {statement}");
+        let words = ["-c", &settings, "-c", "BEGIN READ ONLY", "-c", &statement, "-c", "ROLLBACK"];
+        self.converse(database, &words, b"")
+    }
+
+    fn converse(&self, database: &str, words: &[&str], input: &[u8]) -> Result<Vec<Vec<String>>> {
+        let (field, record) = (separator(), separator());
+        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", "-F", &field, "-R", &record]);
+        let mut command = run.args(words.iter().copied()).command();
+        let (ended, output) = converse(&mut command, "psql", input)?;
         if !ended.ok() {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));
         }

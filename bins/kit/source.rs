@@ -163,13 +163,13 @@ impl Dump {
         Ok(self.folder.is_some() || archive::detect(&self.beginning(HEAD)?).is_some())
     }
 
-    /// Refuses what is no dump, by its first bytes. `then`: the command that takes what a hint makes of
-    /// it, such as `psql`.
+    /// Refuses what is no dump, by its first bytes. `then`: where a hint sends what it makes of it, such as
+    /// `| psql`.
     pub fn readable(&self, then: &str) -> Result<()> {
         let head = self.beginning(HEAD)?;
         let refused = |what: &str, how: &str| {
             let error = Error::refused(format!("'{}' is {what}", self.name));
-            Err(error.hint(format!("Turn it into SQL on the way: {how} FILE | {then}")))
+            Err(error.hint(format!("Turn it into SQL on the way: {how} FILE {then}")))
         };
         if let Some(program) = Kind::foreign(&head) {
             return refused(&format!("compressed by {program}"), &format!("{program} -dc"));

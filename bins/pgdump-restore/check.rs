@@ -57,7 +57,7 @@ pub(crate) struct Checked {
 /// Reads the dump to its end and refuses what must not be restored. `only`: what the dump needs is that
 /// of this part, see [`Look::at`].
 pub(crate) fn check(chosen: &Dump, only: Option<String>, args: &Args) -> Result<Checked> {
-    chosen.readable("pgdump-restore --yes -")?;
+    chosen.readable("| pgdump-restore --yes -")?;
     let stretches = if args.jobs > 1 { chosen.stretches()? } else { None };
     let raw_bytes = chosen.manifest.as_ref().map(|m| m.raw_bytes);
     let progress = Progress::start("checking", raw_bytes, args.quiet);

@@ -22,6 +22,9 @@ fn what_contradicts_itself_is_refused() {
         &["a", "--drill-in", "docker:"],
         &["a", "-d", ""],
         &["a", "--force=guard"],
+        &["a", "--drill", "--query", ""],
+        &["a", "--drill", "--query", "COMMIT; DELETE FROM items"],
+        &["a", "--drill", "--query", "\\! touch pwned"],
         &["a", "--drill", "--force=roles"],
     ] {
         is_usage_error(TOOL, words);

@@ -132,6 +132,12 @@ fn another_answer_is_no_proof() {
     ask("SELECT count(*) FROM people", "6").exits(1).says("answers '5', not '6'");
     ask("SELECT nonsense", "6").exits(1).says("column \"nonsense\" does not exist");
     ask("DELETE FROM grades", "").exits(1).says("read-only transaction");
+    // a file of queries is held to the same: one statement, and nothing that psql would run
+    for query in ["COMMIT; DELETE FROM grades", "SELECT 1 \\! touch pwned"] {
+        fs::write(stage.server.home().join("q"), query).unwrap();
+        stage.drill(&[&stage.backup, "--queries", "q"]).exits(2).says("--queries: in 'q' ");
+    }
+    assert!(!stage.server.home().join("pwned").exists());
     // the file is what it was: it was checked before
     assert_eq!(stage.manifest()["verified"]["ok"], true);
     assert_eq!(stage.history().iter().filter(|drill| drill["ok"] == false).count(), 3);
@@ -364,4 +370,40 @@ fn what_is_never_drilled_was_not_restored() {
     let xml = fs::read_to_string(dir.path().join("r.xml")).unwrap();
     assert!(xml.contains(" failures=\"0\" errors=\"0\" skipped=\"1\" "), "{xml}");
     assert!(xml.contains("<skipped message=\"not drilled: only dumps"), "{xml}");
+}
+
+#[test]
+fn a_query_is_put_to_the_database_it_is_meant_for() {
+    let stage = Stage::new(&["-d", "shop"]);
+    stage.server.sql("postgres", "CREATE DATABASE two");
+    let all = stage.server.rotate(&[]).exits(0).line().to_owned();
+    // of several databases one must be named, which is known before anything is read
+    let ran = stage.drill(&[&all, "--query", "SELECT 1"]).exits(2).says("there are several databases to ask");
+    assert!(ran.out.is_empty() && !ran.err.contains("drill of"), "{}", ran.err);
+    // the backup of another database is not concerned
+    let ran = stage.drill(&[&stage.backup, &all, "-d", "two", "--query", "SELECT 1", "--json"]).exits(0);
+    let ran = ran.says("not asked: it holds no database 'two'");
+    let asked: Vec<Value> = ran.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&asked[0]["drill"]["queries"], &asked[1]["drill"]["queries"]), (&0.into(), &1.into()));
+    let ran = stage.drill(&[&stage.backup, "-d", "two", "--query", "SELECT 1"]).exits(1);
+    ran.says("no backup holds database 'two'");
+}
+
+#[test]
+fn a_dump_of_nothing_is_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n\
+        -- Dumped by pg_dump version 15.1\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+    fs::write(dir.path().join("empty.sql"), text).unwrap();
+    let ran = run(lab::tool("backup-validate", dir.path()).args(["--drill", "empty.sql"])).exits(0);
+    ran.says("warn ").says(" s: it holds no table");
+}
+
+#[test]
+fn rows_without_tables_are_not_drilled() {
+    let stage = Stage::new(&["-d", "shop"]);
+    let rows = run(stage.server.client("pg_dump").args(["-w", "-a", "-d", "shop"])).exits(0).out;
+    fs::write(stage.server.home().join("rows.sql"), rows).unwrap();
+    let ran = stage.drill(&["rows.sql"]).exits(4).says("unproven ").says("rows without the tables");
+    assert!(!ran.err.contains("--data-only"), "{}", ran.err);
 }

@@ -209,7 +209,7 @@ fn what_is_no_backup_does_not_pass() {
         place.validate(&[name]).exits(code).says(says);
     }
     fs::write(place.path("real.xz"), b"\xfd7zXZ\0whatever").unwrap();
-    place.validate(&["real.xz"]).exits(4).says("hint: Turn it into SQL on the way: xz -dc");
+    place.validate(&["real.xz"]).exits(4).says("hint: Turn it into SQL on the way: xz -dc FILE >NEW.sql &&");
     fs::create_dir(place.path("folder")).unwrap();
     place.validate(&["folder"]).exits(1).says("is a folder");
     place.validate(&["/dev/null"]).exits(1).says("it is no file");

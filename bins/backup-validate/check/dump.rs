@@ -4,7 +4,7 @@ use kit::codec::read::Seen;
 use kit::codec::walk::walk;
 use kit::codec::{Kind as Codec, read};
 use kit::digest::Depth;
-use kit::dump::scan::{self, Facts, Scan};
+use kit::dump::scan::{self, Facts, Scan, text_of};
 use kit::exit::{Error, Result};
 use kit::manifest::Manifest;
 use kit::out::{self, Speech};
@@ -26,6 +26,9 @@ pub(crate) struct About {
     pub(crate) server_version: Option<String>,
     /// That of a database which the dump does not create.
     pub(crate) encoding: String,
+    /// The databases that it says it is of.
+    pub(crate) databases: Vec<String>,
+    pub(crate) tables: u64,
     /// Nothing says of which database it is.
     pub(crate) is_nameless: bool,
 }
@@ -37,7 +40,7 @@ pub(super) fn check(
     speech: &Speech,
     verdict: &mut Verdict,
 ) -> Result<About> {
-    dump.readable("backup-validate FILE, once it is a file again")?;
+    dump.readable(">NEW.sql && backup-validate NEW.sql")?;
     let progress = Progress::start("checking", dump.index().map(|i| i.raw_bytes), speech.is_quiet());
     let mut head = Vec::new();
     let mut look = |bytes: &[u8]| {
@@ -68,6 +71,11 @@ pub(super) fn check(
         is_nameless: !named
             && facts.kind != Some(scan::Kind::Cluster)
             && facts.databases.iter().all(|d| d.name.is_empty()),
+        databases: match manifest {
+            Some(manifest) if named => manifest.source.databases.clone(),
+            _ => facts.databases.iter().map(|d| text_of(&d.name)).filter(|name| !name.is_empty()).collect(),
+        },
+        tables: facts.tables,
         server_version: facts.server_version,
         encoding: encoding(&head).unwrap_or("UTF8".into()),
     })

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kit::dump::lex::{End, Event, Lexer};
 use kit::exit::{Code, Error, Result};
 use kit::out;
 use kit::pg::Server;
@@ -16,7 +17,37 @@ const MARK: &str = "-- expect ";
 /// Reads a file of queries, one a line; empty lines and comments alone are passed over.
 pub(super) fn read(path: &Path) -> Result<Vec<Query>> {
     let text = open_regular(path).and_then(std::io::read_to_string);
-    Ok(parse(&text.map_err(|e| Error::io("read", path.display(), &e))?))
+    let queries = parse(&text.map_err(|e| Error::io("read", path.display(), &e))?);
+    match queries.iter().find_map(|query| single(&query.sql).err()) {
+        Some(why) => Err(Error::usage(format!("--queries: in '{}' {why}", path.display()))),
+        None => Ok(queries),
+    }
+}
+
+/// Holds a query to be one statement of SQL: a second one could leave the transaction that may not write,
+/// and a command of psql runs here. `Err`: why it is none.
+pub(crate) fn single(sql: &str) -> std::result::Result<(), String> {
+    let (mut lexer, mut statements, mut within, mut of_psql) = (Lexer::default(), 0, false, false);
+    let text = format!("{sql}\n;");
+    let mut look = |event: Event<'_>| match event {
+        Event::Sql { bytes, .. } => {
+            statements += usize::from(!within && bytes != b";");
+            within = true;
+        }
+        Event::SqlEnd { .. } => within = false,
+        Event::Meta { .. } => of_psql = true,
+        _ => {}
+    };
+    lexer.feed(text.as_bytes(), &mut look);
+    let end = lexer.finish(&mut look);
+    let why = match statements {
+        _ if of_psql => "holds a command of psql",
+        0 => "is empty",
+        1 if end == End::InStatement => "does not end",
+        1 => return Ok(()),
+        _ => "is more than one statement",
+    };
+    Err(format!("'{}' {why}", out::plain(sql)))
 }
 
 fn parse(text: &str) -> Vec<Query> {
@@ -32,8 +63,7 @@ fn parse(text: &str) -> Vec<Query> {
 pub(super) fn ask(server: &Server, database: &str, query: &Query, verdict: &mut Verdict) -> Result<()> {
     let sql = query.sql.trim_end_matches([';', ' ']);
     // what it changes is nobody's, but what follows shall see what was restored
-    let asked = server.query(database, &format!("BEGIN READ ONLY;\n{sql}\n;\nROLLBACK;"));
-    let rows = match asked {
+    let rows = match server.ask(database, sql) {
         Err(error) if error.code() == Code::No => {
             verdict.bad(format!("drill: query '{sql}': {error}"));
             return Ok(());
@@ -54,6 +84,27 @@ pub(super) fn ask(server: &Server, database: &str, query: &Query, verdict: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_is_one_statement_of_sql() {
+        let why =
+            |sql| single(sql).err().unwrap_or_default().split("' ").last().unwrap_or_default().to_owned();
+        for sql in
+            ["SELECT 1", " SELECT 1; ", "SELECT ';\\! x' -- ; \\!", "SELECT $$;$$;;", "-- a\nSELECT 1;"]
+        {
+            assert_eq!(why(sql), "", "{sql}");
+        }
+        for sql in ["", " ; ", "-- a", "/* a */"] {
+            assert_eq!(why(sql), "is empty", "{sql}");
+        }
+        for sql in ["COMMIT; DELETE FROM t", "SELECT 'a\\'; COMMIT; DELETE FROM t"] {
+            assert_eq!(why(sql), "is more than one statement", "{sql}");
+        }
+        for sql in ["\\! touch x", "SELECT 1 \\g x", "SELECT 1;\n\\! x"] {
+            assert_eq!(why(sql), "holds a command of psql", "{sql}");
+        }
+        assert_eq!(why("SELECT 'a"), "does not end");
+    }
 
     #[test]
     fn a_file_holds_a_query_a_line() {
