@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lab::{self, Ran, Server, names, run, wait_until};
-use crate::watch::rdb;
 
 /// A server with a backup of it, and a folder of the test's own for what drills make.
 struct Stage {
@@ -356,23 +355,6 @@ fn a_name_with_the_separators_of_lists_is_a_name() {
 }
 
 #[test]
-fn what_is_never_drilled_was_not_restored() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.rdb"), rdb(1000)).unwrap();
-    let mut command = lab::tool("backup-validate", dir.path());
-    let ran =
-        run(command.args(["-o", ".", "--drill", "a.rdb", "--json", "--report", "junit", "r.xml"])).exits(0);
-    assert!(!ran.err.contains("and proven"), "{}", ran.err);
-    let object: Value = serde_json::from_str(ran.line()).unwrap();
-    assert_eq!(object["verdict"], "warn");
-    let why = "only dumps and snapshots of volumes are";
-    assert_eq!(object["drill"], serde_json::json!({ "skipped": why }));
-    let xml = fs::read_to_string(dir.path().join("r.xml")).unwrap();
-    assert!(xml.contains(" failures=\"0\" errors=\"0\" skipped=\"1\" "), "{xml}");
-    assert!(xml.contains("<skipped message=\"not drilled: only dumps"), "{xml}");
-}
-
-#[test]
 fn a_query_is_put_to_the_database_it_is_meant_for() {
     let stage = Stage::new(&["-d", "shop"]);
     stage.server.sql("postgres", "CREATE DATABASE two");
@@ -387,16 +369,6 @@ fn a_query_is_put_to_the_database_it_is_meant_for() {
     assert_eq!((&asked[0]["drill"]["queries"], &asked[1]["drill"]["queries"]), (&0.into(), &1.into()));
     let ran = stage.drill(&[&stage.backup, "-d", "two", "--query", "SELECT 1"]).exits(1);
     ran.says("no backup holds database 'two'");
-}
-
-#[test]
-fn a_dump_of_nothing_is_told_as_that() {
-    let dir = tempfile::tempdir().unwrap();
-    let text = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n\
-        -- Dumped by pg_dump version 15.1\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
-    fs::write(dir.path().join("empty.sql"), text).unwrap();
-    let ran = run(lab::tool("backup-validate", dir.path()).args(["--drill", "empty.sql"])).exits(0);
-    ran.says("warn ").says(" s: it holds no table");
 }
 
 #[test]

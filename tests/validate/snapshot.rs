@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::lab::{Ran, Server, names, run};
+use crate::lab::{self, Ran, Server, names, run};
 
 /// A server that was stopped, and a snapshot of its data.
 struct Stage {
@@ -160,6 +160,18 @@ fn a_hot_snapshot_without_its_log_is_not_drilled() {
     assert_eq!(object["verdict"], "unproven");
     assert!(object["drill"]["skipped"].is_string() && object["drill"]["ok"].is_null(), "{object}");
     assert!(!server.home().join("backups/snapshots/drills.jsonl").exists());
+}
+
+#[test]
+fn a_snapshot_without_a_data_directory_is_never_drilled() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("up")).unwrap();
+    fs::write(home.path().join("up/file"), "text").unwrap();
+    let volume = format!("uploads=dir:{}/up", home.path().display());
+    let record = run(lab::tool("volsnap", home.path()).args(["-q", &volume])).exits(0).line().to_owned();
+    let ran = run(lab::tool("backup-validate", home.path()).args(["--drill", &record])).exits(0);
+    let ran = ran.says("warn ").says("it is not drilled: it holds no data directory of PostgreSQL");
+    assert!(!ran.err.contains("and proven"), "{}", ran.err);
 }
 
 #[test]
