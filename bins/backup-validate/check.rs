@@ -1,6 +1,7 @@
 //! The check of one backup: what every kind of artifact has in common; a module for each kind.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kit::archive;
@@ -102,6 +103,9 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
     let name = path.display().to_string();
     let file = open_regular(path).map_err(|e| match path.is_dir() {
         true => Error::no(format!("'{name}' is a folder, and no archive of pg_dump")),
+        false if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            Error::io("open", &name, &e).hint(rights(path))
+        }
         false => Error::io("open", &name, &e),
     })?;
     let bytes = file.metadata().map_err(|e| Error::io("read", &name, &e))?.len();
@@ -119,6 +123,14 @@ fn recognise(path: &Path, verdict: &mut Verdict) -> Result<Artifact> {
         Artifact::Rdb(file)
     } else {
         Artifact::Dump(Dump::open(path)?.into())
+    })
+}
+
+/// Whose file it is, for somebody who may not read it.
+fn rights(path: &Path) -> String {
+    let us = rustix::process::geteuid().as_raw();
+    path.metadata().map_or(format!("User {us} may not look into its folder."), |meta| {
+        format!("It is of user {} and has mode {:04o}; this is user {us}.", meta.uid(), meta.mode() & 0o7777)
     })
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn each(
     }
 }
 
-fn named(name: &str, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+fn named(name: &OsStr, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    let Some(name) = name.to_str() else { return each(Path::new(name)) };
     let path = located(name, dir);
     if let Some(stamp) = Stamp::parse_compact(name).filter(|_| !path.exists()) {
         let mut of = all(dir, None)?;
@@ -78,7 +79,8 @@ fn lines(each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     }
     match any {
         true => Ok(()),
-        false => Err(Error::no("no path came on standard input: nothing was proven")),
+        false => Err(Error::no("no path came on standard input: nothing was proven")
+            .hint("The backups of a folder are chosen by --all or --latest.")),
     }
 }
 
@@ -87,7 +89,8 @@ fn all(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
     let mut found = watch::backups(dir)?;
     found.retain(|b| series.is_none() || b.series.as_deref() == series);
     if found.is_empty() {
-        return Err(Error::no(format!("'{}' holds no backup", dir.display())));
+        let of = series.map_or(String::new(), |name| format!(" by the name of '{name}'"));
+        return Err(Error::no(format!("'{}' holds no backup{of}", dir.display())));
     }
     Ok(found)
 }

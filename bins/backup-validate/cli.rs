@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
+use kit::cli::{bad, folder, number, size, span, text, usage};
 use kit::exit::Result;
 use kit::notify::Telling;
 use kit::wal::name::Segment;
@@ -38,7 +38,7 @@ pub(crate) enum Form {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     /// Paths, names or times.
-    Named(Vec<String>),
+    Named(Vec<OsString>),
     /// Paths on standard input.
     Stdin,
     Latest,
@@ -101,7 +101,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
         match arg {
             Short('h') | Long("help") => return Ok(args),
             Short('V') | Long("version") => return Ok(Args { mode: Mode::Version, ..args }),
-            Value(word) => named.push(utf8(word, "FILE")?),
+            Value(word) => named.push(word),
             Long("latest") => whole.push(Which::Latest),
             Long("all") => whole.push(Which::All),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),

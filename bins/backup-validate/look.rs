@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kit::catalog::Backup;
+use kit::catalog::{self, Backup};
 use kit::exit::{Error, Result};
 use kit::manifest::Kind;
 use kit::out::{self, Speech};
@@ -40,6 +40,12 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
     for finding in findings.iter_mut().filter(|f| f.backup.as_ref().is_some_and(|b| lacking.contains(b))) {
         finding.what = What::Gap;
+    }
+    for finding in &mut findings {
+        let is_loss = matches!(finding.what, What::Shrunken | What::TablesLost);
+        if is_loss && finding.backup.as_deref().is_some_and(|name| catalog::parse(name).is_some()) {
+            finding.why.push_str("; a backup by pgdump-rotate --allow-shrink accepts that");
+        }
     }
     findings.extend(coverage.iter().flat_map(|c| c.findings(&args.accept_gaps)));
     findings.extend(unread.as_ref().map(|error| Finding {

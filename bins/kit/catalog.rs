@@ -12,7 +12,7 @@ use crate::retention::{self, Candidate};
 use crate::stamp::Stamp;
 
 /// The endings of dumps, longest first.
-const ENDINGS: [&str; 4] = [".sql.gz", ".sql.zst", ".sql", ".dump"];
+pub const ENDINGS: [&str; 4] = [".sql.gz", ".sql.zst", ".sql", ".dump"];
 
 /// The name of a backup of series `prefix`: `PREFIX_YYYYMMDD_HHMMSS` and an ending.
 pub fn name(prefix: &str, stamp: Stamp, ending: &str) -> String {

@@ -4,6 +4,7 @@
 //! under a final name. A part file that is dropped is removed; one that a crash left behind is
 //! removed by [`sweep`] in the next run and counted by nobody.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -252,6 +253,17 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(fail)? {
         names.extend(entry.map_err(fail)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The other names in it, which a line of text cannot hold.
+pub fn odd_names(dir: &Path) -> Result<Vec<OsString>> {
+    let fail = |e| Error::io("list", dir.display(), &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        names.extend(entry.map_err(fail)?.file_name().into_string().err());
     }
     names.sort();
     Ok(names)

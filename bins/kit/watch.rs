@@ -149,6 +149,8 @@ pub fn judge(
     let mut findings = Vec::new();
     if lines.is_empty() {
         let why = "there is no proven backup".to_owned();
+        let ahead = backups.iter().find(|b| b.fault.is_none() && is_future(b.time, now));
+        let why = ahead.map_or(why.clone(), |b| format!("{why}: the date of {} lies in the future", b.name));
         findings.push(Finding { what: What::Missing, series: None, backup: None, why });
     }
     for backup in backups.iter().filter(|b| b.series.is_some()) {

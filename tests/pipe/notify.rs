@@ -1,6 +1,7 @@
 //! Telling somebody how it went: in their words, and whatever they answer, the run's result stays its own.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -91,8 +92,9 @@ fn in_vain(url: &str, why: &str) {
 
 #[test]
 fn who_cannot_be_told_changes_nothing() {
-    let hook = Hook::start(Answer::Status(500));
+    let (hook, began) = (Hook::start(Answer::Status(500)), Instant::now());
     in_vain(&hook.url("/secret"), "it answers 500");
+    assert!(began.elapsed() >= Duration::from_secs(4), "all three came at once: {:?}", began.elapsed());
     assert_eq!(hook.came().len(), 3, "a server that is busy is tried again");
 
     let hook = Hook::start(Answer::Status(404));

@@ -1,6 +1,8 @@
 //! The filter: which backups are looked at, what becomes of them, and what is written down.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::damage::dump;
-use crate::lab::{Ran, feed, names, run, tool};
+use crate::lab::{self, Ran, feed, names, run, tool};
 
 /// A folder with a dump in it, of which backups are made.
 struct Place(TempDir);
@@ -189,7 +191,12 @@ fn what_is_no_backup_does_not_pass() {
     let text = dump();
     let empty = "--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
     let cluster = "--\n-- PostgreSQL database cluster dump\n--\n\nSET a = 1;\n\n-- PostgreSQL database dump complete\n--\n\n";
+    let torn = "--\n-- PostgreSQL database cluster dump\n--\n\n\\connect a\n\n--\n-- PostgreSQL database dump\n--\n\n\
+                SET a = 1;\n\n--\n-- PostgreSQL database cluster dump complete\n--\n\n";
+    let open = empty.replace("\n\nSET", "\n\n\\restrict key\n\nSET");
     for (name, content, code, says) in [
+        ("torn.sql", torn, 1, "one of its databases has no completeness footer"),
+        ("open.sql", &open, 1, "ends before the \\unrestrict"),
         ("empty.sql", "", 1, "it is empty"),
         ("short.sql", &text[..text.len() / 2], 1, "it ends within the rows of"),
         ("page.sql", "<html>\n<body>502 Bad Gateway</body>\n</html>\n", 1, "is no PostgreSQL dump"),
@@ -208,11 +215,61 @@ fn what_is_no_backup_does_not_pass() {
         fs::write(place.path(name), content).unwrap();
         place.validate(&[name]).exits(code).says(says);
     }
+    fs::write(place.path("open.sql"), format!("{open}\\unrestrict key\n\n")).unwrap();
+    place.validate(&["open.sql"]).exits(0);
+    fs::write(place.path("none.rdb"), b"REDIS0011\xfa\x05ctime\xc0\x01\xff\0\0\0\0\0\0\0\0").unwrap();
+    place.validate(&["none.rdb"]).exits(0).says("it holds no keys: was the server empty?");
     fs::write(place.path("real.xz"), b"\xfd7zXZ\0whatever").unwrap();
     place.validate(&["real.xz"]).exits(4).says("hint: Turn it into SQL on the way: xz -dc FILE >NEW.sql &&");
     fs::create_dir(place.path("folder")).unwrap();
     place.validate(&["folder"]).exits(1).says("is a folder");
     place.validate(&["/dev/null"]).exits(1).says("it is no file");
+}
+
+#[test]
+fn what_is_not_found_is_said_with_what_was_looked_for() {
+    let place = Place::new();
+    place.back_up(&[]);
+    place.validate(&["--all", "--name", "zzz"]).exits(1).says("no backup by the name of 'zzz'");
+    place.validate(&["-o", "backups"]).exits(1).says("no path came").says("--all or --latest");
+    // dated ahead it is no newest backup
+    fs::create_dir(place.path("ahead")).unwrap();
+    fs::write(place.path("ahead/redis_21991231_000000.rdb"), b"REDIS0011\xfe\0\xff\0\0\0\0\0\0\0\0").unwrap();
+    let ran = place.validate(&["--watch", "-o", "ahead"]).exits(1);
+    assert!(ran.out.contains("the date of redis_21991231_000000.rdb lies in the future"), "{}", ran.out);
+}
+
+#[test]
+fn a_name_that_is_no_utf8_is_passed_over_nowhere() {
+    let place = Place::new();
+    let good = place.back_up(&[]);
+    let odd = OsStr::from_bytes(b"backups/caf\xe9_20251127_143022.sql");
+    fs::copy(place.path("dump.sql"), place.0.path().join(odd)).unwrap();
+    let ran = place.validate(&["--all"]).exits(3).says("its name is no UTF-8");
+    assert_eq!(ran.line(), good);
+    run(tool("backup-validate", place.0.path()).arg(odd)).exits(1).says("its name is no UTF-8");
+    let ran = place.validate(&["--watch"]).exits(1);
+    assert!(ran.line().starts_with("unproven\tcaf\u{fffd}\t") && ran.out.contains("UTF-8"), "{}", ran.out);
+}
+
+#[test]
+fn who_may_not_read_a_backup_is_told_whose_it_is() {
+    let place = Place::new();
+    let backup = place.back_up(&[]);
+    let program = place.path("backup-validate");
+    fs::copy(tool("backup-validate", place.0.path()).get_program(), &program).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (path, of) in
+        [("", 0o755), ("backups", 0o755), (&format!("{backup}.json"), 0o644), ("backups/SHA256SUMS", 0o644)]
+    {
+        mode(&place.path(path), of);
+    }
+    mode(&place.path(&backup), 0o000);
+    // root may read everything
+    let ran = |words: &[&str]| run(lab::as_runner(program.clone()).current_dir(place.0.path()).args(words));
+    ran(&[&backup]).exits(1).says("permission denied").says("and has mode 0000; this is user ");
+    let ran = ran(&["--watch"]).exits(1);
+    assert!(ran.out.contains("unproven\tbackup\t") && ran.out.contains("it cannot be read"), "{}", ran.out);
 }
 
 #[test]

@@ -277,6 +277,7 @@ fn snapshots_are_watched_measured_and_reported() {
     fs::remove_file(&third).unwrap();
     let told = || stage.validate(&["--max-age", "1h"]).exits(1).out.matches("its record is missing").count();
     assert_eq!(told(), 1);
+    assert!(stage.validate(&["--max-age", "1h"]).out.contains("unproven\tdata\t"));
     // and all of it: the list of digests remembers
     let stamp = third.file_stem().unwrap().to_str().unwrap();
     fs::remove_file(third.with_file_name(format!("{stamp}_data.tar.gz"))).unwrap();

@@ -27,6 +27,9 @@ pub(super) fn check(
     verdict.note(format!("Redis, {}", super::packed(seen.kind)));
     verdict.fact("raw_bytes", seen.raw_bytes);
     verdict.fact("sha256", seen.sha256.clone());
+    if is_empty(&snapshot.head) {
+        verdict.warn("it holds no keys: was the server empty?");
+    }
     match snapshot.finish() {
         Ok(true) => {}
         Ok(false) => verdict.warn("its checksum was turned off: damage in it would not be seen"),
@@ -36,9 +39,37 @@ pub(super) fn check(
     Ok(())
 }
 
+/// How much of the beginning is kept: more than what Redis says of itself there.
+const HEAD: usize = 4096;
+/// The code before a thing that Redis says of itself, `RDB_OPCODE_AUX`.
+const AUX: u8 = 0xfa;
+
+/// Whether the end comes right behind what Redis says of itself: there are no databases, as it leaves empty ones out.
+fn is_empty(head: &[u8]) -> bool {
+    let mut rest = head.get(HEADER..).unwrap_or_default();
+    while let Some(both) = rest.strip_prefix(&[AUX]) {
+        let Some(behind) = behind_string(both).and_then(behind_string) else { return false };
+        rest = behind;
+    }
+    rest.first() == Some(&END)
+}
+
+/// What comes behind a string, by the lengths of `rdbLoadLen`; what is packed is not in these.
+fn behind_string(bytes: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = bytes.split_first()?;
+    let low = usize::from(first & 0x3f);
+    match first >> 6 {
+        0 => rest.get(low..),
+        1 => rest.get(1 + (low << 8 | usize::from(*rest.first()?))..),
+        3 if low < 3 => rest.get(1 << low..),
+        _ => None,
+    }
+}
+
 /// A snapshot that passes by.
 #[derive(Default)]
 struct Snapshot {
+    /// The first [`HEAD`] bytes.
     head: Vec<u8>,
     crc: Crc64,
     /// The last bytes, which are not in the CRC yet.
@@ -49,7 +80,7 @@ struct Snapshot {
 impl Snapshot {
     fn feed(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        let wanted = HEADER - self.head.len();
+        let wanted = HEAD - self.head.len();
         self.head.extend(bytes.iter().take(wanted));
         self.tail.extend_from_slice(bytes);
         // the end code is in the CRC, but must be seen at the end
@@ -153,6 +184,17 @@ mod tests {
     fn the_crc_is_that_of_redis() {
         // the vector in Redis's crc64.c
         assert_eq!(crc(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+    }
+
+    #[test]
+    fn one_without_keys_is_known() {
+        let empty = |data: &[u8]| is_empty(&snapshot("0011", data));
+        let about =
+            b"\xfa\x09redis-ver\x057.0.0\xfa\x0aredis-bits\xc0\x40\xfa\x05ctime\xc2abcd\xfa\x40\x01x\x00";
+        assert!(empty(b"") && empty(about));
+        let with = |more: &[u8]| empty(&[about, more].concat());
+        assert!(!with(b"\xfe\x00\xfb\x01\x00\x00\x01k\x01v") && !with(b"\xf5\x03abc"));
+        assert!(!is_empty(b"REDIS0011") && !is_empty(b"REDIS0011\xfa\xff"));
     }
 
     #[test]

@@ -150,6 +150,17 @@ fn what_follows_the_footer_takes_it_back() {
         assert!(!scan(&format!("{TORTURE}{more}")).0.is_complete(), "{more}");
     }
     assert!(scan(&format!("{TORTURE}\n-- a comment\n\\unrestrict x\n")).0.is_complete());
+    // one of its databases was cut off, and the rest put behind; the other end of \restrict is gone
+    let cluster = "--\n-- PostgreSQL database cluster dump complete\n--\n\n";
+    let footer = "--\n-- PostgreSQL database dump complete\n--\n";
+    let why = |text: &str| scan(text).0.incomplete.unwrap_or_default();
+    assert!(why(&TORTURE.replace(footer, "")).contains("no completeness footer"));
+    for key in ["", "\\unrestrict aB\n", "\\unrest"] {
+        assert!(why(&TORTURE.replace("\\unrestrict aB4\n", key)).contains("\\unrestrict"), "{key}");
+    }
+    let single = TORTURE.split_once(cluster).unwrap().0;
+    let single = single.replace("cluster dump\n", "dump\n");
+    assert_eq!((why(&single).as_str(), why(&single[..single.len() - 18]).is_empty()), ("", false));
 }
 
 #[test]

@@ -201,6 +201,12 @@ impl Scan {
             {
                 Some("it is a cluster dump that ends after one of its databases".into())
             }
+            _ if look.unended && facts.kind == Some(Kind::Cluster) => {
+                Some("one of its databases has no completeness footer".into())
+            }
+            _ if look.restricted.is_some() => {
+                Some("it ends before the \\unrestrict that belongs to its \\restrict".into())
+            }
             (End::Clean, Some(_)) => None,
         };
         facts

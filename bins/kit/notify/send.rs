@@ -10,23 +10,24 @@ use crate::exit::{Error, Result};
 
 /// The longest that a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Before the second try; thrice as long before the third: who restarts is back by then.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends `request` within `time`, trying up to `tries` times while the other side may only be busy.
 pub(super) fn send(target: &Target, request: &Request, time: Duration, tries: u32) -> Result<()> {
     let end = Instant::now() + time;
-    let mut left = tries;
+    let (mut left, mut pause) = (tries, PAUSE);
     loop {
         left -= 1;
         let Err((why, again)) = once(request, end.saturating_duration_since(Instant::now())) else {
             return Ok(());
         };
-        if !again || left == 0 || Instant::now() + PAUSE >= end {
+        if !again || left == 0 || Instant::now() + pause >= end {
             let place = target.place();
             return Err(Error::temporary(format!("cannot notify '{place}': {why}")));
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause *= 3;
     }
 }
 

@@ -53,6 +53,9 @@ impl Target {
         if host.is_empty() || host.starts_with(':') {
             return Err("its URL names no host".into());
         }
+        if !is_host(host) {
+            return Err("its URL's host or port cannot be".into());
+        }
         let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
         let kind = kind.unwrap_or(match () {
             () if is_at("hooks.slack.com") => Kind::Slack,
@@ -94,6 +97,22 @@ impl Target {
     }
 }
 
+/// Whether it is a name or an address, with a port that there can be or without one.
+fn is_host(text: &str) -> bool {
+    let (is_fit, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else { return false };
+            (address.parse::<std::net::Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let at = text.find(':').unwrap_or(text.len());
+            (!text[..at].contains(['[', ']']), &text[at..])
+        }
+    };
+    let port = port.strip_prefix(':').map(|n| n.parse::<u16>().is_ok()).unwrap_or(port.is_empty());
+    is_fit && port
+}
+
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} at {}", self.kind, self.place())
@@ -128,6 +147,10 @@ mod tests {
             "ftp://secret/",
             "slack:secret",
             "https://a/\nsecret",
+            "http://[::1/secret",
+            "http://[secret]/",
+            "http://h:99999/secret",
+            "http://h:secret/",
         ] {
             let why = Target::parse(text).unwrap_err();
             assert!(!why.contains("secret"), "{why}");

@@ -2,6 +2,7 @@
 //! should be there and is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::catalog::{self, Backup, NO_MANIFEST, SNAPSHOTS};
@@ -16,8 +17,11 @@ use crate::volume::set::{Set, parse, parse_record};
 use crate::volume::snapshot::{self, Snapshot};
 
 /// … and this is why they do not count.
-const TAKEN: &str = "its file is missing";
+const TAKEN: &str =
+    "its file is missing, of which a drill was held: if it went on purpose, remove its lines from";
 const NO_LONGER: &str = "its manifest is missing";
+const UNREADABLE: &str = "it cannot be read";
+const ODD: &str = "its name is no UTF-8";
 const UNLIKE_OTHERS: &str = "it has no manifest, others of its series have";
 
 /// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away.
@@ -31,9 +35,26 @@ pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     for folder in [dir.to_owned(), dir.join(SNAPSHOTS)].iter().filter(|folder| folder.is_dir()) {
         backups.extend(snapshot::scan(folder)?.iter().map(of_set));
         backups.extend(without_record(folder)?);
+        backups.extend(place::odd_names(folder)?.iter().filter_map(|name| odd(folder, name)));
+    }
+    for backup in backups.iter_mut().filter(|b| b.fault.is_none()) {
+        backup.fault = place::open_regular(&backup.path).err().map(|_| UNREADABLE.into());
     }
     backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
     Ok(backups)
+}
+
+/// A backup by a name that no line of a list can hold, so that it is not passed over in silence.
+fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
+    let (path, name) = (dir.join(name), name.to_string_lossy().into_owned());
+    let meta = path.symlink_metadata().ok().filter(|meta| meta.is_file())?;
+    let series = match (catalog::parse(&name), redis::parse(&name)) {
+        (Some((series, _)), _) | (_, Some((series, _))) => Some(series.to_owned()),
+        _ if catalog::ENDINGS.iter().any(|e| name.ends_with(e)) => None,
+        _ => return None,
+    };
+    let time = named(&name).unwrap_or(Stamp::from_unix(0));
+    Some(Backup { path, series, time, bytes: meta.len(), manifest: None, fault: Some(ODD.into()), name })
 }
 
 /// The backup at `path`, of whatever kind.
@@ -66,7 +87,7 @@ fn of_redis(path: &Path) -> Result<Backup> {
     }
     backup.fault = match place::open_regular(path) {
         Ok(file) => redis::glance(&file, &name).map(str::to_owned),
-        Err(_) => Some("it cannot be read".into()),
+        Err(_) => Some(UNREADABLE.into()),
     };
     let named = |kind: &Codec| name.ends_with(kind.suffix());
     let codec = [Codec::Gzip, Codec::Zstd].into_iter().find(named).unwrap_or(Codec::None);
@@ -131,20 +152,23 @@ fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
 
 /// Archives, there or in the list of digests, whose record is gone: one entry for each set.
 fn without_record(dir: &Path) -> Result<Vec<Backup>> {
-    let mut sets: BTreeMap<Stamp, u64> = BTreeMap::new();
+    let mut sets: BTreeMap<Stamp, (u64, BTreeSet<String>)> = BTreeMap::new();
     let sums = catalog::sums(dir)?.unwrap_or_default();
     let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
     let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
     for name in &names {
-        if let Some((stamp, _)) = parse(name) {
-            *sets.entry(stamp).or_default() += dir.join(name).metadata().map_or(0, |m| m.len());
+        if let Some((stamp, label)) = parse(name) {
+            let (bytes, labels) = sets.entry(stamp).or_default();
+            *bytes += dir.join(name).metadata().map_or(0, |m| m.len());
+            labels.insert(label.to_owned());
         }
     }
-    let of = |(time, bytes): (Stamp, u64)| {
+    let of = |(time, (bytes, labels)): (Stamp, (u64, BTreeSet<String>))| {
         let name = crate::volume::set::name(time);
         let path = dir.join(&name);
         let fault = Some("its record is missing".to_owned());
-        let gone = Backup { path, name, series: Some(SNAPSHOTS.into()), time, bytes, manifest: None, fault };
+        let series = Some(Vec::from_iter(labels).join("+"));
+        let gone = Backup { path, name, series, time, bytes, manifest: None, fault };
         (!gone.path.exists()).then_some(gone)
     };
     Ok(sets.into_iter().filter_map(of).collect())
@@ -186,6 +210,6 @@ fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
         time,
         bytes: 0,
         manifest: None,
-        fault: Some(TAKEN.into()),
+        fault: Some(format!("{TAKEN} {}", history::NAME)),
     }
 }

@@ -120,6 +120,11 @@ pub(super) struct Look {
     pub(super) zero: Option<u64>,
     /// The present database's dump has ended by its footer.
     ended: bool,
+    /// A database's dump has begun by its header, and has no footer yet; or the next began without that.
+    within: bool,
+    pub(super) unended: bool,
+    /// The key of `\restrict`, until its `\unrestrict` comes.
+    pub(super) restricted: Option<Vec<u8>>,
     /// The cluster's footer has been seen; `pg_dumpall -g; pg_dump -C …` go on behind it.
     pub(super) cluster_ended: bool,
     /// A second dump follows in the same place, where it would meet what the first one made.
@@ -333,14 +338,19 @@ impl Look {
         match makers.iter().find_map(|maker| text.strip_prefix(*maker)).unwrap_or_default() {
             b"database cluster dump" if self.facts.kind == Some(Kind::Cluster) => self.joined = true,
             b"database cluster dump" if self.facts.kind.is_none() => self.facts.kind = Some(Kind::Cluster),
-            b"database dump" if self.facts.kind.is_none() => self.facts.kind = Some(Kind::Database),
+            b"database dump" => {
+                self.facts.kind.get_or_insert(Kind::Database);
+                self.unended |= std::mem::replace(&mut self.within, true);
+            }
             b"database dump complete" => {
+                self.within = false;
                 self.footer = Some(Kind::Database);
                 self.ended = true;
             }
             b"database cluster dump complete" => {
                 self.footer = Some(Kind::Cluster);
                 self.cluster_ended = true;
+                self.unended |= std::mem::take(&mut self.within);
             }
             _ => {
                 let version = |prefix: &str| {
@@ -359,6 +369,11 @@ impl Look {
     fn meta(&mut self, beginning: &Beginning, item: &mut dyn FnMut(Item)) {
         let line = beginning.bytes.trim_ascii_end();
         if statement::is_expected(line) {
+            match (line.strip_prefix(b"\\restrict "), line.strip_prefix(b"\\unrestrict ")) {
+                (Some(key), _) => self.restricted = Some(key.to_vec()),
+                (_, Some(key)) => self.restricted = self.restricted.take().filter(|k| k != key),
+                _ => {}
+            }
             return;
         }
         let Some(name) = statement::connect_target(line) else {
