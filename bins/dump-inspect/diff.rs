@@ -24,6 +24,7 @@ use crate::list::wanted;
 use crate::records::Records;
 
 mod large_objects;
+pub(crate) mod rows;
 
 /// Statements that are no objects, or whose place alone says something.
 const PASSED: [&str; 7] = ["SET", "CONNECT", "COPY", "TRANSACTION", "DROP", "BLOBS", "OTHER"];

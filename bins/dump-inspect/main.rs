@@ -22,7 +22,6 @@ mod partitions;
 mod pattern;
 mod records;
 mod rename;
-mod rows;
 mod run;
 mod salvage;
 mod sections;

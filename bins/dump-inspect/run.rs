@@ -11,7 +11,7 @@ use kit::source::Dump;
 
 use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
 use crate::contents::Contents;
-use crate::{diff, extract, guard, index, list, rows, salvage, settings};
+use crate::{diff, extract, guard, index, list, salvage, settings};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<Code> {
             for dump in [&mut dump, &mut other] {
                 hold(dump, &speech)?;
             }
-            let how = if args.rows { rows::rows } else { diff::diff };
+            let how = if args.rows { diff::rows::rows } else { diff::diff };
             how(&dump, &other, &args, &speech)
         }
         Verb::Guard => guard::guard(&dump, &args),

@@ -11,6 +11,7 @@ use super::statement::{Name, Qualified};
 
 mod items;
 mod look;
+mod verb;
 
 use look::Look;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::items::Items;
+use super::verb::{is_foreign, is_sql};
 use super::{Facts, Item, Kind, Section, text_of};
 use crate::digest::{self, Rows};
 use crate::dump::lex::Event;
@@ -47,45 +48,6 @@ impl Beginning {
         std::mem::take(self)
     }
 }
-
-/// What a statement of pg_dump or of a person can begin with. Anything else at the beginning of a dump
-/// is a prompt or a warning that went into it, and psql would stop there.
-const VERBS: [&[u8]; 34] = [
-    b"abort",
-    b"alter",
-    b"analyze",
-    b"begin",
-    b"call",
-    b"checkpoint",
-    b"cluster",
-    b"comment",
-    b"commit",
-    b"copy",
-    b"create",
-    b"delete",
-    b"discard",
-    b"do",
-    b"drop",
-    b"end",
-    b"grant",
-    b"import",
-    b"insert",
-    b"lock",
-    b"merge",
-    b"prepare",
-    b"reassign",
-    b"refresh",
-    b"reindex",
-    b"reset",
-    b"revoke",
-    b"security",
-    b"select",
-    b"set",
-    b"start",
-    b"truncate",
-    b"update",
-    b"with",
-];
 
 /// What has been seen so far, and what is being looked at.
 #[derive(Default)]
@@ -396,15 +358,4 @@ impl Look {
         let found = self.item(object, beginning.at, beginning.length);
         self.items.add(found, item);
     }
-}
-
-/// Whether a text begins like SQL.
-fn is_sql(text: &[u8]) -> bool {
-    let word = text.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
-    VERBS.contains(&word.to_ascii_lowercase().as_slice())
-}
-
-/// Whether it is neither SQL nor has a dump's header in it.
-fn is_foreign(text: &[u8]) -> bool {
-    !is_sql(text) && memchr::memmem::find(text, b"database dump").is_none()
 }
