@@ -187,7 +187,7 @@ fn keep(path: &Path, speech: &Speech) -> Result<bool> {
 fn nothing_holds(hold: Option<&Path>) -> Result<()> {
     if hold.is_some_and(Path::exists) {
         return Err(Error::temporary("what it was doing must be ended first")
-            .hint("Run volrestore again, or volrestore --undo: either ends what was begun."));
+            .hint("Run that restore again, or undo it: either ends what was begun."));
     }
     Ok(())
 }
