@@ -8,7 +8,7 @@ use kit::exit::{Error, Result};
 use kit::manifest::Kind;
 use kit::out::{self, Speech};
 use kit::stamp::Stamp;
-use kit::volume::set::Set;
+use kit::volume::set::{self, Set};
 use kit::watch::{self, Finding, What, compare_manifests, judge, used};
 
 use crate::cli::{Args, usual};
@@ -43,9 +43,12 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
     }
     for finding in &mut findings {
         let is_loss = matches!(finding.what, What::Shrunken | What::TablesLost);
-        if is_loss && finding.backup.as_deref().is_some_and(|name| catalog::parse(name).is_some()) {
-            finding.why.push_str("; a backup by pgdump-rotate --allow-shrink accepts that");
-        }
+        let by = match finding.backup.as_deref() {
+            Some(name) if is_loss && catalog::parse(name).is_some() => "backup by pgdump-rotate",
+            Some(name) if is_loss && set::parse_record(name).is_some() => "snapshot by volsnap",
+            _ => continue,
+        };
+        finding.why.push_str(&format!("; a {by} --allow-shrink accepts that"));
     }
     findings.extend(coverage.iter().flat_map(|c| c.findings(&args.accept_gaps)));
     findings.extend(unread.as_ref().map(|error| Finding {

@@ -54,6 +54,7 @@ pub(crate) struct Args {
     pub(crate) tag: Option<String>,
     pub(crate) leader: Option<String>,
     pub(crate) allow_outside: bool,
+    pub(crate) allow_shrink: bool,
     pub(crate) lock_timeout: u64,
     /// `None`: `--no-rotate`.
     pub(crate) policy: Option<Policy>,
@@ -93,6 +94,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
             Long("leader") => args.leader = Some(text(&mut parser, "--leader")?),
             Long("allow-outside") => args.allow_outside = true,
+            Long("allow-shrink") => args.allow_shrink = true,
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
             Long(rule) if rule.starts_with("keep-") => {
                 let rule = rule.to_owned();

@@ -42,6 +42,7 @@ What is made:
       --tag TAG             why this snapshot is made, such as pre-upgrade
       --leader LABEL        the volume whose server leads; default: found in the data
       --allow-outside       also when a tablespace or the WAL is in none of the volumes
+      --allow-shrink        it may be much smaller than those before: no alarm for that
       --lock-timeout SECS   wait for another run to end, default 0
 
 What to keep (rules add up; default: --keep-last 10; sets stay whole):

@@ -131,6 +131,7 @@ fn snapshot(
         downtime_ms: downtime.map(|d| d.as_millis() as u64),
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: args.tag.clone(),
+        shrink_allowed: args.allow_shrink,
         mode: if running.is_some() { Mode::Hot } else { Mode::Cold },
         leader: None,
         system_identifier: None,

@@ -248,6 +248,7 @@ fn snapshots_are_watched_measured_and_reported() {
     let third = of(&other);
     let ran = stage.validate(&usual).exits(1);
     assert!(ran.line().starts_with("shrunken\tdata\t"), "{}", ran.out);
+    assert!(ran.line().ends_with("a snapshot by volsnap --allow-shrink accepts that"), "{}", ran.out);
     let short = |set: &str| set.rsplit('/').next().unwrap().to_owned();
     assert!(ran.out.contains(&short(&third)) && ran.out.contains(&short(&second)), "{}", ran.out);
 
@@ -282,4 +283,25 @@ fn snapshots_are_watched_measured_and_reported() {
     let stamp = third.file_stem().unwrap().to_str().unwrap();
     fs::remove_file(third.with_file_name(format!("{stamp}_data.tar.gz"))).unwrap();
     assert_eq!(told(), 1);
+}
+
+#[test]
+fn a_smaller_snapshot_is_an_alarm_until_somebody_accepts_it() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("up")).unwrap();
+    let snap = |bytes: usize, options: &[&str]| {
+        fs::write(home.path().join("up/file"), vec![7; bytes]).unwrap();
+        run(lab::tool("volsnap", home.path()).args(["-q", "dir:up"]).args(options)).exits(0);
+    };
+    let watch = || run(lab::tool("backup-validate", home.path()).arg("--watch"));
+    snap(1_000_000, &[]);
+    watch().exits(0);
+    for _ in 0..2 {
+        snap(100_000, &[]);
+        assert!(watch().exits(1).line().starts_with("shrunken\tup\t"));
+    }
+    snap(100_000, &["--allow-shrink"]);
+    watch().exits(0);
+    snap(99_000, &[]);
+    watch().exits(0);
 }

@@ -40,6 +40,9 @@ pub struct Set {
     pub tool: String,
     /// The reason for this snapshot, such as `pre-upgrade`.
     pub tag: Option<String>,
+    /// It may be much smaller than those before it: somebody said so.
+    #[serde(default)]
+    pub shrink_allowed: bool,
     /// Whether the server stood still.
     pub mode: Mode,
     /// Label of the volume whose data lead: it has every row. `None` where no volume holds a
@@ -305,6 +308,7 @@ mod tests {
             downtime_ms: None,
             tool: "test 1".into(),
             tag: None,
+            shrink_allowed: false,
             mode: Mode::Cold,
             leader: None,
             system_identifier: None,

@@ -125,6 +125,7 @@ fn as_manifest(set: &Set, name: &str, bytes: u64) -> Manifest {
         source: Source { system_identifier: set.system_identifier.clone(), ..Source::default() },
         raw_bytes: set.volumes.iter().map(|a| a.raw_bytes).sum(),
         verified: set.verified.clone(),
+        rotation: Rotation { shrink_allowed: set.shrink_allowed, ..Rotation::default() },
         ..bare(Kind::Volumes, set.created.clone(), file)
     }
 }
