@@ -125,7 +125,7 @@ fn nothing_starts_where_names_changed_by_half() {
         }
         if stage.there("backups/snapshots/.swap.json") {
             halves += 1;
-            ran.says("what was stopped stays stopped").says("--undo");
+            ran.says("what was stopped stays stopped").says("or undo it");
             assert_eq!(stage.read("log"), "stop\n", "{n}");
             stage.restore(&args).exits(0).says("ending the restore").says("left stopped");
             assert_eq!((stage.read("data/a"), stage.read("log")), ("one".into(), "stop\nstart\n".into()));
