@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use kit::cli::{bad, text, usage, utf8};
 use kit::exit::Result;
+use kit::notify::Telling;
 use kit::pg::LONGEST_NAME;
 use lexopt::prelude::*;
 
@@ -73,6 +74,9 @@ Options:
       --salvage             with cat: pass over what is damaged
       --no-hash             with tables: count rows without hashing them
       --json                one JSON object a line
+      --notify URL          POST how it went as JSON; slack:URL and healthchecks:URL in
+                            their own words; repeatable
+      --metrics FILE        write numbers for Prometheus to FILE at the end
   -q, --quiet               say only what went wrong
   -h, --help                print this
   -V, --version             print the version
@@ -129,7 +133,7 @@ const VERBS: [(&str, Verb); 14] = [
 pub(crate) enum Action {
     Help,
     Version,
-    Look(Args),
+    Look(Box<Args>),
 }
 
 /// The command line, checked as far as it can be without looking at the world.
@@ -156,6 +160,7 @@ pub(crate) struct Args {
     pub(crate) no_hash: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    pub(crate) telling: Telling,
 }
 
 /// Reads the command line, without the program's name.
@@ -181,6 +186,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         no_hash: false,
         json: false,
         quiet: false,
+        telling: Telling::default(),
     };
     let mut words = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| bad(&e))? {
@@ -212,6 +218,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             }
             Long("no-hash") => args.no_hash = true,
             Long("json") => args.json = true,
+            Long("notify") => args.telling.notify(&mut parser)?,
+            Long("metrics") => args.telling.metrics(&mut parser)?,
             Short('q') | Long("quiet") => args.quiet = true,
             Value(word) => words.push(utf8(word, "FILE")?),
             other => return Err(bad(&other.unexpected())),
@@ -237,7 +245,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
     check(&args)?;
     // CSV holds rows and nothing else
     args.data_only |= args.csv;
-    Ok(Action::Look(args))
+    Ok(Action::Look(Box::new(args)))
 }
 
 fn check(args: &Args) -> Result<()> {
@@ -295,7 +303,7 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<Args> {
         match parse(words.iter().map(OsString::from))? {
-            Action::Look(args) => Ok(args),
+            Action::Look(args) => Ok(*args),
             other => panic!("{other:?}"),
         }
     }

@@ -11,6 +11,7 @@ use kit::exit::{Code, Error, Result};
 use kit::manifest::{
     self, Artifact, FORMAT_VERSION, Format, Manifest, Rotation, Source, Toc, Verified, path_of,
 };
+use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place::{self, Part};
 use kit::progress::Progress;
@@ -20,7 +21,7 @@ use kit::stamp::Stamp;
 use crate::cli::{Args, TOOL};
 
 /// Goes through the dump and writes its manifest beside it, or beside the copy; prints its path.
-pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
+pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     let path = match &args.reframe {
         Some(copy) => PathBuf::from(copy),
         None => dump.path.clone().ok_or_else(|| Error::usage("index takes a file"))?,
@@ -68,6 +69,7 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
             part of it all before that must be inflated; --reframe makes a copy in pieces",
         );
     }
+    account.made(beside.display().to_string());
     out::record(&beside.display().to_string())?;
     Ok(Code::Done)
 }

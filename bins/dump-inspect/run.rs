@@ -6,6 +6,7 @@ use kit::child::catch_signals;
 use kit::digest::Depth;
 use kit::dump::scan::Scan;
 use kit::exit::{Code, Error, Result};
+use kit::notify::Account;
 use kit::out::{self, Output, Speech};
 use kit::source::Dump;
 
@@ -24,26 +25,30 @@ pub(crate) fn run() -> Result<Code> {
     };
     catch_signals()?;
     let speech = Speech::new(TOOL, args.quiet);
-    let mut dump = open(&args.file, &speech)?;
+    args.telling.when_asked(TOOL, &speech, |account| look(&args, &speech, account))
+}
+
+fn look(args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+    let mut dump = open(&args.file, speech)?;
     if args.salvage {
         dump.trust();
     }
     match args.verb {
-        Verb::Cat if args.salvage => salvage::salvage(&dump, &speech),
+        Verb::Cat if args.salvage => salvage::salvage(&dump, speech),
         Verb::Cat => cat(&dump),
         Verb::Diff => {
-            let mut other = open(&args.other, &speech)?;
+            let mut other = open(&args.other, speech)?;
             for dump in [&mut dump, &mut other] {
-                hold(dump, &speech)?;
+                hold(dump, speech)?;
             }
             let how = if args.rows { diff::rows::rows } else { diff::diff };
-            how(&dump, &other, &args, &speech)
+            how(&dump, &other, args, speech)
         }
-        Verb::Guard => guard::guard(&dump, &args),
-        Verb::Index => index::index(&dump, &args, &speech),
-        Verb::Extract => extract::extract(&dump, &args, &speech),
-        Verb::Settings => settings::settings(&dump, &args),
-        _ => list::list(&dump, &args),
+        Verb::Guard => guard::guard(&dump, args, account),
+        Verb::Index => index::index(&dump, args, speech, account),
+        Verb::Extract => extract::extract(&dump, args, speech),
+        Verb::Settings => settings::settings(&dump, args),
+        _ => list::list(&dump, args),
     }
 }
 

@@ -26,6 +26,12 @@ pub fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String> {
     utf8(value, option)
 }
 
+/// The same, which must say something.
+pub fn nonempty(parser: &mut lexopt::Parser, option: &str) -> Result<String> {
+    let value = text(parser, option)?;
+    if value.is_empty() { Err(usage(format!("{option}: it is empty"))) } else { Ok(value) }
+}
+
 /// The value of `--dir`, just read: paths in it are printed one a line, so it must be one line.
 pub fn folder(parser: &mut lexopt::Parser) -> Result<String> {
     let dir = text(parser, "--dir")?;

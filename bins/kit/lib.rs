@@ -4,6 +4,7 @@
 //! them to that. Code moves here when a second program needs it, never before, and nothing in
 //! here knows which program it works for.
 
+pub mod buffer;
 pub mod exit;
 pub mod stamp;
 

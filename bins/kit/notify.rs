@@ -20,7 +20,7 @@ mod target;
 pub use options::Telling;
 pub use target::Target;
 
-use body::Outcome;
+use body::{LONGEST, Outcome};
 use send::send;
 
 /// The longest that the end of a run waits for all of those it tells, each by itself.
@@ -50,7 +50,7 @@ pub struct Account<'a> {
     speech: Speech,
     began: Instant,
     artifacts: RefCell<Vec<String>>,
-    lines: RefCell<Vec<String>>,
+    message: RefCell<String>,
     starting: Vec<JoinHandle<Result<()>>>,
     told: bool,
 }
@@ -83,7 +83,7 @@ impl<'a> Account<'a> {
             speech: speech.clone(),
             began: Instant::now(),
             artifacts: RefCell::default(),
-            lines: RefCell::default(),
+            message: RefCell::default(),
             starting: targets.iter().filter_map(start).collect(),
             told: false,
         }
@@ -94,9 +94,14 @@ impl<'a> Account<'a> {
         self.artifacts.borrow_mut().push(artifact.into());
     }
 
-    /// A line of what is told.
+    /// A line of what is told. What comes after the longest message is not kept.
     pub fn note(&self, line: &str) {
-        self.lines.borrow_mut().push(plain(line));
+        let mut message = self.message.borrow_mut();
+        if message.len() <= LONGEST {
+            let parted = if message.is_empty() { "" } else { "\n" };
+            message.push_str(parted);
+            message.push_str(&plain(line));
+        }
     }
 
     /// An error that did not end the run.
@@ -129,7 +134,7 @@ impl<'a> Account<'a> {
             exit_code,
             duration: self.began.elapsed(),
             artifacts: self.artifacts.take(),
-            message: self.lines.take().join("\n"),
+            message: self.message.take(),
         };
         std::thread::scope(|scope| {
             for target in self.targets {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::{self, Archive, Input};
+use crate::buffer::Buffer;
 use crate::child::{Source, interrupted};
 use crate::codec::seek::Stretches;
 use crate::codec::table::seek_table;
@@ -119,7 +120,7 @@ impl Dump {
     /// When it cannot be read; a signal.
     pub fn differs(&self) -> Result<bool> {
         let Some(manifest) = self.believed() else { return Ok(false) };
-        let (mut sha, mut at, mut buffer) = (Sha::default(), 0, vec![0; CHUNK]);
+        let (mut sha, mut at, mut buffer) = (Sha::default(), 0, Buffer::zeros(CHUNK));
         loop {
             interrupted()?;
             let read = self.file.read_at(&mut buffer, at);
@@ -212,7 +213,7 @@ impl Dump {
         let mut file = &self.file;
         let fail = |e| Error::io("read", &self.name, &e);
         file.rewind().map_err(fail)?;
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = Buffer::zeros(CHUNK);
         loop {
             interrupted()?;
             let n = file.read(&mut buffer).map_err(fail)?;
@@ -283,7 +284,7 @@ impl Dump {
     }
 
     fn plain(&self, ranges: &[Range<u64>], sink: &mut impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = Buffer::zeros(CHUNK);
         for (i, range) in ranges.iter().enumerate() {
             let mut at = range.start;
             while at < range.end {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::process::Stdio;
 
+use kit::buffer::Buffer;
 use kit::child::{Child, interrupted};
 use kit::digest::Depth;
 use kit::dump::scan::{Scan, display};
@@ -106,7 +107,7 @@ fn compare(
         *sum = (sum.0 + rows, sum.1.zip(hash).map(|(a, b)| a.wrapping_add(b)));
     };
     let progress = Progress::start("comparing", Some(checked.facts.bytes), speech.is_quiet());
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = Buffer::zeros(256 << 10);
     loop {
         let read = output.read(&mut buffer);
         let n =

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use kit::cli::{bad, folder, number, text, usage, utf8};
+use kit::cli::{bad, folder, nonempty, number, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::{Error, Result};
 use kit::manifest::Format;
@@ -174,9 +174,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             }
             Short('h') | Long("help") => return Ok(Args { action: Action::Help, ..args }),
             Short('V') | Long("version") => return Ok(Args { action: Action::Version, ..args }),
-            Short('d') | Long("database") => {
-                databases.push(nonempty(text(&mut parser, "--database")?, "--database")?)
-            }
+            Short('d') | Long("database") => databases.push(nonempty(&mut parser, "--database")?),
             Long("format") => {
                 args.format = match text(&mut parser, "--format")?.as_str() {
                     "plain" => Format::Plain,
@@ -190,8 +188,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("patroni") => args.patroni = Some(text(&mut parser, "--patroni")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(file_name(text(&mut parser, "--name")?, "--name")?),
-            Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
-            Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
+            Long("compress") => args.codec = Some(Codec::of_option(&mut parser)?),
+            Long("tag") => args.tag = Some(nonempty(&mut parser, "--tag")?),
             Long("latest-link") => {
                 args.latest_link = Some(file_name(text(&mut parser, "--latest-link")?, "--latest-link")?)
             }
@@ -255,15 +253,6 @@ fn from(databases: Vec<String>, stdin: bool, command: Vec<OsString>) -> Result<F
         (true, false, false) => Ok(From::Command(command)),
         _ => Err(usage("-d, --stdin and a command exclude each other")),
     }
-}
-
-/// A codec by name, from the command line or the environment.
-pub(crate) fn codec(text: &str, option: &str) -> Result<Codec> {
-    text.parse().map_err(|e: String| usage(format!("{option}: {e}")))
-}
-
-fn nonempty(text: String, option: &str) -> Result<String> {
-    if text.is_empty() { Err(usage(format!("{option}: it is empty"))) } else { Ok(text) }
 }
 
 /// Part of a file name: no folder, nothing hidden, nothing that breaks a line.

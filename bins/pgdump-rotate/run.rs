@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use kit::catalog::{self, Backup};
+use kit::codec::Codec;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::lock::Lock;
@@ -58,11 +59,7 @@ fn back_up(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
-        (Some(codec), _) => codec,
-        (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
-        (None, None) => kit::codec::Codec::default(),
-    };
+    let codec = Codec::chosen(args.codec, settings)?;
     if !matches!(args.from, From::Command(_) | From::Stdin) {
         kit::pg::way(args.via.clone(), settings)?;
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use kit::cli::{bad, folder, number, size, span, text, usage, utf8};
+use kit::cli::{bad, folder, nonempty, number, size, span, text, usage, utf8};
 use kit::codec::Codec;
 use kit::exit::Result;
 use kit::notify::Telling;
@@ -90,8 +90,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             }
             Long("limit") => args.limit = Some(size(&mut parser, "--limit")?),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
-            Long("compress") => args.codec = Some(codec(&text(&mut parser, "--compress")?, "--compress")?),
-            Long("tag") => args.tag = Some(nonempty(text(&mut parser, "--tag")?, "--tag")?),
+            Long("compress") => args.codec = Some(Codec::of_option(&mut parser)?),
+            Long("tag") => args.tag = Some(nonempty(&mut parser, "--tag")?),
             Long("leader") => args.leader = Some(text(&mut parser, "--leader")?),
             Long("allow-outside") => args.allow_outside = true,
             Long("allow-shrink") => args.allow_shrink = true,
@@ -161,15 +161,6 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
 /// A volume, by its spelling; whether it is there is seen later.
 fn volume(word: String) -> Result<String> {
     Volume::parse(&word, Path::new("/")).map(|_| word).map_err(usage)
-}
-
-/// A codec by name, from the command line or the environment.
-pub(crate) fn codec(text: &str, option: &str) -> Result<Codec> {
-    text.parse().map_err(|e: String| usage(format!("{option}: {e}")))
-}
-
-fn nonempty(text: String, option: &str) -> Result<String> {
-    if text.is_empty() { Err(usage(format!("{option}: it is empty"))) } else { Ok(text) }
 }
 
 #[cfg(test)]

@@ -68,11 +68,7 @@ fn snapshot(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let codec = match (args.codec, settings.get("BACKUP_COMPRESS")) {
-        (Some(codec), _) => codec,
-        (None, Some(text)) => cli::codec(text, "BACKUP_COMPRESS")?,
-        (None, None) => Codec::default(),
-    };
+    let codec = Codec::chosen(args.codec, settings)?;
     let snapshots = dir.join(SNAPSHOTS);
     if !snapshots.is_dir() {
         // a first run that names what is not there leaves no folder behind

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use kit::buffer::Buffer;
 use kit::child::{interrupted, pause};
 use kit::codec::{Codec, Kind, write};
 use kit::exit::{Error, Result};
@@ -156,7 +157,7 @@ fn sync(archive: &Archive, part: &Part, list: Option<&File>) -> Result<()> {
 /// A file of that name is there already: it must have the same content, and be durable.
 fn same(archive: &Archive, stored: Stored, source: &Source) -> Result<Stored> {
     let shown = stored.path.display().to_string();
-    let (mut at, mut buffer, mut equal) = (0u64, vec![0; CHUNK], true);
+    let (mut at, mut buffer, mut equal) = (0u64, Buffer::zeros(CHUNK), true);
     let read = archive.read(&stored, |bytes| {
         let end = at + bytes.len() as u64;
         let ours = &mut buffer[..bytes.len().min(CHUNK)];
@@ -195,7 +196,7 @@ fn different(path: &str, stored: &str) -> Error {
 
 /// Copies the file and digests it on the way.
 fn copy(source: &Source, part: &mut Part) -> Result<u128> {
-    let (mut digest, mut at, mut buffer) = (Xxh3::new(), 0, vec![0; CHUNK]);
+    let (mut digest, mut at, mut buffer) = (Xxh3::new(), 0, Buffer::zeros(CHUNK));
     while at < source.bytes {
         interrupted()?;
         let piece = read(source, at, &mut buffer)?;
@@ -214,7 +215,7 @@ fn pack(source: &Source, codec: Codec, part: &mut Part, threads: usize) -> Resul
         interrupted()?;
         let mut pieces = Vec::with_capacity(threads);
         while pieces.len() < threads && at < source.bytes {
-            let mut piece = vec![0; PIECE];
+            let mut piece = Buffer::zeros(PIECE);
             let length = read(source, at, &mut piece)?.len();
             piece.truncate(length);
             at += length as u64;

@@ -14,3 +14,4 @@ mod needs;
 mod partitions;
 mod salvage;
 mod stage;
+mod told;

@@ -12,6 +12,7 @@ use source::{Source, occurrences, paths_after};
 
 /// The layers of `bins/kit`, lowest first: each may use only those before it.
 const LAYERS: &[&str] = &[
+    "buffer",
     "exit",
     "stamp",
     "cli",

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lab::{self, Ran, Server};
 use crate::stage::{Stage, flip, rows};
@@ -195,9 +195,8 @@ fn a_cold_snapshot_of_a_server_that_crashed_is_consistent_where_its_own_log_ends
     }
 }
 
-#[test]
-fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
-    let stage = Stage::archiving(&[]);
+/// Makes a table in a tablespace of its own, and says where that is.
+fn tablespace(stage: &Stage) -> PathBuf {
     let space = stage.archive().with_extension("space");
     fs::create_dir(&space).unwrap();
     lab::give(&space);
@@ -205,6 +204,13 @@ fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
     stage
         .server
         .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    space
+}
+
+#[test]
+fn tablespaces_come_along_beside_and_those_in_use_are_left_alone() {
+    let stage = Stage::archiving(&[]);
+    let space = tablespace(&stage);
     let with = format!("space=dir:{}", space.display());
     snap(&stage, &["--allow-outside"]).exits(0);
     stage.settle();
@@ -284,13 +290,7 @@ fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
     let stage = Stage::archiving(&[]);
     snap(&stage, &[]).exits(0);
     stage.server.sql("postgres", "SELECT pg_create_restore_point('before')");
-    let space = stage.archive().with_extension("space");
-    fs::create_dir(&space).unwrap();
-    lab::give(&space);
-    stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
-    stage
-        .server
-        .sql("postgres", "CREATE TABLE grades TABLESPACE fast AS SELECT generate_series(1, 500) AS id");
+    let space = tablespace(&stage);
     stage.settle();
     let into = new_folder(&stage);
     let ran = recover(&stage, &["--until-latest", "--into", &into]).exits(4);

@@ -19,6 +19,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli;
+use crate::exit;
+use crate::settings::Settings;
+
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,6 +83,32 @@ pub struct Codec {
     pub kind: Kind,
     /// Level 1 to 9 of gzip, 1 to 19 of zstd; `None` for the default.
     pub level: Option<i32>,
+}
+
+impl Codec {
+    /// The value of `--compress`, just read.
+    ///
+    /// # Errors
+    /// A usage error for what is no codec.
+    pub fn of_option(parser: &mut lexopt::Parser) -> exit::Result<Self> {
+        Self::named(&cli::text(parser, "--compress")?, "--compress")
+    }
+
+    /// What `--compress` said, else `BACKUP_COMPRESS`, else the default.
+    ///
+    /// # Errors
+    /// A usage error for a variable that names no codec.
+    pub fn chosen(option: Option<Self>, settings: &Settings) -> exit::Result<Self> {
+        let variable = "BACKUP_COMPRESS";
+        option.map_or_else(
+            || settings.get(variable).map_or(Ok(Self::default()), |v| Self::named(v, variable)),
+            Ok,
+        )
+    }
+
+    fn named(text: &str, name: &str) -> exit::Result<Self> {
+        text.parse().map_err(|e| cli::usage(format!("{name}: {e}")))
+    }
 }
 
 impl Default for Codec {

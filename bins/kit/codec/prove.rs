@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Kind;
 use super::ordered::step_back;
 use super::read::{Piece, inflater};
+use crate::buffer::Buffer;
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
 
@@ -57,7 +58,7 @@ pub(super) fn prove(file: &File, name: &str, kind: Kind, receipts: &Receiver<Rec
         waiting = 0;
         file.sync_data().map_err(|e| Error::io("sync", name, &e))?;
         for receipt in batch.drain(..) {
-            let mut packed = vec![0; receipt.bytes];
+            let mut packed = Buffer::zeros(receipt.bytes);
             file.read_exact_at(&mut packed, receipt.offset).map_err(|e| Error::io("read back", name, &e))?;
             sha.update(&packed);
             if xxh3_64(&packed) != receipt.hash {

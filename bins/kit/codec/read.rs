@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use super::ordered::{ordered, workers};
 use super::{Frame, Kind};
+use crate::buffer::{Buffer, Buffered};
 use crate::child::interrupted;
 use crate::digest::{self, Sha};
 use crate::exit::{Error, Result};
@@ -83,7 +84,7 @@ impl Index<'_> {
 /// A piece to inflate: where it begins in the file, its bytes, and how many it must give.
 pub(super) struct Piece {
     pub(super) offset: u64,
-    pub(super) packed: Vec<u8>,
+    pub(super) packed: Buffer,
     pub(super) raw_bytes: usize,
 }
 
@@ -105,7 +106,7 @@ fn pieces(
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
     let mut packed = Packed::of(file, name, index)?;
-    ordered(workers(), || packed.next(), || inflater(kind, name), |raw: Vec<u8>| sink(&raw))?;
+    ordered(workers(), || packed.next(), || inflater(kind, name), |raw: Buffer| sink(&raw))?;
     Ok(packed.seen(kind))
 }
 
@@ -132,8 +133,8 @@ impl<'a> Packed<'a> {
         let frame = |i: usize| self.index.frames.get(i).copied();
         let Some(begin) = frame(self.sums.len()) else { return Ok(None) };
         let end = frame(self.sums.len() + 1).unwrap_or(Frame(self.bytes, self.index.raw_bytes));
-        let mut packed = Vec::with_capacity((end.0 - begin.0) as usize);
-        let read = self.file.take(end.0 - begin.0).read_to_end(&mut packed);
+        let mut packed = Buffer::default();
+        let read = packed.add(self.file, (end.0 - begin.0) as usize);
         read.map_err(|e| Error::io("read", self.name, &e))?;
         self.sha.update(&packed);
         self.sums.push(digest::quick(&packed));
@@ -147,7 +148,7 @@ impl<'a> Packed<'a> {
 }
 
 /// Inflates pieces, each to exactly the bytes it must give.
-pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Vec<u8>> + Send + use<> {
+pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Buffer> + Send + use<> {
     let name = name.to_owned();
     let mut gzip = libdeflater::Decompressor::new();
     let mut zstd: Option<zstd::bulk::Decompressor<'static>> = None;
@@ -155,7 +156,7 @@ pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Ve
         if kind == Kind::None {
             return Ok(piece.packed);
         }
-        let mut raw = vec![0; piece.raw_bytes];
+        let mut raw = Buffer::zeros(piece.raw_bytes);
         let broken = || {
             Error::no(format!("cannot read '{name}': the {kind} data is damaged at byte {}", piece.offset))
         };
@@ -168,11 +169,10 @@ pub(super) fn inflater(kind: Kind, name: &str) -> impl FnMut(Piece) -> Result<Ve
             },
             _ => {
                 let made = zstd.take().map_or_else(zstd::bulk::Decompressor::new, Ok);
-                made.and_then(|d| zstd.insert(d).decompress_to_buffer(&piece.packed, &mut raw))
+                made.and_then(|d| zstd.insert(d).decompress_to_buffer(&piece.packed, &mut *raw))
                     .map_err(|_| broken())?
             }
         };
-        // not the buffer's length: zstd cuts it to what it wrote
         if n == piece.raw_bytes {
             Ok(raw)
         } else {
@@ -196,7 +196,7 @@ fn stream(
     let mut digested = Digested { inner: file, sha: Sha::default(), bytes: &at };
     let (mut raw_bytes, mut sums) = (0, Vec::new());
     {
-        let buffered = BufReader::with_capacity(CHUNK, &mut digested);
+        let buffered = Buffered::new(CHUNK, &mut digested);
         let mut raw: Box<dyn Read + '_> = match kind {
             Kind::None => Box::new(buffered),
             Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
@@ -210,8 +210,8 @@ fn stream(
         let next = || {
             interrupted()?;
             failed.take().map_or(Ok(()), Err)?;
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let read = (&mut raw).take(CHUNK as u64).read_to_end(&mut chunk);
+            let mut chunk = Buffer::default();
+            let read = chunk.add(&mut raw, CHUNK);
             failed = read.err().map(|e| unreadable(name, kind, at.get(), &e));
             if chunk.is_empty() {
                 failed.take().map_or(Ok(()), Err)?;
@@ -224,7 +224,7 @@ fn stream(
             1,
             next,
             || Ok,
-            |chunk: Vec<u8>| {
+            |chunk: Buffer| {
                 raw_bytes += chunk.len() as u64;
                 sink(&chunk)
             },
@@ -271,7 +271,7 @@ impl<R: Read> Read for Digested<'_, R> {
 pub fn inflated<'a>(mut file: &'a File, name: &str, kind: Kind) -> Result<Box<dyn Read + 'a>> {
     let fail = |e: io::Error| Error::io("read", name, &e);
     file.rewind().map_err(fail)?;
-    let buffered = BufReader::with_capacity(CHUNK, file);
+    let buffered = Buffered::new(CHUNK, file);
     Ok(match kind {
         Kind::None => Box::new(buffered),
         Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),

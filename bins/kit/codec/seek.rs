@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::ordered::{ordered, workers};
 use super::read::{Index, Piece, inflater};
 use super::{Frame, Kind};
+use crate::buffer::Buffer;
 use crate::child::interrupted;
 use crate::digest;
 use crate::exit::{Error, Result};
@@ -47,9 +48,9 @@ impl Stretches {
 /// Reads stretches, one after the other.
 pub struct Reader {
     of: Stretches,
-    inflate: Box<dyn FnMut(Piece) -> Result<Vec<u8>> + Send>,
+    inflate: Box<dyn FnMut(Piece) -> Result<Buffer> + Send>,
     /// The latest piece and its place; the next stretch may begin in it.
-    last: Option<(usize, Vec<u8>)>,
+    last: Option<(usize, Buffer)>,
 }
 
 impl Reader {
@@ -71,7 +72,7 @@ impl Reader {
             let begin = frames[i];
             if self.last.as_ref().is_none_or(|(at, _)| *at != i) {
                 let end = end_of(index, begin, bytes);
-                let mut packed = vec![0; (end.0 - begin.0) as usize];
+                let mut packed = Buffer::zeros((end.0 - begin.0) as usize);
                 file.read_exact_at(&mut packed, begin.0).map_err(fail)?;
                 if !sums.is_empty() && sums.get(i) != Some(&digest::quick(&packed)) {
                     return Err(Error::no(format!("'{name}' was changed by somebody while it was read")));
@@ -113,7 +114,7 @@ pub fn ranges(
         interrupted()?;
         let Some(begin) = next.next().map(|i| index.frames[*i]) else { return Ok(None) };
         let end = end_of(index, begin, bytes);
-        let mut packed = vec![0; (end.0 - begin.0) as usize];
+        let mut packed = Buffer::zeros((end.0 - begin.0) as usize);
         file.read_exact_at(&mut packed, begin.0).map_err(|e| Error::io("read", name, &e))?;
         let piece = Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize };
         Ok(Some((begin.1, piece)))
@@ -123,7 +124,7 @@ pub fn ranges(
         move |(at, piece): (u64, Piece)| inflate(piece).map(|raw| (at, raw))
     };
     let mut first = 0;
-    let hand_on = |(at, raw): (u64, Vec<u8>)| {
+    let hand_on = |(at, raw): (u64, Buffer)| {
         let piece = at..at + raw.len() as u64;
         while ranges.get(first).is_some_and(|r| r.end <= piece.start) {
             first += 1;
@@ -158,7 +159,7 @@ pub fn intact(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<V
         let end = index.frames.get(next).map_or(bytes.max(begin.0), |f| f.0);
         // what is not there, or cannot be read, is as lost as what cannot be inflated
         let there = end <= bytes;
-        let mut packed = vec![0; if there { (end - begin.0) as usize } else { 0 }];
+        let mut packed = Buffer::zeros(if there { (end - begin.0) as usize } else { 0 });
         let read = there && file.read_exact_at(&mut packed, begin.0).is_ok();
         let piece = Piece { offset: begin.0, packed, raw_bytes: (raw_end - begin.1) as usize };
         Ok(Some((begin.1..raw_end, read.then_some(piece))))

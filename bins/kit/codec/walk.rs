@@ -1,9 +1,10 @@
 //! Going through a foreign file once and noting where each of its members or frames begins.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, Read, Seek};
 
 use super::{Frame, Kind};
+use crate::buffer::{Buffer, Buffered};
 use crate::child::interrupted;
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
@@ -32,7 +33,7 @@ pub struct Walked {
 pub fn walk(mut file: &File, name: &str, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Walked> {
     let fail = |e: io::Error| Error::io("read", name, &e);
     file.rewind().map_err(fail)?;
-    let mut input = Counted { inner: BufReader::with_capacity(CHUNK, file), sha: Sha::default(), bytes: 0 };
+    let mut input = Counted { inner: Buffered::new(CHUNK, file), sha: Sha::default(), bytes: 0 };
     let kind = Kind::detect(input.fill_buf().map_err(fail)?);
     let (mut frames, mut raw_bytes) = (Vec::new(), 0);
     loop {
@@ -72,7 +73,7 @@ fn pour(
     sink: &mut impl FnMut(&[u8]) -> Result<()>,
     error: impl Fn(io::Error) -> Error,
 ) -> Result<u64> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = Buffer::zeros(CHUNK);
     let mut all = 0;
     loop {
         interrupted()?;

@@ -11,6 +11,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use super::ordered::{ordered, workers};
 use super::prove::{Receipt, prove};
 use super::{Codec, Frame, Kind};
+use crate::buffer::Buffer;
 use crate::child::interrupted;
 use crate::exit::{Error, Result};
 
@@ -20,7 +21,7 @@ const PIECE: usize = 1 << 20;
 /// cost more in size than the seek they save.
 const LEAST: u64 = 64 << 10;
 /// How much is looked at at a time: what fits the cache.
-const LOOK: u64 = 256 << 10;
+const LOOK: usize = 256 << 10;
 
 /// libdeflate's lowest level that writes no more than `gzip -6` and `pigz` do; it takes less than
 /// half of their time.
@@ -53,13 +54,20 @@ pub fn write(
     mut file: &File,
     name: &str,
 ) -> Result<Written> {
-    let mut pieces =
-        Pieces { source, look, buffer: Vec::new(), start: 0, read: 0, breaks: VecDeque::new(), last: 0 };
+    let mut pieces = Pieces {
+        source,
+        look,
+        buffer: Buffer::default(),
+        start: 0,
+        read: 0,
+        breaks: VecDeque::new(),
+        last: 0,
+    };
     let mut written = Written { bytes: 0, raw_bytes: 0, sha256: String::new(), frames: Vec::new() };
     let (proven, done) = std::thread::scope(|scope| {
         let (receipts, to_prove) = sync_channel(64);
         let prover = scope.spawn(move || prove(file, name, codec.kind, &to_prove));
-        let sink = |(raw_bytes, packed): (usize, Vec<u8>)| {
+        let sink = |(raw_bytes, packed): (usize, Buffer)| {
             let receipt = Receipt::of(&packed, written.bytes, raw_bytes);
             file.write_all(&packed).map_err(|e| Error::io("write", name, &e))?;
             if codec.kind != Kind::None {
@@ -92,10 +100,10 @@ fn memory_bound(codec: Codec) -> usize {
 }
 
 /// The bytes of a piece before compression, and what became of them.
-pub type Packed = Result<(usize, Vec<u8>)>;
+pub type Packed = Result<(usize, Buffer)>;
 
 /// Compresses pieces, each to one that can be inflated by itself.
-pub fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
+pub fn packer(codec: Codec) -> Box<dyn FnMut(Buffer) -> Packed + Send> {
     let failed = |what: &str| Error::no(format!("cannot compress: {what}"));
     match codec.kind {
         Kind::None => Box::new(|raw| Ok((raw.len(), raw))),
@@ -104,7 +112,7 @@ pub fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
             let level = CompressionLvl::new(codec.level.unwrap_or(GZIP_LEVEL)).unwrap_or_default();
             let mut compressor = Compressor::new(level);
             Box::new(move |raw| {
-                let mut packed = vec![0; compressor.gzip_compress_bound(raw.len())];
+                let mut packed = Buffer::zeros(compressor.gzip_compress_bound(raw.len()));
                 let n = compressor.gzip_compress(&raw, &mut packed).map_err(|e| failed(&e.to_string()))?;
                 packed.truncate(n);
                 Ok((raw.len(), packed))
@@ -123,7 +131,10 @@ pub fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
                         made.insert(fresh)
                     }
                 };
-                let packed = compressor.compress(&raw).map_err(|e| failed(&e.to_string()))?;
+                let mut packed = Buffer::zeros(zstd::zstd_safe::compress_bound(raw.len()));
+                let n =
+                    compressor.compress_to_buffer(&raw, &mut *packed).map_err(|e| failed(&e.to_string()))?;
+                packed.truncate(n);
                 Ok((raw.len(), packed))
             })
         }
@@ -134,7 +145,7 @@ pub fn packer(codec: Codec) -> Box<dyn FnMut(Vec<u8>) -> Packed + Send> {
 struct Pieces<R, L> {
     source: R,
     look: L,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Where the next piece begins in `buffer`.
     start: usize,
     /// Raw bytes read so far: the offset of `buffer`'s end.
@@ -146,7 +157,7 @@ struct Pieces<R, L> {
 }
 
 impl<R: Read, L: FnMut(&[u8], &mut Vec<u64>)> Pieces<R, L> {
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    fn next(&mut self) -> Result<Option<Buffer>> {
         loop {
             let waiting = self.buffer.len() - self.start;
             if let Some(end) = self.breaks.pop_front() {
@@ -163,14 +174,14 @@ impl<R: Read, L: FnMut(&[u8], &mut Vec<u64>)> Pieces<R, L> {
     }
 
     /// The next `n` bytes as a piece of their own.
-    fn take(&mut self, n: usize) -> Vec<u8> {
+    fn take(&mut self, n: usize) -> Buffer {
         if self.start == 0 && n == self.buffer.len() {
             return std::mem::take(&mut self.buffer);
         }
-        let piece = self.buffer[self.start..self.start + n].to_vec();
+        let piece = Buffer::of(&self.buffer[self.start..self.start + n]);
         self.start += n;
         if self.start == self.buffer.len() {
-            self.buffer.clear();
+            self.buffer.truncate(0);
             self.start = 0;
         }
         piece
@@ -178,14 +189,14 @@ impl<R: Read, L: FnMut(&[u8], &mut Vec<u64>)> Pieces<R, L> {
 
     fn fill(&mut self) -> Result<bool> {
         if self.start > 0 {
-            self.buffer.drain(..self.start);
+            self.buffer.drop_first(self.start);
             self.start = 0;
         }
-        self.buffer.reserve_exact(PIECE + LOOK as usize - self.buffer.len());
+        self.buffer.reserve(PIECE + LOOK);
         let old = self.buffer.len();
-        let n = (&mut self.source)
-            .take(LOOK)
-            .read_to_end(&mut self.buffer)
+        let n = self
+            .buffer
+            .add(&mut self.source, LOOK)
             .map_err(|e| interrupted().err().unwrap_or_else(|| unreadable(e)))?;
         self.read += n as u64;
         let mut wanted = Vec::new();

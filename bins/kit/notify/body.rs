@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 /// No message is longer than so many bytes: what takes them has limits of its own.
-const LONGEST: usize = 3000;
+pub(super) const LONGEST: usize = 3000;
 
 /// How a run ended.
 pub(super) struct Outcome {

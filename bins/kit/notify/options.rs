@@ -58,4 +58,18 @@ impl Telling {
         let metrics = Metrics::new(self.metrics.as_deref(), tool, dir)?;
         telling(&targets, tool, speech, |account| metrics.of(speech, || work(account)))
     }
+
+    /// The same for a program that people look at things with: it tells those whom its command line names,
+    /// and not those who are told of backups by `NOTIFY_URL`.
+    ///
+    /// # Errors
+    /// Those of [`Telling::around`].
+    pub fn when_asked(
+        &self,
+        tool: &'static str,
+        speech: &Speech,
+        work: impl FnOnce(&Account<'_>) -> Result<Code>,
+    ) -> Result<Code> {
+        self.around(tool, None, &Settings::default(), speech, work)
+    }
 }

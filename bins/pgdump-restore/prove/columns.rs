@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use kit::buffer::Buffer;
 use kit::child::{Child, interrupted};
 use kit::digest::{Depth, Rows};
 use kit::dump::names::quoted as quoted_name;
@@ -42,7 +43,7 @@ pub(super) fn rows(
         // it fits into the pipe; a psql that does not read it tells why by its status
         let _ = std::io::Write::write_all(&mut stdin, &sql);
     }
-    let (mut rows, mut buffer) = (Rows::new(Depth::Hash), vec![0; 256 << 10]);
+    let (mut rows, mut buffer) = (Rows::new(Depth::Hash), Buffer::zeros(256 << 10));
     loop {
         let read = output.read(&mut buffer);
         let n =

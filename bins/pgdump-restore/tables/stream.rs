@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use kit::buffer::Buffer;
 use kit::child::{Source, interrupted};
 use kit::digest::{Depth, Rows};
 use kit::dump::columns::Columns;
@@ -48,7 +49,7 @@ pub(crate) fn stream(
         rows: Rows::new(Depth::Count),
     };
     let mut lexer = Lexer::default();
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = Buffer::zeros(256 << 10);
     loop {
         let read = output.read(&mut buffer);
         let n = read
