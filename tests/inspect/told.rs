@@ -24,7 +24,8 @@ fn what_guard_finds_and_index_makes_is_told_and_counted() {
         hook.came().iter().map(|request| serde_json::from_str(&request.body).unwrap()).collect();
     let outcomes: Vec<_> = told.iter().map(|t| (&t["outcome"], &t["artifacts"])).collect();
     let (done, failed) = (json!("success"), json!("failure"));
-    let (none, manifest) = (json!([]), json!(["a.sql.json"]));
+    let manifest = dir.path().join("a.sql.json");
+    let (none, manifest) = (json!([]), json!([manifest.to_str().unwrap()]));
     assert_eq!(outcomes, [(&failed, &none), (&done, &manifest), (&failed, &none)]);
     assert!(told[0]["message"].as_str().unwrap().contains("ALTER SYSTEM"), "{}", told[0]);
     assert!(told[2]["message"].as_str().unwrap().contains("b.sql"), "{}", told[2]);

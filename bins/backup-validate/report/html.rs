@@ -175,7 +175,10 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
         false => format!("<div>drill failed{}</div>", at(&d.at)),
     });
     let verified = |v: &Verified| format!("{}{}", escaped(&v.how), at(&v.at));
-    let proof = manifest.verified.as_ref().map_or("-".into(), verified) + &drilled;
+    // a drill that is told of below is no proof twice
+    let apart = |v: &&Verified| drill.is_none_or(|d| !d.ok) || v.how != "drill";
+    let proof = manifest.verified.as_ref().filter(apart).map_or_else(String::new, verified) + &drilled;
+    let proof = if proof.is_empty() { "-".to_owned() } else { proof };
     let next = match next {
         None if !manifest.kind.is_dump() => "-".to_owned(),
         None => "stays<small>no rule removes anything</small>".to_owned(),
