@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod cluster;
 mod drill;
 mod services;
