@@ -5,6 +5,7 @@
 mod archive;
 mod cluster;
 mod drill;
+mod moment;
 mod services;
 mod stage;
 mod volumes;
