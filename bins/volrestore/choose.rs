@@ -19,6 +19,8 @@ const OFFERED: usize = 10;
 pub(crate) struct Chosen {
     pub(crate) path: PathBuf,
     pub(crate) set: Set,
+    /// The services that start last, when a member of the cluster leads.
+    pub(crate) followers: Vec<String>,
 }
 
 impl Chosen {
@@ -45,7 +47,8 @@ pub(crate) fn choose(which: &Which, dir: &Path) -> Result<Chosen> {
         return Err(Error::no(format!("cannot restore '{}': {fault}", path.display()))
             .hint("--list shows the snapshots that are whole."));
     }
-    Ok(Chosen { set: Set::read(&path)?, path })
+    let set = Set::read(&path)?;
+    Ok(Chosen { followers: set.followers(), set, path })
 }
 
 /// A time in the folder of snapshots, or the path of a record.

@@ -91,6 +91,7 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
         into: true,
         room: Room::Beside,
         asked: Vec::new(),
+        branches: false,
         last: Vec::new(),
         moves: all(stamp),
     })

@@ -50,6 +50,9 @@ pub(crate) struct Journal {
     /// What the command line asked for beside the snapshot: the same again is done already.
     #[serde(default)]
     pub(crate) asked: Vec<String>,
+    /// Whether the cluster goes on along timelines that began before the end of what was there.
+    #[serde(default)]
+    pub(crate) branches: bool,
     /// Services that start last, when a member of the cluster leads.
     #[serde(default)]
     pub(crate) last: Vec<String>,

@@ -148,7 +148,8 @@ pub(crate) fn journal(
         into: false,
         room,
         asked: asked(args)?,
-        last: chosen.set.followers(),
+        branches: args.until.is_some() && !chosen.followers.is_empty(),
+        last: chosen.followers.clone(),
         moves: all(stamp),
     })
 }
@@ -302,8 +303,8 @@ pub(crate) fn lines(
         lines.push(format!("stop    services, as far as they run: {}", args.services.services.join(" ")));
     }
     lines.extend(args.services.stop.iter().map(|c| format!("stop    {c}")));
-    if let Some(leader) = chosen.set.leader.as_ref().filter(|_| !chosen.set.followers().is_empty()) {
-        let last = chosen.set.followers().join(" ");
+    if let Some(leader) = chosen.set.leader.as_ref().filter(|_| !chosen.followers.is_empty()) {
+        let last = chosen.followers.join(" ");
         lines.push(format!("start   that of {leader} first, which led, and {last} when it leads"));
     }
     lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));

@@ -6,13 +6,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
 use kit::out::Speech;
 use kit::place;
 use kit::volume::set::Mode;
+use kit::volume::{Place, Volume};
 use kit::wal::archive::Archive;
 
 use crate::choose::Chosen;
@@ -35,6 +36,11 @@ pub(crate) struct Recovery {
     /// The volume that holds it.
     label: String,
     spaces: Vec<Space>,
+    /// Volumes of the cluster's other members, in place: they are made anew from the one that is recovered.
+    pub(crate) emptied: Vec<String>,
+    /// The engine and the image of the containers on the volume, in which it is recovered: nobody but root
+    /// reaches its files from here.
+    image: Option<(&'static str, String)>,
 }
 
 impl Recovery {
@@ -48,7 +54,7 @@ impl Recovery {
             return Err(kit::cli::usage("--until and its like go with --wal DIR"));
         };
         speech.phase("reading the log");
-        let archive = Archive::open(Path::new(wal))?;
+        let archive = Archive::open(&archive_dir(wal)?)?;
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
         let spaces = spaces::find(&route.chosen.set, volume, data)?;
@@ -57,6 +63,12 @@ impl Recovery {
                 .hint("Its recovery in place would write into those that are in use: recover beside it, --into DIR."));
         }
         let (label, data) = (volume.label.clone(), data.path.clone());
+        let (mut emptied, mut image) = (Vec::new(), None);
+        if args.into.is_none() {
+            let others = route.chosen.set.volumes.iter().filter(|v| v.label != label && !v.data.is_empty());
+            emptied = others.map(|v| v.place.clone()).collect();
+            image = place_of(volume, args)?.image()?;
+        }
         let is_needed = |other: &str| other == label || spaces.iter().any(|s| s.label == other);
         route.chosen.set.volumes.retain(|v| is_needed(&v.label));
         // the log is replayed over all of it
@@ -64,7 +76,7 @@ impl Recovery {
         for line in lines(&route, args) {
             speech.say(&line);
         }
-        Ok(Recovery { route, data, label, spaces })
+        Ok(Recovery { route, data, label, spaces, emptied, image })
     }
 
     /// The snapshot that it begins with, of what is recovered alone.
@@ -75,15 +87,19 @@ impl Recovery {
     /// Replays the log over a volume that was filled in at `root`.
     pub(crate) fn replay(&self, args: &Args, root: &Path, speech: &Speech) -> Result<()> {
         let (Some(until), Some(wal)) = (&args.until, &args.wal) else { return Ok(()) };
-        let archive = std::path::absolute(wal).map_err(|e| Error::io("find", wal, &e))?;
+        let archive = archive_dir(wal)?;
+        let archive = std::path::absolute(&archive).map_err(|e| Error::io("find", wal, &e))?;
         let replay = Replay {
             archive: &archive,
+            root,
+            image: self.image.as_ref(),
             until,
             timeline: self.route.timeline,
             gap: self.route.gap,
             then: args.then,
-            // beside the live server it must not write into that one's archive
-            archives: args.into.is_none(),
+            // beside the live server it must not write into that one's archive, and without the other
+            // volumes of its container it cannot
+            archives: args.into.is_none() && self.image.is_none(),
             within: args.within,
         };
         let reached = replay.run(&root.join(&self.data), speech)?;
@@ -121,6 +137,26 @@ impl Recovery {
         into::into(args, self.chosen(), dir, journals, speech, account, replay).inspect_err(|_| {
             before.iter().for_each(|space| drop(fs::remove_dir_all(space)));
         })
+    }
+}
+
+/// Where a volume is recovered to.
+fn place_of(volume: &kit::volume::set::Archive, args: &Args) -> Result<Place> {
+    let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
+    let mut words = args.volumes.iter().filter_map(|word| Volume::parse(word, &here).ok());
+    match words.find(|v| v.label == volume.label) {
+        Some(elsewhere) => Ok(elsewhere.place),
+        None => Place::parse(&volume.place, &here).map_err(Error::no),
+    }
+}
+
+/// The folder of an archive, which may be named as a volume of Docker or Podman.
+fn archive_dir(word: &str) -> Result<PathBuf> {
+    match Place::parse(word, Path::new("/")) {
+        Ok(place @ (Place::Docker(_) | Place::Podman(_))) => {
+            place.directory()?.ok_or_else(|| Error::no(format!("there is no volume {place}")))
+        }
+        _ => Ok(word.into()),
     }
 }
 

@@ -94,7 +94,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             if let Some(ended) = &ended
                 && is_done(args, which, ended, dir)?
             {
-                return tell_done(ended, args, speech, account);
+                return tell_done(ended, speech, account);
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
@@ -118,11 +118,12 @@ fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> R
     }
 }
 
-fn tell_done(ended: &Journal, args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
-    for m in ended.moves.iter().filter(|m| !args.forget.contains(&m.label)) {
+fn tell_done(ended: &Journal, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+    // what is emptied is called by its place
+    for m in ended.moves.iter().filter(|m| kit::volume::is_label(&m.label)) {
         restored(&m.label, account)?;
     }
-    let back = if ended.room == Room::Beside { "; --undo goes back" } else { "" };
+    let back = if ended.room == Room::Beside && !ended.branches { "; --undo goes back" } else { "" };
     speech.say(&format!("that is what was asked for: the restore is done{back}"));
     Ok(Code::Done)
 }
@@ -148,7 +149,8 @@ fn restore(
         }
         (None, None) => return Err(kit::cli::usage("no snapshot is named")),
     };
-    let mut targets = targets(&chosen.set, &args.volumes, &args.forget)?;
+    let emptied = recovery.as_ref().map_or(&[][..], |recovery| &recovery.emptied);
+    let mut targets = targets(&chosen.set, &args.volumes, &[&args.forget, emptied].concat())?;
     if args.services.stop.is_none() {
         targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
     }
@@ -196,7 +198,8 @@ fn restore(
         rows.tell(speech);
     }
     for m in journal.moves.iter().filter(|m| there(&m.before) && args.keep_before > 0) {
-        speech.say(&format!("what was there is kept as {}; --undo goes back to it", m.before.display()));
+        let back = if journal.branches { "" } else { "; --undo goes back to it" };
+        speech.say(&format!("what was there is kept as {}{back}", m.before.display()));
     }
     journal::tidy(dir, args.keep_before, spared, speech)?;
     Ok(Code::Done)

@@ -23,6 +23,12 @@ pub(crate) fn undo(
     let Some((record, latest)) = journal::done(dir)?.into_iter().next() else {
         return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
     };
+    if latest.branches {
+        return Err(Error::refused(
+            "the cluster was recovered to a moment: its archive has timelines by now that began before what was there ended, and no member would start on that",
+        )
+        .hint("Recover once more, to the end of the timeline that it was on: --until-latest --timeline N."));
+    }
     let mut stamp = Stamp::now();
     while latest.moves.iter().any(|m| there(&m.again(stamp).before)) {
         stamp = stamp.plus(1);
@@ -36,6 +42,7 @@ pub(crate) fn undo(
         into: false,
         room: Room::Beside,
         asked: Vec::new(),
+        branches: false,
         last: latest.last,
         moves,
     };

@@ -73,6 +73,9 @@ compose_missing() {
         printf '%s\n' "$up" | grep -qx "$DEV_PROJECT-$node" || missing="$missing; container $DEV_PROJECT-$node does not run"
     done
     printf '%s\n' "$up" | grep -q "^$DEV_PROJECT-patroni[123]\$" || { missing="the stack is not up" && return 2; }
+    for node in $("$engine" ps --filter status=restarting --format '{{.Names}}' | grep "^$DEV_PROJECT-"); do
+        missing="$missing; container $node ends again and again: $("$engine" logs --tail 1 "$node" 2>&1)"
+    done
     for node in $nodes; do
         # shellcheck disable=SC2086 # a list of names
         if seen=$(inside "$node" cluster-health $nodes 2>/dev/null); then
@@ -155,7 +158,7 @@ refuse_foreign_volumes() {
 # The image that the stack runs, made where it is missing.
 compose_image() {
     find_compose
-    STACK_IMAGE=$(STACK_ENGINE=$engine sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
+    STACK_IMAGE=$(STACK_ENGINE=$engine PGKEEP_BIN=$PGKEEP_BIN sh "$pgkeep_home/scripts/stack/image") || die 5 "there is no image to start"
     export STACK_IMAGE
 }
 

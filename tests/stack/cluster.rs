@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
+use crate::archive;
 use crate::host::Host;
 use crate::lab::{Ran, wait_until};
 use crate::sh;
@@ -15,6 +16,8 @@ fn a_cluster_lives_fails_and_comes_back() {
     for (name, step) in [
         ("what is missing is said", what_is_missing_is_said as fn(&Stack)),
         ("a backup comes back", a_backup_comes_back),
+        ("its log is archived", archive::its_log_is_archived),
+        ("who was away finds the log", archive::who_was_away_finds_the_log),
         ("a migration reaches the leader", a_migration_reaches_the_leader),
         ("the leader is found", the_leader_is_found_among_the_dead),
         ("the next leader is waited for", the_next_leader_is_waited_for),

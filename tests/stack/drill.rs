@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use crate::host::home;
 use crate::lab::{Ran, Server, names, run, wait_until};
 use crate::sh;
+use crate::stage::{image, programs};
 
 /// A server with a backup of it, and an image to drill in.
 struct Stage {
@@ -16,13 +16,11 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let image = Command::new(home().join("scripts/stack/image")).output().unwrap();
-        assert!(image.status.success(), "{}", String::from_utf8_lossy(&image.stderr));
+        let place = format!("docker:{}", image(programs()).exits(0).line());
         let server = Server::start();
         server.make("shop");
         let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
         fs::create_dir(server.home().join("t")).unwrap();
-        let place = format!("docker:{}", String::from_utf8_lossy(&image.stdout).trim());
         Stage { server, backup, place }
     }
 

@@ -2,8 +2,10 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod cluster;
 mod drill;
+mod moment;
 mod services;
 mod stage;
 mod volumes;

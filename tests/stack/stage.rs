@@ -2,12 +2,23 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use crate::host::{Host, home};
-use crate::lab::{Ran, wait_until};
+use crate::lab::{Ran, run, wait_until};
 use crate::sh;
+
+/// The folder of our programs.
+pub(crate) fn programs() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pgdump-rotate")).parent().unwrap()
+}
+
+/// Makes the image of the stack where it is missing, with the program of that folder in it.
+pub(crate) fn image(programs: &Path) -> Ran {
+    run(Command::new(home().join("scripts/stack/image")).env("PGKEEP_BIN", programs))
+}
 
 /// A stack in containers, with project, volumes and ports of its own; they go with this. Every step is
 /// bounded by the programs' own waits, not by that of other tests: images are built, leaders elected.
@@ -21,8 +32,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// Brings one up from nothing.
     pub(crate) fn start() -> Stack {
-        let image = Command::new(home().join("scripts/stack/image")).output().unwrap();
-        assert!(image.status.success(), "{}", String::from_utf8_lossy(&image.stderr));
+        image(programs()).exits(0);
         let name = format!("pgkeep-test-{}", std::process::id());
         let (sql, rest, redis) = (free_ports(20_000), free_ports(23_000), free_ports(26_000));
         let makefile = format!(
@@ -51,8 +61,7 @@ impl Stack {
 
     /// One of our programs, told how to get to the leader; `urls` are asked, too.
     pub(crate) fn tool(&self, name: &str, urls: &[&str], args: &[&str]) -> Ran {
-        let programs = home().join(env!("CARGO_BIN_EXE_pgdump-rotate"));
-        let mut command = self.host.command(programs.with_file_name(name).to_str().unwrap());
+        let mut command = self.host.command(programs().join(name).to_str().unwrap());
         let own = (0..3).map(|n| format!("http://127.0.0.1:{}", self.rest + n));
         let urls: Vec<String> = urls.iter().map(|u| (*u).to_owned()).chain(own).collect();
         command.args(["--via", &format!("docker exec -i {}-{{leader}}", self.name)]);
@@ -105,9 +114,14 @@ impl Stack {
 
     /// One of our programs in the stack's folder, with variables of its own.
     pub(crate) fn program(&self, name: &str, variables: &[(&str, &str)], args: &[&str]) -> Ran {
-        let programs = home().join(env!("CARGO_BIN_EXE_pgdump-rotate"));
-        let mut command = self.host.command(programs.with_file_name(name).to_str().unwrap());
+        let mut command = self.host.command(programs().join(name).to_str().unwrap());
         Ran::from(command.envs(variables.iter().copied()).args(args).output().unwrap())
+    }
+
+    /// Where a volume has its files.
+    pub(crate) fn volume(&self, name: &str) -> String {
+        let inspect = "docker volume inspect -f '{{.Mountpoint}}'";
+        run(&mut sh(&format!("{inspect} {}-{name}", self.name))).exits(0).line().to_owned()
     }
 
     /// The manifests of the backups, in order.

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::archive::is_whole;
 use crate::lab::{Ran, run};
 use crate::sh;
 use crate::stage::Stack;
@@ -60,6 +61,9 @@ fn a_cluster_comes_back_from_its_snapshot() {
 
     stack.destroy();
     back("nothing is left");
+
+    // its archive came back with it each time, and goes on
+    is_whole(&stack);
 
     refusals(&stack, &stamp);
     stack.remove();

@@ -115,6 +115,10 @@ fn in_place_with_what_was_there_kept_beside() {
     both.says("several timelines").says("--timeline");
     recover(&stage, &["--until-latest", "--timeline", "1", "--into", &into]).exits(0);
     assert_eq!(started(&into, "").sql("postgres", COUNT), "0");
+    // up to a moment before they parted there is nothing to choose
+    let _ = fs::remove_dir_all(&into);
+    recover(&stage, &["--until", &moment, "--into", &into]).exits(0).says("along timeline 2");
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "500");
 }
 
 #[test]

@@ -18,6 +18,21 @@ pub struct Programs {
     major: u32,
     dir: PathBuf,
     runner: Option<Runner>,
+    inside: Option<Inside>,
+}
+
+/// A container in which they run, for as long as a server does: of an image that has them, without a
+/// network. What is mounted has the same path there as here.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// `docker` or `podman`.
+    pub engine: &'static str,
+    /// The image.
+    pub image: String,
+    /// The container's name, nobody else's.
+    pub name: String,
+    /// Directories that the server sees.
+    pub mounts: Vec<PathBuf>,
 }
 
 /// Who runs servers where we are root.
@@ -49,7 +64,7 @@ impl Programs {
             return Err(Error::refused(format!("cannot find PostgreSQL's server programs{version}"))
                 .hint(format!("Install them (Debian, Ubuntu: apt-get install {package}).")));
         };
-        Ok(Programs { major: home.major, dir: home.dir, runner: Runner::find()? })
+        Ok(Programs { major: home.major, dir: home.dir, runner: Runner::find()?, inside: None })
     }
 
     /// Those of version `major` and no other: a data directory can be opened by its own only.
@@ -60,6 +75,12 @@ impl Programs {
         }
         Err(Error::refused(format!("cannot find PostgreSQL's server programs of version {major}"))
             .hint(format!("Install them (Debian, Ubuntu: apt-get install postgresql-{major}).")))
+    }
+
+    /// Those of version `major` in a container. That they are there is found out when they are run.
+    pub fn inside(major: u32, inside: Inside) -> Result<Self> {
+        let dir = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        Ok(Programs { major, dir, runner: Runner::find()?, inside: Some(inside) })
     }
 
     /// Their major version.
@@ -80,6 +101,9 @@ impl Programs {
     /// The command that runs one of them in `folder`, as an ordinary user, with nothing in its
     /// environment that leads to another server.
     pub fn command(&self, program: &str, folder: &Path) -> Command {
+        if let Some(inside) = &self.inside {
+            return self.command_inside(inside, program, folder);
+        }
         let mut command = Command::new(self.dir.join(program));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
             command.env_remove(name);
@@ -90,6 +114,46 @@ impl Programs {
             command.uid(user).gid(group);
         }
         command
+    }
+
+    /// The same in a container, which is gone when the command ends; signals go through to it.
+    fn command_inside(&self, inside: &Inside, program: &str, folder: &Path) -> Command {
+        let mut command = Command::new(inside.engine);
+        command.args(["run", "--rm", "--pull", "never", "--network", "none", "--name", &inside.name]);
+        command.args(["--security-opt", "label=disable", "--env", "LC_ALL=C"]);
+        for mount in &inside.mounts {
+            let mount = mount.display();
+            command.arg("--mount").arg(format!("type=bind,source={mount},target={mount}"));
+        }
+        if let Some(Runner { user, group }) = self.runner {
+            command.arg("--user").arg(format!("{user}:{group}"));
+        }
+        command.arg("--workdir").arg(folder).args(["--entrypoint", "sh", &inside.image, "-c"]);
+        // where Debian has them, else where the image's own PATH leads
+        let script = format!("PATH={}:$PATH && exec \"$0\" \"$@\"", self.dir.display());
+        command.arg(script).arg(program);
+        command
+    }
+
+    /// What is put before client programs that shall reach a server in a container, with these variables;
+    /// `None`: the server is here.
+    pub fn via<'a>(&self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Option<String> {
+        let Inside { engine, name, .. } = self.inside.as_ref()?;
+        let user = self.runner.map_or(String::new(), |r| format!(" -u {}:{}", r.user, r.group));
+        let word = |value: String| format!("'{}'", value.replace('\'', "'\\''"));
+        let variables: String = variables
+            .into_iter()
+            .map(|(variable, value)| format!(" -e {variable}={}", word(value)))
+            .collect();
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.dir.display());
+        Some(format!("{engine} exec -i{user}{variables} {name} env PATH={path}"))
+    }
+
+    /// Removes the container of a server that was ended hard.
+    pub fn remove(&self) {
+        if let Some(Inside { engine, name, .. }) = &self.inside {
+            let _ = converse(Command::new(engine).args(["rm", "-f", "-v", name]), engine, "");
+        }
     }
 
     /// The same, run by the owner of the data directory `data`: nobody else may read it. Where we are

@@ -79,6 +79,26 @@ impl Place {
         Ok(lines.iter().map(user).collect())
     }
 
+    /// The engine, and the image of the containers that use the volume; `None`: it is a directory.
+    ///
+    /// # Errors
+    /// No container uses it that would tell.
+    pub fn image(&self) -> Result<Option<(&'static str, String)>> {
+        let Some((engine, name)) = self.engine() else { return Ok(None) };
+        // one that Compose made, and that runs, first
+        let format = "{{if .Label \"com.docker.compose.service\"}}0{{else}}1{{end}} {{.State}} {{.Image}}";
+        let filter = format!("volume={name}");
+        let mut lines = ask(engine, &["ps", "-a", "--filter", &filter, "--format", format])?;
+        lines.sort_by_key(|line| (!line.starts_with('0'), !line.contains(" running ")));
+        let image = lines.first().and_then(|line| line.rsplit(' ').next());
+        image.map(|image| Some((engine, image.to_owned()))).ok_or_else(|| {
+            Error::refused(format!(
+                "no container uses {self}, and so nobody tells of which image its server is"
+            ))
+            .hint("Start it first, or at least make its container.")
+        })
+    }
+
     /// Refuses a volume on which a container runs that is none of `services`.
     pub fn no_container_runs(&self, services: &[String]) -> Result<()> {
         let stops = |user: &User| user.service.as_ref().is_some_and(|s| services.contains(s));

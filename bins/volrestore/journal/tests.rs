@@ -18,6 +18,7 @@ fn stage() -> (tempfile::TempDir, Journal) {
         into: false,
         room: Room::Beside,
         asked: Vec::new(),
+        branches: false,
         last: Vec::new(),
         moves: vec![m],
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kit::child::pause;
 use kit::exit::{Error, Result};
-use kit::instance::{Instance, Programs, SUPERUSER, Site};
+use kit::instance::{Inside, Instance, Programs, SUPERUSER, Site};
 use kit::out::Speech;
 use kit::pg::Server;
 use kit::settings::Settings;
@@ -28,6 +28,10 @@ const TIMELINE: &str = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()
 /// What is to be done with a data directory.
 pub(crate) struct Replay<'a> {
     pub(crate) archive: &'a Path,
+    /// The volume that holds the data directory.
+    pub(crate) root: &'a Path,
+    /// The engine and the image that has the server's programs; `None`: they are here.
+    pub(crate) image: Option<&'a (&'static str, String)>,
     pub(crate) until: &'a Until,
     pub(crate) timeline: u32,
     /// A gap behind the target, where the log may end.
@@ -56,8 +60,10 @@ impl Replay<'_> {
     /// # Errors
     /// The server's last words, when it does not get there. The data directory is worth nothing then.
     pub(crate) fn run(&self, data: &Path, speech: &Speech) -> Result<Reached> {
-        let programs = Programs::exactly(major(data)?)?.for_data(data)?;
-        let site = Site::new(TOOL, &programs)?;
+        let site = Site::bare(TOOL)?;
+        let programs = self.programs(&site, data)?;
+        programs.give(site.path())?;
+        let _gone = Gone(&programs);
         let found = program()?;
         let get = copy(&found, &site, &programs)?;
         signal(data)?;
@@ -74,6 +80,8 @@ impl Replay<'_> {
             ("archive_cleanup_command", String::new()),
             ("recovery_end_command", String::new()),
             ("shared_preload_libraries", String::new()),
+            // nobody would confirm its commits
+            ("synchronous_standby_names", String::new()),
         ]);
         settings.extend(private(data, &site, &programs)?);
         if !self.archives {
@@ -83,7 +91,7 @@ impl Replay<'_> {
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         speech.phase("replaying the log");
         let mut instance = Instance::start(&programs, &site, data, &settings, self.within)?;
-        let reached = self.follow(&mut instance);
+        let reached = self.follow(&instance, &programs);
         // a server that ended by itself tells why
         let reached = reached.map_err(|error| match instance.is_running() {
             true => error,
@@ -101,12 +109,23 @@ impl Replay<'_> {
         Ok(reached)
     }
 
-    fn follow(&self, instance: &mut Instance) -> Result<Reached> {
+    /// The programs of the data directory's version: here, or in a container of the image.
+    fn programs(&self, site: &Site, data: &Path) -> Result<Programs> {
+        let Some((engine, image)) = self.image else {
+            return Programs::exactly(major(data)?)?.for_data(data);
+        };
+        let name = site.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mounts = [site.path(), self.root, self.archive].map(Path::to_owned).to_vec();
+        Programs::inside(major(data)?, Inside { engine, image: image.clone(), name, mounts })?.for_data(data)
+    }
+
+    fn follow(&self, instance: &Instance, programs: &Programs) -> Result<Reached> {
         let user = Settings::load()?.get("PGUSER").unwrap_or(SUPERUSER).to_owned();
         let environment = instance
             .environment()
             .map(|(name, value)| (name, if name == "PGUSER" { user.clone() } else { value }));
-        let server = Server::find(None, &Settings::alone(environment), None)?;
+        let via = programs.via(environment.clone());
+        let server = Server::find(via, &Settings::alone(environment), None)?;
         let ask = |sql: &str| -> Result<Vec<String>> {
             let rows = server.query(&server.facts().database, sql)?;
             rows.into_iter().next().ok_or_else(|| Error::no("the server gave no answer"))
@@ -165,6 +184,15 @@ impl Replay<'_> {
         }
         fs::write(&path, text).map_err(|e| Error::io("write", path.display(), &e))?;
         like(&path, data)
+    }
+}
+
+/// Removes the container of a server that was ended hard.
+struct Gone<'a>(&'a Programs);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        kit::child::clean_up(|| self.0.remove());
     }
 }
 

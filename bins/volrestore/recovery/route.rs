@@ -14,6 +14,7 @@ use kit::wal::Moment;
 use kit::wal::archive::{Archive, Stored, segments};
 use kit::wal::base::Base;
 use kit::wal::chain::Chain;
+use kit::wal::history::{History, Span};
 use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::reader::Reader;
 use kit::wal::record::What;
@@ -143,6 +144,9 @@ impl<'a> Log<'a> {
                 Err(error) => return Err(error),
             }
         }
+        let doubled: Vec<bool> = reached.iter().map(|r| self.is_doubled(r, &reached)).collect();
+        let mut doubled = doubled.into_iter();
+        reached.retain(|_| doubled.next() != Some(true));
         let one = match reached.len() {
             0 => return Err(reason.unwrap_or_else(|| Error::no("no timeline comes from it"))),
             1 => reached.pop(),
@@ -156,6 +160,24 @@ impl<'a> Log<'a> {
         let Reach { timeline, end, last, why, gap } =
             one.ok_or_else(|| Error::no("no timeline comes from it"))?;
         Ok(Route { chosen, timeline, end, last, why, gap })
+    }
+
+    /// Whether a later timeline goes the same way as far as this one gets, and is no choice then: a
+    /// failover, or a start of a whole cluster, begins one.
+    fn is_doubled(&self, reach: &Reach, all: &[Reach]) -> bool {
+        let owner = self.owner(reach.timeline, reach.end);
+        all.iter().any(|later| {
+            later.timeline > reach.timeline
+                && later.end >= reach.end
+                && self.owner(later.timeline, reach.end) == owner
+        })
+    }
+
+    /// The timeline to which the log before `end` belongs in the history of another.
+    fn owner(&self, timeline: u32, end: Lsn) -> u32 {
+        let spans = self.chain.histories.get(&timeline).map(History::spans).unwrap_or_default();
+        let holds = |span: &&Span| span.until.is_none_or(|until| end <= until);
+        spans.iter().find(holds).map_or(timeline, |span| span.timeline)
     }
 
     /// Reads the log from the snapshot on, up to the target. What ended before `own` is in the snapshot's
@@ -275,13 +297,18 @@ fn later(time: Stamp, until: &Until) -> bool {
     matches!(until, Until::Time(target) if time > target.stamp())
 }
 
-/// The volume that holds the data directory, which must be the only one.
+/// The volume that holds the data directory: the only one, or of a cluster that of the node that led.
 pub(crate) fn data_of(set: &Set) -> Result<(&Volume, &Data)> {
-    let mut all = set.volumes.iter().flat_map(|v| v.data.iter().map(move |d| (v, d)));
-    match (all.next(), all.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => Err(Error::no("the snapshot holds no data directory of PostgreSQL")),
-        _ => Err(Error::refused("the snapshot holds several data directories")
+    let all: Vec<_> = set.volumes.iter().flat_map(|v| v.data.iter().map(move |d| (v, d))).collect();
+    let system = |(_, data): &(&Volume, &Data)| data.control.system_identifier.clone();
+    let one_cluster = all.iter().all(|of| system(of) == system(&all[0]));
+    let led: Vec<_> =
+        all.iter().filter(|(v, _)| one_cluster && set.leader.as_ref() == Some(&v.label)).collect();
+    match (&all[..], &led[..]) {
+        ([one], _) => Ok(*one),
+        (_, [one]) => Ok(**one),
+        ([], _) => Err(Error::no("the snapshot holds no data directory of PostgreSQL")),
+        _ => Err(Error::refused("the snapshot holds several data directories, and does not tell who led")
             .hint("A recovery is of one server: name a snapshot of its directory alone.")),
     }
 }
