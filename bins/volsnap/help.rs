@@ -41,6 +41,9 @@ What is made:
                             [BACKUP_COMPRESS]
       --tag TAG             why this snapshot is made, such as pre-upgrade
       --leader LABEL        the volume whose server leads; default: found in the data
+      --helper IMAGE        the image of the containers that read named volumes whose files
+                            only root may read, default debian:bookworm-slim
+                            [BACKUP_HELPER_IMAGE]
       --allow-outside       also when a tablespace or the WAL is in none of the volumes
       --allow-shrink        it may be much smaller than those before: no alarm for that
       --lock-timeout SECS   wait for another run to end, default 0

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use crate::host::{Host, home};
-use crate::lab::{Ran, wait_until};
+use crate::lab::{Ran, run, wait_until};
 use crate::sh;
 
 /// A stack in containers, with project, volumes and ports of its own; they go with this. Every step is
@@ -21,8 +21,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// Brings one up from nothing.
     pub(crate) fn start() -> Stack {
-        let image = Command::new(home().join("scripts/stack/image")).output().unwrap();
-        assert!(image.status.success(), "{}", String::from_utf8_lossy(&image.stderr));
+        image();
         let name = format!("pgkeep-test-{}", std::process::id());
         let (sql, rest, redis) = (free_ports(20_000), free_ports(23_000), free_ports(26_000));
         let makefile = format!(
@@ -146,6 +145,28 @@ impl Drop for Stack {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The image of the stack, built unless it is there: GNU tar, and PostgreSQL.
+pub(crate) fn image() -> String {
+    let image = Command::new(home().join("scripts/stack/image")).output().unwrap();
+    assert!(image.status.success(), "{}", String::from_utf8_lossy(&image.stderr));
+    String::from_utf8(image.stdout).unwrap().trim().to_owned()
+}
+
+/// A busybox that was linked statically is a whole system.
+pub(crate) fn busybox() -> &'static str {
+    const IMAGE: &str = "pgkeep-test-busybox:shell";
+    run(&mut sh("docker info")).exits(0);
+    if run(&mut sh(&format!("docker image inspect {IMAGE}"))).code != 0 {
+        run(&mut sh(&format!(
+            "dir=$(mktemp -d) && mkdir $dir/bin && cp \"$(command -v busybox)\" $dir/bin/ && \
+            for name in sh tar find cat cp grep; do ln -s busybox $dir/bin/$name || exit; done && \
+            tar -C $dir -c . | docker import - {IMAGE}; status=$?; rm -r $dir; exit $status"
+        )))
+        .exits(0);
+    }
+    IMAGE
 }
 
 /// Removes the stack when its standard input ends: when we say so, fail, or are killed.
