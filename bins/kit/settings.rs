@@ -148,7 +148,8 @@ fn is_about_server(name: &str) -> bool {
 
 /// Whether a variable is one that the programs know.
 fn is_ours(name: &str) -> bool {
-    let others = ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "NOTIFY_URL"];
+    let others =
+        ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "BACKUP_HELPER_IMAGE", "NOTIFY_URL"];
     is_about_server(name) || others.contains(&name)
 }
 

@@ -23,7 +23,7 @@ use kit::wal::name::Segment;
 use serde::Deserialize;
 
 use crate::cli::TOOL;
-use crate::inspect::{Seen, Source};
+use crate::inspect::{Files, Seen, Source};
 use crate::take::Taking;
 
 /// The oldest server that writes a manifest.
@@ -66,7 +66,7 @@ pub(crate) fn server() -> Result<Server> {
 pub(crate) fn source(word: &str) -> Result<Source> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
     let volume = Volume::parse(word, &here).map_err(kit::cli::usage)?;
-    Ok(Source { volume, root: Default::default(), services: Vec::new() })
+    Ok(Source { volume, files: Files::Here(Default::default()), services: Vec::new() })
 }
 
 /// Reads the stream into an archive.

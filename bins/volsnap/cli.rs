@@ -53,6 +53,8 @@ pub(crate) struct Args {
     pub(crate) codec: Option<Codec>,
     pub(crate) tag: Option<String>,
     pub(crate) leader: Option<String>,
+    /// The image of containers that read what we may not.
+    pub(crate) helper: Option<String>,
     pub(crate) allow_outside: bool,
     pub(crate) allow_shrink: bool,
     pub(crate) lock_timeout: u64,
@@ -93,6 +95,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("compress") => args.codec = Some(Codec::of_option(&mut parser)?),
             Long("tag") => args.tag = Some(nonempty(&mut parser, "--tag")?),
             Long("leader") => args.leader = Some(text(&mut parser, "--leader")?),
+            Long("helper") => args.helper = Some(nonempty(&mut parser, "--helper")?),
             Long("allow-outside") => args.allow_outside = true,
             Long("allow-shrink") => args.allow_shrink = true,
             Long("lock-timeout") => args.lock_timeout = number(&mut parser, "--lock-timeout")?,
@@ -198,6 +201,7 @@ mod tests {
             &["dir:x", "--hot", "--with-wal", "--within", "1h"],
             &["dir:x", "--hot", "--stop", "x"],
             &["dir:x", "--limit", "0"],
+            &["dir:x", "--helper", ""],
         ] {
             assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }

@@ -3,6 +3,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use kit::volume::tar::Entry;
+
 /// What a ustar header holds of a name, in bytes.
 const NAME: usize = 100;
 /// The largest owner's number in its seven octal digits.
@@ -20,24 +22,47 @@ pub(crate) struct Head<'a> {
     pub(crate) xattrs: &'a [(Vec<u8>, Vec<u8>)],
     /// Offset and length of the parts of a sparse file.
     pub(crate) sparse: Option<&'a [(u64, u64)]>,
-    /// Owner, mode, time and size.
-    pub(crate) meta: &'a Metadata,
-    /// The size of what is no file on the disk, with the mode of a file.
-    pub(crate) size: Option<u64>,
+    pub(crate) stat: Stat,
+}
+
+/// Owner, mode, time and size of an entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Stat {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The last change: seconds since the epoch, and nanoseconds that count upwards.
+    pub(crate) mtime: (i64, i64),
+    /// Bytes of the file, holes included.
+    pub(crate) size: u64,
+}
+
+impl From<&Metadata> for Stat {
+    fn from(meta: &Metadata) -> Self {
+        let mtime = (meta.mtime(), meta.mtime_nsec());
+        Stat { mode: meta.mode(), uid: meta.uid(), gid: meta.gid(), mtime, size: meta.len() }
+    }
+}
+
+impl From<&Entry> for Stat {
+    fn from(entry: &Entry) -> Self {
+        let mtime = (entry.mtime.tv_sec, entry.mtime.tv_nsec);
+        Stat { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime, size: entry.size }
+    }
 }
 
 impl<'a> Head<'a> {
     /// An entry without a link, attributes or holes.
-    pub(crate) fn new(path: &'a [u8], kind: u8, meta: &'a Metadata) -> Self {
-        Head { path, kind, link: b"", xattrs: &[], sparse: None, meta, size: None }
+    pub(crate) fn new(path: &'a [u8], kind: u8, stat: impl Into<Stat>) -> Self {
+        Head { path, kind, link: b"", xattrs: &[], sparse: None, stat: stat.into() }
     }
 }
 
 /// The header as bytes, with all that belongs before and behind it: whole blocks.
 pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
-    let meta = entry.meta;
+    let stat = entry.stat;
     let mut records = Vec::new();
-    let (uid, gid) = (u64::from(meta.uid()), u64::from(meta.gid()));
+    let (uid, gid) = (u64::from(stat.uid), u64::from(stat.gid));
     if entry.path.len() > NAME {
         record(&mut records, b"path", entry.path);
     }
@@ -50,8 +75,8 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
         }
     }
     // a hard link is another name of what has its time already
-    if entry.kind != b'1' && (meta.mtime() < 0 || meta.mtime_nsec() != 0) {
-        record(&mut records, b"mtime", time(meta.mtime(), meta.mtime_nsec()).as_bytes());
+    if entry.kind != b'1' && (stat.mtime.0 < 0 || stat.mtime.1 != 0) {
+        record(&mut records, b"mtime", time(stat.mtime.0, stat.mtime.1).as_bytes());
     }
     for (name, value) in entry.xattrs {
         record(&mut records, &key(name), value);
@@ -69,7 +94,7 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
     let parts = entry.sparse.unwrap_or_default();
     let stored = match entry.kind {
         b'0' if entry.sparse.is_some() => parts.iter().map(|p| p.1).sum(),
-        b'0' => entry.size.unwrap_or(meta.len()),
+        b'0' => stat.size,
         _ => 0,
     };
     let kind = if entry.sparse.is_some() { b'S' } else { entry.kind };
@@ -78,15 +103,13 @@ pub(crate) fn head(entry: &Head<'_>) -> Vec<u8> {
     let old = header.as_old_mut();
     let n = entry.link.len().min(NAME);
     old.linkname[..n].copy_from_slice(&entry.link[..n]);
-    // of a directory's owner and reach, without its right to enter
-    let mode = if entry.size.is_some() { meta.mode() & 0o666 } else { meta.mode() };
-    header.set_mode(mode & 0o7777);
+    header.set_mode(stat.mode & 0o7777);
     header.set_uid(uid.min(OWNER));
     header.set_gid(gid.min(OWNER));
-    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+    header.set_mtime(u64::try_from(stat.mtime.0).unwrap_or(0));
     let (first, rest) = parts.split_at(parts.len().min(4));
     if let Some(gnu) = header.as_gnu_mut().filter(|_| kind == b'S') {
-        gnu.set_real_size(meta.len());
+        gnu.set_real_size(stat.size);
         gnu.set_is_extended(!rest.is_empty());
         put(first, &mut gnu.sparse);
     }

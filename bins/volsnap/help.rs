@@ -41,6 +41,9 @@ What is made:
                             [BACKUP_COMPRESS]
       --tag TAG             why this snapshot is made, such as pre-upgrade
       --leader LABEL        the volume whose server leads; default: found in the data
+      --helper IMAGE        what reads named volumes in a container where only root may
+                            enter them, default debian:bookworm-slim
+                            [BACKUP_HELPER_IMAGE]
       --allow-outside       also when a tablespace or the WAL is in none of the volumes
       --allow-shrink        it may be much smaller than those before: no alarm for that
       --lock-timeout SECS   wait for another run to end, default 0
@@ -68,7 +71,8 @@ Exit codes:
   1  failed for good: a volume is not there, a file is unusable, a service does not
      start
   2  the command line is wrong
-  4  refused: somebody runs on the data; the hint says what would lift it
+  4  refused: somebody runs on the data, the image of --helper is not there; the hint
+     says what would lift it
   5  temporary: lock held, disk full, interrupted, something wrote meanwhile, the log
      is not archived
 ";

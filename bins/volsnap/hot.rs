@@ -56,11 +56,11 @@ impl Default for Log {
 /// # Errors
 /// It is not the one that runs there, or its log would be kept nowhere.
 pub(crate) fn server(sources: &[Source], log: Log) -> Result<(Server, PathBuf)> {
-    let server = Server::find(None, &Settings::load()?, None)?;
     let mut data = Vec::new();
     for source in sources {
-        data.extend(live::data_directories(&source.root)?);
+        data.extend(live::data_directories(source.root()?)?);
     }
+    let server = Server::find(None, &Settings::load()?, None)?;
     let [data] = &data[..] else {
         return Err(Error::refused(format!(
             "--hot takes one data directory, and the volumes hold {}",
@@ -199,7 +199,7 @@ pub(crate) fn read(
     let _guard = guard(server, &server.facts().database, For::Backup, TOOL)?;
     let backup = Backup::start(server, data.to_owned(), log)?;
     let mut sources: Vec<&Source> = sources.iter().collect();
-    sources.sort_by_key(|s| data.starts_with(&s.root));
+    sources.sort_by_key(|s| s.root().is_ok_and(|root| data.starts_with(root)));
     let Some((of_data, others)) = sources.split_last() else { return Ok((Vec::new(), Vec::new(), None)) };
     let (mut parts, mut archives) = (Vec::new(), Vec::new());
     for source in others {
@@ -209,7 +209,7 @@ pub(crate) fn read(
         parts.push(part);
         archives.push(archive);
     }
-    let below = data.strip_prefix(&of_data.root).unwrap_or(Path::new("")).to_owned();
+    let below = data.strip_prefix(of_data.root()?).unwrap_or(Path::new("")).to_owned();
     let (send, told) = channel();
     let last = {
         let below = below.clone();

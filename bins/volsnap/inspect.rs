@@ -1,22 +1,82 @@
 //! What stands in a volume and whether it may be read, found by looking.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::volume::control::Control;
+use kit::volume::entry::leads_out;
+use kit::volume::helper::Helper;
 use kit::volume::set::{Archive, Content, Data};
-use kit::volume::{Volume, live};
+use kit::volume::{Place, Volume, live};
+use tempfile::TempDir;
+
+use crate::sketch::sketch;
 
 /// A volume that can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) volume: Volume,
-    /// Where its files are on this machine.
-    pub(crate) root: PathBuf,
+    pub(crate) files: Files,
     /// The services of Compose that use it.
     pub(crate) services: Vec<String>,
+}
+
+/// How its files are reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Files {
+    /// In this directory of this machine.
+    Here(PathBuf),
+    /// Through a container.
+    Behind(Helper),
+}
+
+/// What can be looked at of a volume: the directory itself, or one that goes with this.
+enum Sight<'a> {
+    Whole(&'a Path),
+    Sketch(TempDir),
+}
+
+impl Source {
+    /// Where its files are.
+    ///
+    /// # Errors
+    /// Refused where they are only reached through a container.
+    pub(crate) fn root(&self) -> Result<&Path> {
+        match &self.files {
+            Files::Here(root) => Ok(root),
+            Files::Behind(_) => {
+                let what = format!("cannot read {} while its server runs: only root may", self.volume.place);
+                Err(Error::refused(what).hint("Run this as root, or add --from-basebackup."))
+            }
+        }
+    }
+
+    fn sight(&self) -> Result<Sight<'_>> {
+        match &self.files {
+            Files::Here(root) => Ok(Sight::Whole(root)),
+            Files::Behind(helper) => sketch(helper).map(Sight::Sketch),
+        }
+    }
+
+    /// Whether some files of both are the same.
+    fn overlaps(&self, other: &Source) -> bool {
+        match (&self.files, &other.files) {
+            (Files::Here(one), Files::Here(two)) => one.starts_with(two) || two.starts_with(one),
+            _ => self.volume.place == other.volume.place,
+        }
+    }
+}
+
+impl Sight<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Sight::Whole(root) => root,
+            Sight::Sketch(dir) => dir.path(),
+        }
+    }
 }
 
 /// What a volume held when nobody ran on it.
@@ -35,47 +95,61 @@ impl Seen {
     }
 }
 
-/// The volumes that are named, each where it can be read, none within another.
-pub(crate) fn sources(words: &[String], snapshots: &Path) -> Result<Vec<Source>> {
+/// The volumes that are named, each where it can be read, none within another; `image` is that of containers
+/// where it takes them.
+pub(crate) fn sources(words: &[String], snapshots: &Path, image: &str) -> Result<Vec<Source>> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
     let mut sources: Vec<Source> = Vec::new();
     for word in words {
         let volume = Volume::parse(word, &here).map_err(kit::cli::usage)?;
-        let root = root(&volume)?;
-        if let Some(other) = sources.iter().find(|s| s.volume.label == volume.label) {
+        let files = files(&volume.place, snapshots, image)?;
+        let source = Source { services: volume.place.services()?, volume, files };
+        if let Some(other) = sources.iter().find(|s| s.volume.label == source.volume.label) {
             return Err(kit::cli::usage(format!(
                 "{} and {} have one label, '{}': give one as LABEL=VOLUME",
-                other.volume.place, volume.place, volume.label
+                other.volume.place, source.volume.place, other.volume.label
             )));
         }
-        if let Some(other) = sources.iter().find(|s| s.root.starts_with(&root) || root.starts_with(&s.root)) {
+        if let Some(other) = sources.iter().find(|s| s.overlaps(&source)) {
             return Err(kit::cli::usage(format!(
                 "{} and {} hold the same files",
-                other.volume.place, volume.place
+                other.volume.place, source.volume.place
             )));
         }
-        if snapshots.canonicalize().is_ok_and(|dir| dir.starts_with(&root)) {
+        if let Files::Here(root) = &source.files
+            && snapshots.canonicalize().is_ok_and(|dir| dir.starts_with(root))
+        {
             return Err(Error::refused(format!(
                 "cannot archive {}: the snapshots themselves are in it",
-                volume.place
+                source.volume.place
             ))
             .hint("Let them go elsewhere with --dir."));
         }
-        let services = volume.place.services()?;
-        sources.push(Source { volume, root, services });
+        sources.push(source);
     }
     Ok(sources)
 }
 
-fn root(volume: &Volume) -> Result<PathBuf> {
-    let Some(path) = volume.place.directory()? else {
-        return Err(Error::no(format!("there is no volume {}", volume.place)));
+fn files(place: &Place, snapshots: &Path, image: &str) -> Result<Files> {
+    let Some(path) = place.mountpoint()? else {
+        return Err(Error::no(format!("there is no volume {place}")));
     };
+    if !matches!(place, Place::Dir(_)) && path.read_dir().is_err() {
+        return Helper::new(place, image, snapshots).map(Files::Behind);
+    }
     let root = path.canonicalize().map_err(|e| Error::io("read", path.display(), &e))?;
     if !root.is_dir() {
         return Err(Error::no(format!("cannot read '{}': it is no directory", path.display())));
     }
-    Ok(root)
+    Ok(Files::Here(root))
+}
+
+/// Ends the containers of a run that was killed.
+pub(crate) fn sweep_containers(sources: &[Source]) -> Result<()> {
+    sources.iter().try_for_each(|source| match &source.files {
+        Files::Here(_) => Ok(()),
+        Files::Behind(helper) => helper.sweep(),
+    })
 }
 
 /// Looks into a volume on which nobody may run.
@@ -85,26 +159,36 @@ fn root(volume: &Volume) -> Result<PathBuf> {
 pub(crate) fn look(source: &Source) -> Result<Seen> {
     let place = &source.volume.place;
     place.no_container_runs(&[])?;
-    let data = live::data_directories(&source.root)?;
-    if let Some((pid, name)) = std::iter::once(&source.root).chain(&data).find_map(|dir| live::user_of(dir)) {
-        return Err(Error::refused(format!("cannot read {place}: {name} (process {pid}) runs on it"))
-            .hint("Name what stops it with --services, or with --stop and --start."));
+    if let Files::Here(root) = &source.files {
+        let data = live::data_directories(root)?;
+        if let Some((pid, name)) = std::iter::once(root).chain(&data).find_map(|dir| live::user_of(dir)) {
+            return Err(Error::refused(format!("cannot read {place}: {name} (process {pid}) runs on it"))
+                .hint("Name what stops it with --services, or with --stop and --start."));
+        }
     }
     glance(source)
 }
 
 /// Looks into a volume, whoever runs on it.
 pub(crate) fn glance(source: &Source) -> Result<Seen> {
+    let sight = source.sight()?;
+    let root = sight.path();
     let mut data = Vec::new();
-    for dir in live::data_directories(&source.root)? {
-        let below = dir.strip_prefix(&source.root).unwrap_or(&dir);
-        if let Some(control) = Control::of(&dir)? {
+    for dir in live::data_directories(root)? {
+        let below = dir.strip_prefix(root).unwrap_or(&dir);
+        // what a sketch is called is nobody's business
+        let (shown, own) = (source.volume.place.to_string(), root.display().to_string());
+        let named = |e: Error| match &sight {
+            Sight::Whole(_) => e,
+            Sight::Sketch(_) => Error::new(e.code(), e.to_string().replace(&own, &shown)),
+        };
+        if let Some(control) = Control::of(&dir).map_err(named)? {
             data.push(Data { path: below.to_string_lossy().into_owned(), control });
         }
     }
     let content = match data.is_empty() {
         false => Content::Postgresql,
-        true if holds_wal(&source.root) => Content::WalArchive,
+        true if holds_wal(root) => Content::WalArchive,
         true => Content::Other,
     };
     Ok(Seen { content, data })
@@ -137,20 +221,35 @@ pub(crate) fn warn_of_state(source: &Source, seen: &Seen, speech: &Speech) {
 /// Refuses data of PostgreSQL's that are in none of the volumes: without them a snapshot is not whole.
 pub(crate) fn outside(sources: &[Source], allow: bool, speech: &Speech) -> Result<()> {
     for source in sources {
-        let data = live::data_directories(&source.root)?;
+        let sight = source.sight()?;
+        let data = live::data_directories(sight.path())?;
         for at in data.iter().flat_map(|dir| links_of(dir)) {
-            let target = at.canonicalize().or_else(|_| std::fs::read_link(&at)).unwrap_or_default();
-            if sources.iter().any(|s| target.starts_with(&s.root)) {
+            let name = at.strip_prefix(sight.path()).unwrap_or(&at);
+            let (target, inside, hint) = match &source.files {
+                Files::Here(_) => {
+                    let target = at.canonicalize().or_else(|_| std::fs::read_link(&at)).unwrap_or_default();
+                    let holds = |s: &Source| s.root().is_ok_and(|root| target.starts_with(root));
+                    let hint = format!("Name dir:{} too, or give --allow-outside.", target.display());
+                    (target.clone(), sources.iter().any(holds), hint)
+                }
+                // where it leads in a container that has more volumes than this one, is not known here
+                Files::Behind(_) => {
+                    let target = std::fs::read_link(&at).unwrap_or_default();
+                    let out = leads_out(name.as_os_str().as_bytes(), target.as_os_str().as_bytes());
+                    (target, !out, "Give --allow-outside if another of the volumes holds it.".into())
+                }
+            };
+            if inside {
                 continue;
             }
             let what = format!(
-                "'{}' leads to '{}', which is in none of the volumes",
-                at.display(),
+                "'{}' of {} leads to '{}', which is in none of the volumes",
+                name.display(),
+                source.volume.place,
                 target.display()
             );
             if !allow {
-                return Err(Error::refused(format!("the snapshot would not be whole: {what}"))
-                    .hint(format!("Name dir:{} too, or give --allow-outside.", target.display())));
+                return Err(Error::refused(format!("the snapshot would not be whole: {what}")).hint(hint));
             }
             speech.warn(&format!("warning: {what}: it is not in the snapshot"));
         }

@@ -18,6 +18,7 @@ use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
 use kit::volume::SWAPPING;
+use kit::volume::helper;
 use kit::volume::listing;
 use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
@@ -26,7 +27,7 @@ use crate::basebackup;
 use crate::cli::{self, Action, Args, TOOL};
 use crate::help::HELP;
 use crate::hot;
-use crate::inspect::{Seen, Source, glance, look, outside, sources, warn_of_state};
+use crate::inspect::{Seen, Source, glance, look, outside, sources, sweep_containers, warn_of_state};
 use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
 use crate::take::Taking;
@@ -54,7 +55,7 @@ pub(crate) fn run() -> Result<Code> {
     }
     catch_signals()?;
     if args.dry_run {
-        return dry_run(&args, &dir.join(SNAPSHOTS));
+        return dry_run(&args, &settings, &dir.join(SNAPSHOTS));
     }
     args.telling.around(TOOL, Some(dir), &settings, &speech, |account| {
         snapshot(&args, &settings, dir, &speech, account)
@@ -72,7 +73,7 @@ fn snapshot(
     let snapshots = dir.join(SNAPSHOTS);
     if !snapshots.is_dir() {
         // a first run that names what is not there leaves no folder behind
-        Running::find(args, &sources_of(args, &snapshots)?)?;
+        Running::find(args, &sources_of(args, settings, &snapshots)?)?;
     }
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take_within(&snapshots, args.lock_timeout, kit::child::pause)?;
@@ -84,7 +85,8 @@ fn snapshot(
     sweep(&snapshots, speech)?;
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
-    let sources = sources_of(args, &snapshots)?;
+    let sources = sources_of(args, settings, &snapshots)?;
+    sweep_containers(&sources)?;
     if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
@@ -167,10 +169,11 @@ impl Running {
 }
 
 /// What is to be read, checked as far as it is here.
-fn sources_of(args: &Args, snapshots: &Path) -> Result<Vec<Source>> {
+fn sources_of(args: &Args, settings: &Settings, snapshots: &Path) -> Result<Vec<Source>> {
+    let image = args.helper.as_deref().or(settings.get("BACKUP_HELPER_IMAGE")).unwrap_or(helper::IMAGE);
     match args.from_basebackup {
         true => args.volumes.iter().map(|word| basebackup::source(word)).collect(),
-        false => sources(&volumes(args)?, snapshots),
+        false => sources(&volumes(args)?, snapshots, image),
     }
 }
 
@@ -266,8 +269,8 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech, account: &Account<
     out::record(&line).map(drop)
 }
 
-fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
-    let sources = sources_of(args, dir)?;
+fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
+    let sources = sources_of(args, settings, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     let mut rows = Vec::new();

@@ -15,7 +15,8 @@ use kit::volume::entry::Check;
 use kit::volume::set::{self, Archive, Artifact};
 use kit::volume::tar::Reader;
 
-use crate::inspect::{Seen, Source};
+use crate::inspect::{Files, Seen, Source};
+use crate::repack::{self, Repack};
 use crate::tree::{Live, Tree};
 
 /// What all archives of a run have in common.
@@ -37,9 +38,25 @@ impl Taking<'_> {
         live: Option<Live>,
         read: impl FnOnce() -> Result<()>,
     ) -> Result<(Part, Archive)> {
-        let mut tree = Tree::open(&source.root)?.with(live);
-        let (part, mut archive) = self.pack(source, seen, &mut tree, read)?;
-        archive.left_out = tree.left_out();
+        let (part, mut archive, left_out) = match &source.files {
+            Files::Here(root) => {
+                let mut tree = Tree::open(root)?.with(live);
+                let (part, archive) = self.pack(source, seen, &mut tree, read)?;
+                (part, archive, tree.left_out())
+            }
+            Files::Behind(helper) => {
+                let mut running = helper.read(repack::SCRIPT)?;
+                let mut tar = Repack::new(running.stdout()?);
+                let mut said = Vec::new();
+                let ended = || {
+                    said = running.end()?;
+                    read()
+                };
+                let (part, archive) = self.pack(source, seen, &mut tar, ended)?;
+                (part, archive, tar.left_out(&said))
+            }
+        };
+        archive.left_out = left_out;
         Ok((part, archive))
     }
 

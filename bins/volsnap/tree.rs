@@ -15,7 +15,7 @@ use kit::exit::{Error, Result};
 use kit::volume::control::FILE;
 use kit::volume::live::PID_FILE;
 
-use crate::header::{Head, head};
+use crate::header::{Head, Stat, head};
 use crate::holes::parts;
 use crate::hot::{Taken, taken};
 
@@ -32,7 +32,7 @@ pub(crate) struct Tree {
     body: Option<Body>,
     /// Names of files that have several: by device and number.
     names: HashMap<(u64, u64), PathBuf>,
-    left_out: BTreeSet<String>,
+    left_out: LeftOut,
     /// Set where a server runs on it.
     live: Option<Live>,
     /// Files that come last: where they stand, and their path below the root.
@@ -60,6 +60,10 @@ pub(crate) enum Extra {
     File(PathBuf, PathBuf),
 }
 
+/// Paths of what no archive holds.
+#[derive(Default)]
+pub(crate) struct LeftOut(BTreeSet<String>);
+
 struct Body {
     file: File,
     path: PathBuf,
@@ -82,7 +86,7 @@ impl Tree {
             ready: VecDeque::new(),
             body: None,
             names: HashMap::new(),
-            left_out: BTreeSet::new(),
+            left_out: LeftOut::default(),
             live: None,
             later: VecDeque::new(),
             ended: false,
@@ -100,7 +104,7 @@ impl Tree {
 
     /// What was left out, by path.
     pub(crate) fn left_out(&self) -> Vec<String> {
-        self.left_out.iter().cloned().collect()
+        self.left_out.list()
     }
 
     /// Makes the next header; at the end of all, the end of the archive.
@@ -153,8 +157,10 @@ impl Tree {
             Extra::Bytes(name, bytes) => {
                 let meta = self.root.metadata().map_err(|e| Error::io("read", self.root.display(), &e))?;
                 let path = name.as_os_str().as_bytes();
-                let size = Some(bytes.len() as u64);
-                self.ready.extend(head(&Head { size, ..Head::new(path, b'0', &meta) }));
+                // of the directory's owner and reach, without its right to enter
+                let mode = meta.mode() & 0o666;
+                let stat = Stat { mode, size: bytes.len() as u64, ..Stat::from(&meta) };
+                self.ready.extend(head(&Head::new(path, b'0', stat)));
                 let padding = (bytes.len() as u64).next_multiple_of(BLOCK) as usize;
                 let end = self.ready.len() + padding;
                 self.ready.extend(bytes);
@@ -173,14 +179,14 @@ impl Tree {
             || kind.is_block_device()
             || kind.is_char_device()
         {
-            self.leave_out(&name);
+            self.left_out.add(&name);
             return Ok(());
         }
         let taken = self.taken(&name);
         if taken == Taken::No {
             // it is not left out, but comes last
             if !name.ends_with(FILE) {
-                self.leave_out(&name);
+                self.left_out.add(&name);
             }
             return Ok(());
         }
@@ -247,12 +253,19 @@ impl Tree {
         }
         Ok(())
     }
+}
 
-    fn leave_out(&mut self, name: &Path) {
-        // a few are named: the record is no place for a million sockets
-        if self.left_out.len() < 100 {
-            self.left_out.insert(name.to_string_lossy().into_owned());
+impl LeftOut {
+    /// A few are named: the record is no place for a million sockets.
+    pub(crate) fn add(&mut self, name: &Path) {
+        if self.0.len() < 100 {
+            self.0.insert(name.to_string_lossy().into_owned());
         }
+    }
+
+    /// In order.
+    pub(crate) fn list(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
     }
 }
 

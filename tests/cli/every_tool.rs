@@ -62,6 +62,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",
         "VOLUME" => "docker:some",
+        "IMAGE" => "debian",
         _ => panic!("what is a value of {name}? say it here"),
     }
 }

@@ -6,10 +6,14 @@ mod archive;
 mod cluster;
 mod drill;
 mod moment;
+mod ordinary;
 mod services;
 mod stage;
 mod volumes;
 
+#[allow(dead_code)]
+#[path = "../volumes/stage.rs"]
+mod folder;
 #[allow(dead_code)] // of what it has for the local server we use a part
 #[path = "../make/host.rs"]
 mod host;

@@ -5,9 +5,7 @@ use std::process::Command;
 
 use crate::lab::{Ran, Server, run};
 use crate::sh;
-
-/// A busybox that was linked statically is a whole system.
-const IMAGE: &str = "pgkeep-test-busybox";
+use crate::stage::busybox;
 
 /// A project of Docker Compose in a server's home, which goes with this.
 struct Project<'a> {
@@ -18,18 +16,11 @@ struct Project<'a> {
 impl<'a> Project<'a> {
     /// Starts services `backend` and `idle`; `frontend` is made and does not run.
     fn start(server: &'a Server) -> Self {
-        run(&mut sh("docker info")).exits(0);
-        if run(&mut sh(&format!("docker image inspect {IMAGE}"))).code != 0 {
-            run(&mut sh(&format!(
-                "dir=$(mktemp -d) && mkdir $dir/bin && cp \"$(command -v busybox)\" $dir/bin/ && \
-                tar -C $dir -c . | docker import - {IMAGE}; status=$?; rm -r $dir; exit $status"
-            )))
-            .exits(0);
-        }
+        let image = busybox();
         // killed at once: the first process of a container ignores other signals
         let service = |name: &str| {
             format!(
-                "  {name}:\n    image: {IMAGE}\n    command: [busybox, sleep, '600']\n    stop_signal: SIGKILL\n"
+                "  {name}:\n    image: {image}\n    command: [busybox, sleep, '600']\n    stop_signal: SIGKILL\n"
             )
         };
         let file = format!(

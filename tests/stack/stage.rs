@@ -162,6 +162,21 @@ impl Drop for Stack {
     }
 }
 
+/// A busybox that was linked statically is a whole system.
+pub(crate) fn busybox() -> &'static str {
+    const IMAGE: &str = "pgkeep-test-busybox:shell";
+    run(&mut sh("docker info")).exits(0);
+    if run(&mut sh(&format!("docker image inspect {IMAGE}"))).code != 0 {
+        run(&mut sh(&format!(
+            "dir=$(mktemp -d) && mkdir $dir/bin && cp \"$(command -v busybox)\" $dir/bin/ && \
+            for name in sh tar find cat cp grep; do ln -s busybox $dir/bin/$name || exit; done && \
+            tar -C $dir -c . | docker import - {IMAGE}; status=$?; rm -r $dir; exit $status"
+        )))
+        .exits(0);
+    }
+    IMAGE
+}
+
 /// Removes the stack when its standard input ends: when we say so, fail, or are killed.
 fn keeper(host: &Host, name: &str) -> Child {
     let script =

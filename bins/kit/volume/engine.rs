@@ -23,7 +23,7 @@ pub struct User {
 
 impl Place {
     /// The engine and the volume's name; `None` for a directory.
-    fn engine(&self) -> Option<(&'static str, &str)> {
+    pub(super) fn engine(&self) -> Option<(&'static str, &str)> {
         match self {
             Place::Dir(_) => None,
             Place::Docker(name) => Some(("docker", name)),
@@ -31,28 +31,36 @@ impl Place {
         }
     }
 
-    /// Where its files are on this machine; `Ok(None)`: the engine has no such volume. A directory is
-    /// where it says, whether it is there or not.
+    /// Where the engine has its files; `Ok(None)`: it has no such volume. A directory is where it says,
+    /// whether it is there or not.
     ///
     /// # Errors
-    /// The engine is missing or does not answer, or its files may not be looked at from here.
+    /// The engine is missing or does not answer.
+    pub fn mountpoint(&self) -> Result<Option<PathBuf>> {
+        let (engine, name) = match self {
+            Place::Dir(path) => return Ok(Some(path.clone())),
+            Place::Docker(name) => ("docker", name),
+            Place::Podman(name) => ("podman", name),
+        };
+        match ask(engine, &["volume", "inspect", "--format", "{{.Mountpoint}}", name]) {
+            Ok(lines) => Ok(Some(PathBuf::from(lines.into_iter().next().unwrap_or_default()))),
+            Err(e) if e.to_string().to_lowercase().contains("no such volume") => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where its files are on this machine; `Ok(None)`: the engine has no such volume.
+    ///
+    /// # Errors
+    /// As for [`Place::mountpoint`], or its files may not be looked at from here.
     pub fn directory(&self) -> Result<Option<PathBuf>> {
-        let Some((engine, name)) = self.engine() else {
-            return Ok(match self {
-                Place::Dir(path) => Some(path.clone()),
-                _ => None,
-            });
-        };
-        let words = ["volume", "inspect", "--format", "{{.Mountpoint}}", name];
-        let mountpoint = match ask(engine, &words) {
-            Ok(lines) => PathBuf::from(lines.into_iter().next().unwrap_or_default()),
-            Err(e) if e.to_string().to_lowercase().contains("no such volume") => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        match mountpoint.read_dir() {
-            Ok(_) => Ok(Some(mountpoint)),
-            Err(e) => Err(Error::refused(format!("cannot reach the files of {self}: {e}"))
-                .hint("Run this as root, on the machine of the engine.")),
+        let Some(path) = self.mountpoint()? else { return Ok(None) };
+        match path.read_dir() {
+            Err(e) if self.engine().is_some() => {
+                Err(Error::refused(format!("cannot reach the files of {self}: {e}"))
+                    .hint("Run this as root, on the machine of the engine."))
+            }
+            _ => Ok(Some(path)),
         }
     }
 
@@ -119,7 +127,7 @@ impl Place {
 }
 
 /// The lines that a command of the engine prints.
-fn ask(engine: &str, words: &[&str]) -> Result<Vec<String>> {
+pub(super) fn ask(engine: &str, words: &[&str]) -> Result<Vec<String>> {
     let (ended, output) = converse(Command::new(engine).args(words), engine, "")?;
     if !ended.ok() {
         return Err(ended.error().within(format!("cannot ask {engine}")));

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 pub mod control;
 pub mod engine;
 pub mod entry;
+pub mod helper;
 pub mod listing;
 pub mod live;
 pub mod set;

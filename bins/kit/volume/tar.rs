@@ -1,6 +1,6 @@
 //! Reading a tar stream as it comes, in chunks of any size: entries, their data, and nothing believed.
 //!
-//! Understood: ustar and GNU headers, GNU long names and old GNU sparse files, PAX records for paths,
+//! Understood: ustar and GNU headers, GNU long names, GNU sparse files (old ones, and 0.1 of PAX), PAX records for paths,
 //! sizes, owners, times and extended attributes (`SCHILY.xattr`). What is not understood is an error, never
 //! passed over: an archive is read to be put back whole.
 
@@ -234,7 +234,7 @@ impl Reader {
         };
         let coming = std::mem::take(&mut self.coming);
         let number = |n: u64| u32::try_from(n).map_err(|_| wrong("a number of an owner is too large"));
-        let path = coming.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = coming.sparse.name.or(coming.path).unwrap_or_else(|| header.path_bytes().into_owned());
         // before POSIX a directory was a file whose name ends with a slash
         let kind = if kind == Kind::File && path.ends_with(b"/") { Kind::Dir } else { kind };
         let stored = if kind == Kind::File { coming.size.unwrap_or(size) } else { 0 };
@@ -245,14 +245,14 @@ impl Reader {
             uid: number(coming.uid.map_or_else(|| header.uid().map_err(field), Ok)?)?,
             gid: number(coming.gid.map_or_else(|| header.gid().map_err(field), Ok)?)?,
             mtime: coming.mtime.map_or_else(|| header.mtime().map_err(field).map(whole), Ok)?,
-            size: stored,
+            size: coming.sparse.size.unwrap_or(stored),
             stored,
             link: coming
                 .link
                 .or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
                 .unwrap_or_default(),
             xattrs: coming.xattrs,
-            parts: None,
+            parts: coming.sparse.parts,
         };
         if block[156] == b'S' {
             let gnu = header.as_gnu().ok_or_else(|| wrong("a sparse file without GNU's header"))?;

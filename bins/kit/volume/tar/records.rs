@@ -12,6 +12,16 @@ pub(super) struct Records {
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<Timespec>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of a sparse file: its name, its size with the holes, and its parts (GNU tar's `--sparse-version=0.1`).
+    pub(super) sparse: Sparse,
+}
+
+/// What GNU tar tells of a sparse file in PAX records.
+#[derive(Default)]
+pub(super) struct Sparse {
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) parts: Option<Vec<(u64, u64)>>,
 }
 
 impl Records {
@@ -48,6 +58,10 @@ impl Records {
             b"size" => self.size = Some(number()?),
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
+            b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
+            b"GNU.sparse.size" => self.sparse.size = Some(number()?),
+            b"GNU.sparse.map" => self.sparse.parts = Some(map(&text()).ok_or("a map of parts is damaged")?),
+            b"GNU.sparse.numblocks" => {}
             b"mtime" => {
                 self.mtime = Some(time(&text()).ok_or_else(|| format!("'{}' is no time", text()))?);
             }
@@ -56,7 +70,7 @@ impl Records {
                     self.xattrs.push((attribute(name), value.to_vec()));
                 } else if key.starts_with(b"GNU.sparse.") {
                     return Err(
-                        "sparse files as PAX records are not understood (tar --format=gnu writes others)"
+                        "sparse files of this kind are not understood (tar --sparse-version=0.1 writes others)"
                             .into(),
                     );
                 }
@@ -82,6 +96,13 @@ fn time(text: &str) -> Option<Timespec> {
         // nanoseconds count upwards
         (true, _) => Timespec { tv_sec: -seconds - 1, tv_nsec: 1_000_000_000 - nanoseconds },
     })
+}
+
+/// The parts of a sparse file: offset and length by turns, parted by commas.
+fn map(text: &str) -> Option<Vec<(u64, u64)>> {
+    let numbers: Vec<u64> = text.split(',').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    let (pairs, []) = numbers.as_chunks::<2>() else { return None };
+    Some(pairs.iter().map(|[offset, length]| (*offset, *length)).collect())
 }
 
 /// The name of an extended attribute, in which GNU tar writes `=` and `%` as `%3D` and `%25`. Another
@@ -142,6 +163,14 @@ mod tests {
             assert_eq!(time(text).map(|t| (t.tv_sec, t.tv_nsec)), want, "{text}");
         }
         assert!(time("-9223372036854775807.9").is_some());
+    }
+
+    #[test]
+    fn parts_of_sparse_files() {
+        assert_eq!(map("0,512,4096,0"), Some(vec![(0, 512), (4096, 0)]));
+        for text in ["", "0", "0,1,2", "0,-1", "a,b", "0,1,"] {
+            assert_eq!(map(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! A container beside a named volume: whoever may use the engine reaches the volume's files through it,
+//! where only root may enter the directory that the engine keeps them in.
+//!
+//! It has no network and no right but the one that it needs, and its image is never fetched by itself. It ends with
+//! whoever started it, however he ends: it watches its standard input.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::Place;
+use super::engine::ask;
+use crate::child::{Child, Ended, Sink, Source};
+use crate::exit::{Code, Error, Result};
+
+/// The image where none is named: GNU tar, which keeps holes, attributes and fractions of a second.
+pub const IMAGE: &str = "debian:bookworm-slim";
+
+/// Where the volume is in the container.
+pub const INSIDE: &str = "/volume";
+
+/// The label by which a container is known as one of a folder's.
+const LABEL: &str = "pgkeep.folder";
+
+/// What GNU tar and busybox say of a file that somebody writes to.
+const CHANGED: [&str; 4] =
+    ["file changed as we read it", "File removed before we read it", "File shrank by", "short read"];
+
+/// How the files of one volume are reached.
+#[derive(Clone, Debug)]
+pub struct Helper {
+    place: Place,
+    engine: &'static str,
+    volume: String,
+    image: String,
+    label: String,
+}
+
+/// A container at work.
+pub struct Running<'a> {
+    helper: &'a Helper,
+    child: Child,
+    /// Closed, it ends the container.
+    stdin: Option<Sink>,
+}
+
+impl Helper {
+    /// Of a volume of an engine's. What it starts is known as that of `folder`, whose lock the caller has.
+    ///
+    /// # Errors
+    /// Refused where the image is not there: it is for people to fetch it.
+    pub fn new(place: &Place, image: &str, folder: &Path) -> Result<Self> {
+        let Some((engine, volume)) = place.engine() else {
+            return Err(Error::no(format!("{place} is no volume of an engine")));
+        };
+        ask(engine, &["image", "inspect", "--format", "{{.Id}}", "--", image]).map_err(|e| match e.code() {
+            Code::No => Error::refused(format!(
+                "cannot reach the files of {place}: only root may, and image '{image}' is not there to do it in a container"
+            ))
+            .hint(format!("{engine} pull {image}"))
+            .hint("Or name an image with sh, find and tar that is there with --helper, or run this as root."),
+            _ => e,
+        })?;
+        let label = format!("{LABEL}={}", std::path::absolute(folder).unwrap_or_default().display());
+        Ok(Helper { place: place.clone(), engine, volume: volume.to_owned(), image: image.to_owned(), label })
+    }
+
+    /// Ends the containers that somebody left behind who was killed; the folder's lock is held.
+    pub fn sweep(&self) -> Result<()> {
+        let filter = format!("label={}", self.label);
+        for id in ask(self.engine, &["ps", "-aq", "--filter", &filter])? {
+            // it may end by itself meanwhile
+            let _ = ask(self.engine, &["rm", "-f", &id]);
+        }
+        Ok(())
+    }
+
+    /// Starts a container that reads the volume by a shell's `script`, and ends with its standard input.
+    ///
+    /// # Errors
+    /// The volume is gone: the engine would make an empty one.
+    pub fn read(&self, script: &str) -> Result<Running<'_>> {
+        if self.place.mountpoint()?.is_none() {
+            return Err(Error::no(format!("there is no volume {}", self.place)));
+        }
+        // the first process of a container ends by no signal that it does not ask for
+        let script = format!(
+            "trap 'exit 143' TERM INT HUP; exec 3<&0; cd {INSIDE} || exit\n\
+            work() {{\n{script}\n}}\nwork </dev/null 3<&- & pid=$!\n\
+            {{ cat <&3 >/dev/null; kill $pid; }} & wait $pid"
+        );
+        let mount = format!("{}:{INSIDE}:ro,nocopy", self.volume);
+        let mut command = Command::new(self.engine);
+        command.args(["run", "--rm", "-i", "--pull=never", "--network=none", "--read-only", "--user=0:0"]);
+        // an engine's log would hold all that is read
+        command.args(["--log-driver=none", "--cap-drop=ALL", "--cap-add=DAC_READ_SEARCH"]);
+        command.args(["--label", &self.label, "--volume", &mount, "--entrypoint=sh", "--", &self.image]);
+        command.args(["-c", &script]);
+        let mut child = Child::spawn(&mut command, self.engine, Stdio::piped(), Stdio::piped())?;
+        let stdin = child.stdin();
+        Ok(Running { helper: self, child, stdin })
+    }
+
+    fn failed(&self, ended: &Ended) -> Error {
+        let place = &self.place;
+        if ended.stderr.iter().any(|line| CHANGED.iter().any(|words| line.contains(words))) {
+            return Error::temporary(format!(
+                "cannot read {place}: it changed meanwhile: something writes to the volume"
+            ))
+            .hint("Stop it with --services, or with --stop and --start.");
+        }
+        match ended.status.code() {
+            Some(126 | 127) => {
+                let last = ended.stderr.iter().find(|l| l.contains("not found")).map_or("", String::as_str);
+                Error::refused(format!("image '{}' cannot read {place}: {last}", self.image))
+                    .hint("Name one that has sh, find and tar with --helper.")
+            }
+            _ => ended.error().within(format!("cannot read {place}")),
+        }
+    }
+}
+
+impl Running<'_> {
+    /// What it writes, once.
+    pub fn stdout(&mut self) -> Result<Source> {
+        self.child.stdout().ok_or_else(|| Error::no(format!("cannot read from {}", self.helper.engine)))
+    }
+
+    /// Waits for its end, when all has been read that it wrote; gives back the last lines that it said.
+    pub fn end(self) -> Result<Vec<String>> {
+        let Running { helper, child, stdin } = self;
+        let ended = child.wait()?;
+        drop(stdin);
+        if ended.ok() { Ok(ended.stderr) } else { Err(helper.failed(&ended)) }
+    }
+}
