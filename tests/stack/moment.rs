@@ -28,6 +28,7 @@ fn a_cluster_goes_back_to_the_second_before_the_mistake() {
     let moment = sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'");
     let timeline = || sql("SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int");
     let wrong = timeline();
+    let left = || run(&mut sh("docker ps -aq --filter name=volrestore-")).exits(0).out;
     sql("DELETE FROM grades");
     sql("CREATE TABLE later AS SELECT 1 AS n");
     stack.writes("backend");
@@ -35,6 +36,9 @@ fn a_cluster_goes_back_to_the_second_before_the_mistake() {
     let until = format!("UNTIL={moment}");
     stack.fails(&["dev-pitr", &until], 4).says("nobody can be asked");
     assert_eq!(sql(GRADES), "0");
+    // it takes too long: the cluster runs on, and nothing is left
+    stack.fails(&["dev-pitr", &until, "YES=1", "DEV_ARGS=--within 0s"], 5).says("within 0 s");
+    assert_eq!((sql(GRADES), left()), ("0".to_owned(), String::new()));
     let ran = stack.make(&["dev-pitr", &until, "YES=1"]).exits(0);
     let ran = ran.says("before the commit of transaction").says("reached ").says("last transaction ");
     let ran = ran.says(&format!("empty   docker:{}-", stack.name));
@@ -50,8 +54,7 @@ fn a_cluster_goes_back_to_the_second_before_the_mistake() {
     assert!(recovered > wrong.parse().unwrap());
     let folder = format!("{}/{recovered:08X}", stack.volume("wal-archive"));
     assert!(Path::new(&folder).join(format!("{recovered:08X}.history")).exists());
-    let left = run(&mut sh("docker ps -aq --filter name=volrestore-")).exits(0);
-    assert_eq!(left.out, "");
+    assert_eq!(left(), "");
 
     // the archive has gone on: what was there cannot simply be put back, but it can be reached
     stack.fails(&["dev-undo-snapshot", "YES=1"], 4).says("--until-latest --timeline N");
