@@ -92,6 +92,7 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
         room: Room::Beside,
         asked: Vec::new(),
         last: Vec::new(),
+        made: Vec::new(),
         moves: all(stamp),
     })
 }

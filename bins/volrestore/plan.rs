@@ -149,6 +149,7 @@ pub(crate) fn journal(
         room,
         asked: asked(args)?,
         last: chosen.set.followers(),
+        made: Vec::new(),
         moves: all(stamp),
     })
 }

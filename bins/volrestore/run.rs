@@ -12,9 +12,9 @@ use kit::place;
 use kit::progress::Progress;
 use kit::services::{self, Wanted};
 use kit::settings::Settings;
-use kit::volume::listing;
 use kit::volume::set::Archive;
 use kit::volume::verify::{Proven, verify};
+use kit::volume::{helper, listing};
 
 use crate::choose::{Chosen, choose};
 use crate::cli::{self, Action, Args, TOOL, Which};
@@ -24,7 +24,7 @@ use crate::journal::{self, Journal, Move, Room, there};
 use crate::plan::{Target, judge_links, lines, room_of, targets};
 use crate::recovery::Recovery;
 use crate::rows::Rows;
-use crate::{into, plan, recovery, refill, undo};
+use crate::{into, made, plan, recovery, refill, undo};
 
 /// The folder of snapshots below that of backups.
 const SNAPSHOTS: &str = "snapshots";
@@ -53,14 +53,21 @@ pub(crate) fn run() -> Result<Code> {
     if args.services.patroni.is_none() {
         args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
     }
-    let work = |account: &Account<'_>| act(&args, backups, dir, &speech, account);
+    let work = |account: &Account<'_>| act(&args, &settings, backups, dir, &speech, account);
     match args.dry_run {
         true => Telling::nobody(TOOL, &speech, work),
         false => args.telling.around(TOOL, Some(backups), &settings, &speech, work),
     }
 }
 
-fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+fn act(
+    args: &Args,
+    settings: &Settings,
+    backups: &Path,
+    dir: &Path,
+    speech: &Speech,
+    account: &Account<'_>,
+) -> Result<Code> {
     // the record of a snapshot may stand elsewhere
     let elsewhere = matches!(args.which(), Some(Which::Named(name)) if Path::new(name).is_file());
     if !elsewhere && !dir.is_dir() {
@@ -98,7 +105,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which, spared.as_deref(), backups, dir, speech, account)
+            restore(args, which, spared.as_deref(), settings, backups, dir, speech, account)
         }
         _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
             "the restore that was ended had no room to keep what was there: nothing can come back",
@@ -132,6 +139,7 @@ fn restore(
     args: &Args,
     which: Option<&Which>,
     spared: Option<&str>,
+    settings: &Settings,
     backups: &Path,
     dir: &Path,
     speech: &Speech,
@@ -155,6 +163,12 @@ fn restore(
     if !args.services.stop_something() {
         plan::journal(args, chosen, &targets, dir, Room::Beside)?.moves.iter().try_for_each(Move::is_idle)?;
     }
+    let image = helper::image(args.helper.as_deref(), settings);
+    let helpers = made::helpers(&targets, image, dir)?;
+    if !helpers.is_empty() && recovery.is_some() {
+        return Err(Error::refused("cannot recover in a volume that only root may enter")
+            .hint("Recover beside, with --into DIR, or run this as root."));
+    }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
         may_ask(args)?;
@@ -169,6 +183,15 @@ fn restore(
     }
     if replaces {
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
+    }
+    if !helpers.is_empty() {
+        made::make(chosen, &targets, &helpers, &proven, dir, speech)?;
+        for archive in &chosen.set.volumes {
+            restored(&archive.label, account)?;
+        }
+        let wanted = Wanted { last: chosen.set.followers(), ..args.services.clone() };
+        services::stop(&wanted, backups, speech)?.start()?;
+        return Ok(Code::Done);
     }
     for target in targets.iter_mut().filter(|t| t.live.is_none()) {
         target.live = Some(target.place.create()?);

@@ -37,6 +37,7 @@ pub(crate) fn undo(
         room: Room::Beside,
         asked: Vec::new(),
         last: latest.last,
+        made: Vec::new(),
         moves,
     };
     for m in &journal.moves {

@@ -19,6 +19,7 @@ fn stage() -> (tempfile::TempDir, Journal) {
         room: Room::Beside,
         asked: Vec::new(),
         last: Vec::new(),
+        made: Vec::new(),
         moves: vec![m],
     };
     journal.begin(dir.path()).unwrap();
