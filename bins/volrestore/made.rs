@@ -184,7 +184,7 @@ fn mode(entry: &Entry) -> u32 {
 
 /// What a hole reads as.
 fn zeros(hash: &mut Xxh3, mut n: u64) {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while n > 0 {
         let some = n.min(ZEROS.len() as u64);
         hash.update(&ZEROS[..some as usize]);

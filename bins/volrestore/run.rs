@@ -53,21 +53,15 @@ pub(crate) fn run() -> Result<Code> {
     if args.services.patroni.is_none() {
         args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
     }
-    let work = |account: &Account<'_>| act(&args, &settings, backups, dir, &speech, account);
+    args.helper = Some(helper::image(args.helper.as_deref(), &settings).to_owned());
+    let work = |account: &Account<'_>| act(&args, backups, dir, &speech, account);
     match args.dry_run {
         true => Telling::nobody(TOOL, &speech, work),
         false => args.telling.around(TOOL, Some(backups), &settings, &speech, work),
     }
 }
 
-fn act(
-    args: &Args,
-    settings: &Settings,
-    backups: &Path,
-    dir: &Path,
-    speech: &Speech,
-    account: &Account<'_>,
-) -> Result<Code> {
+fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Account<'_>) -> Result<Code> {
     // the record of a snapshot may stand elsewhere
     let elsewhere = matches!(args.which(), Some(Which::Named(name)) if Path::new(name).is_file());
     if !elsewhere && !dir.is_dir() {
@@ -105,7 +99,7 @@ fn act(
             }
             let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which, spared.as_deref(), settings, backups, dir, speech, account)
+            restore(args, which, spared.as_deref(), backups, dir, speech, account)
         }
         _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
             "the restore that was ended had no room to keep what was there: nothing can come back",
@@ -139,7 +133,6 @@ fn restore(
     args: &Args,
     which: Option<&Which>,
     spared: Option<&str>,
-    settings: &Settings,
     backups: &Path,
     dir: &Path,
     speech: &Speech,
@@ -163,7 +156,7 @@ fn restore(
     if !args.services.stop_something() {
         plan::journal(args, chosen, &targets, dir, Room::Beside)?.moves.iter().try_for_each(Move::is_idle)?;
     }
-    let image = helper::image(args.helper.as_deref(), settings);
+    let image = args.helper.as_deref().unwrap_or(helper::IMAGE);
     let helpers = made::helpers(&targets, image, dir)?;
     if !helpers.is_empty() && recovery.is_some() {
         return Err(Error::refused("cannot recover in a volume that only root may enter")
