@@ -69,6 +69,8 @@ pub(crate) struct Args {
     pub(crate) within: Duration,
     pub(crate) keep_before: usize,
     pub(crate) allow_links: bool,
+    /// The image of containers that fill what only root may enter.
+    pub(crate) helper: Option<String>,
     /// Volumes that are emptied: what a cluster's manager knows.
     pub(crate) forget: Vec<String>,
     pub(crate) services: Wanted,
@@ -102,6 +104,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("latest") => which.push(Which::Latest),
             Long("pick") => which.push(Which::Pick),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
+            Long("helper") => args.helper = Some(text(&mut parser, "--helper")?),
             Long("into") => args.into = Some(text(&mut parser, "--into")?),
             Long("until") => untils.push(Until::Time(moment(&text(&mut parser, "--until")?).map_err(usage)?)),
             Long("until-lsn") => {

@@ -93,6 +93,7 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
         asked: Vec::new(),
         branches: false,
         last: Vec::new(),
+        made: Vec::new(),
         moves: all(stamp),
     })
 }

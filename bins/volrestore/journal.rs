@@ -14,6 +14,7 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::stamp::Stamp;
+use kit::volume::helper::Helper;
 use kit::volume::{Place, SWAPPING, live};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,9 @@ pub(crate) struct Journal {
     /// Services that start last, when a member of the cluster leads.
     #[serde(default)]
     pub(crate) last: Vec<String>,
+    /// Volumes that are made for it, where only root may enter them.
+    #[serde(default)]
+    pub(crate) made: Vec<String>,
     /// The directories that change names.
     pub(crate) moves: Vec<Move>,
 }
@@ -171,6 +175,16 @@ impl Journal {
         for m in self.moves.iter().filter(|_| self.fills) {
             remove_tree(&m.staged)?;
         }
+        for made in &self.made {
+            let made = Place::parse(made, Path::new("/")).map_err(Error::no)?;
+            Helper::sweep(&made, dir)?;
+            made.remove_made(&self.stamp)?;
+        }
+        self.end(dir)
+    }
+
+    /// Forgets it: what was filled in has its name.
+    pub(crate) fn end(&self, dir: &Path) -> Result<()> {
         place::remove_if_there(&dir.join(FILLING))
     }
 

@@ -12,6 +12,7 @@ mod fill;
 mod help;
 mod into;
 mod journal;
+mod made;
 mod plan;
 mod recovery;
 mod refill;

@@ -150,6 +150,7 @@ pub(crate) fn journal(
         asked: asked(args)?,
         branches: args.until.is_some() && !chosen.followers.is_empty(),
         last: chosen.followers.clone(),
+        made: Vec::new(),
         moves: all(stamp),
     })
 }

@@ -12,9 +12,9 @@ use kit::place;
 use kit::progress::Progress;
 use kit::services::{self, Wanted};
 use kit::settings::Settings;
-use kit::volume::listing;
 use kit::volume::set::Archive;
 use kit::volume::verify::{Proven, verify};
+use kit::volume::{helper, listing};
 
 use crate::choose::{Chosen, choose};
 use crate::cli::{self, Action, Args, TOOL, Which};
@@ -24,7 +24,7 @@ use crate::journal::{self, Journal, Move, Room, there};
 use crate::plan::{Target, judge_links, lines, room_of, targets};
 use crate::recovery::Recovery;
 use crate::rows::Rows;
-use crate::{into, plan, recovery, refill, undo};
+use crate::{into, made, plan, recovery, refill, undo};
 
 /// The folder of snapshots below that of backups.
 const SNAPSHOTS: &str = "snapshots";
@@ -53,6 +53,7 @@ pub(crate) fn run() -> Result<Code> {
     if args.services.patroni.is_none() {
         args.services.patroni = settings.get("PATRONI_URLS").map(str::to_owned);
     }
+    args.helper = Some(helper::image(args.helper.as_deref(), &settings).to_owned());
     let work = |account: &Account<'_>| act(&args, backups, dir, &speech, account);
     match args.dry_run {
         true => Telling::nobody(TOOL, &speech, work),
@@ -157,6 +158,12 @@ fn restore(
     if !args.services.stop_something() {
         plan::journal(args, chosen, &targets, dir, Room::Beside)?.moves.iter().try_for_each(Move::is_idle)?;
     }
+    let image = args.helper.as_deref().unwrap_or(helper::IMAGE);
+    let helpers = made::helpers(&targets, image, dir)?;
+    if !helpers.is_empty() && recovery.is_some() {
+        return Err(Error::refused("cannot recover in a volume that only root may enter")
+            .hint("Recover beside, with --into DIR, or run this as root."));
+    }
     let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
     if replaces && !args.dry_run {
         may_ask(args)?;
@@ -171,6 +178,15 @@ fn restore(
     }
     if replaces {
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
+    }
+    if !helpers.is_empty() {
+        made::make(chosen, &targets, &helpers, &proven, dir, speech)?;
+        for archive in &chosen.set.volumes {
+            restored(&archive.label, account)?;
+        }
+        let wanted = Wanted { last: chosen.set.followers(), ..args.services.clone() };
+        services::stop(&wanted, backups, speech)?.start()?;
+        return Ok(Code::Done);
     }
     for target in targets.iter_mut().filter(|t| t.live.is_none()) {
         target.live = Some(target.place.create()?);

@@ -44,6 +44,7 @@ pub(crate) fn undo(
         asked: Vec::new(),
         branches: false,
         last: latest.last,
+        made: Vec::new(),
         moves,
     };
     for m in &journal.moves {

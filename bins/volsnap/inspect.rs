@@ -145,10 +145,10 @@ fn files(place: &Place, snapshots: &Path, image: &str) -> Result<Files> {
 }
 
 /// Ends the containers of a run that was killed.
-pub(crate) fn sweep_containers(sources: &[Source]) -> Result<()> {
-    sources.iter().try_for_each(|source| match &source.files {
+pub(crate) fn sweep_containers(sources: &[Source], snapshots: &Path) -> Result<()> {
+    sources.iter().try_for_each(|source| match source.files {
         Files::Here(_) => Ok(()),
-        Files::Behind(helper) => helper.sweep(),
+        Files::Behind(_) => Helper::sweep(&source.volume.place, snapshots),
     })
 }
 

@@ -13,13 +13,6 @@ use kit::volume::tar::{BLOCK, Entry, Kind, Reader, Sink};
 use crate::header::{Head, head};
 use crate::tree::LeftOut;
 
-/// GNU tar keeps more than busybox, if it is told to.
-pub(crate) const SCRIPT: &str = "\
-if tar --version 2>/dev/null | grep -q GNU; then
-  set -- --format=posix --sparse --sparse-version=0.1 --xattrs '--xattrs-include=*'
-fi
-tar -c \"$@\" -f - .";
-
 /// Reads another's archive as one of ours.
 pub(crate) struct Repack<R> {
     inner: R,

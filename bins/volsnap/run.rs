@@ -86,7 +86,7 @@ fn snapshot(
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
     let sources = sources_of(args, settings, &snapshots)?;
-    sweep_containers(&sources)?;
+    sweep_containers(&sources, &snapshots)?;
     if let Some(label) = args.leader.as_ref().filter(|l| !sources.iter().any(|s| s.volume.label == **l)) {
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
@@ -170,7 +170,7 @@ impl Running {
 
 /// What is to be read, checked as far as it is here.
 fn sources_of(args: &Args, settings: &Settings, snapshots: &Path) -> Result<Vec<Source>> {
-    let image = args.helper.as_deref().or(settings.get("BACKUP_HELPER_IMAGE")).unwrap_or(helper::IMAGE);
+    let image = helper::image(args.helper.as_deref(), settings);
     match args.from_basebackup {
         true => args.volumes.iter().map(|word| basebackup::source(word)).collect(),
         false => sources(&volumes(args)?, snapshots, image),

@@ -12,11 +12,12 @@ use kit::place::Part;
 use kit::progress::Progress;
 use kit::stamp::Stamp;
 use kit::volume::entry::Check;
+use kit::volume::helper;
 use kit::volume::set::{self, Archive, Artifact};
 use kit::volume::tar::Reader;
 
 use crate::inspect::{Files, Seen, Source};
-use crate::repack::{self, Repack};
+use crate::repack::Repack;
 use crate::tree::{Live, Tree};
 
 /// What all archives of a run have in common.
@@ -45,7 +46,7 @@ impl Taking<'_> {
                 (part, archive, tree.left_out())
             }
             Files::Behind(helper) => {
-                let mut running = helper.read(repack::SCRIPT)?;
+                let mut running = helper.read(helper::PACK)?;
                 let mut tar = Repack::new(running.stdout()?);
                 let mut said = Vec::new();
                 let ended = || {

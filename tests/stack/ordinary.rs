@@ -158,6 +158,64 @@ fn an_ordinary_user_reads_what_root_reads() {
 }
 
 #[test]
+fn an_ordinary_user_fills_volumes_that_were_not_there() {
+    if !is_root() {
+        return;
+    }
+    let volume = Volume::new("source", FILES);
+    let dir = volume.stage.path(".").canonicalize().unwrap();
+    let stamp = {
+        let ran = volume.snap(&image(), &[]).exits(0);
+        std::path::Path::new(ran.line()).file_stem().unwrap().to_str().unwrap().to_owned()
+    };
+    let new = Volume::new("new", "true");
+    let gone = || run(&mut sh(&format!("docker volume inspect {}", new.name))).code != 0;
+    let remove = || run(&mut sh(&format!("docker volume rm {}", new.name))).exits(0);
+    let to = format!("{}=docker:{}", volume.name, new.name);
+    let restore = |helper: &str, more: &[&str]| {
+        let args = [&[stamp.as_str(), &to, "--yes", "--helper", helper], more].concat();
+        volume.ordinary("volrestore", &args)
+    };
+    // what is there is not touched
+    run(&mut restore(&image(), &[])).exits(4).says("LABEL=docker:NEW");
+    remove();
+    run(&mut restore("no-such-image:here", &[])).exits(4).says("docker pull no-such-image:here");
+    run(&mut restore(&image(), &["--dry-run"])).exits(0);
+    assert!(gone());
+    let ran = run(&mut restore(&image(), &["--start", "echo started >>log"])).exits(0);
+    assert_eq!((ran.line(), volume.stage.read("log").as_str()), (volume.name.as_str(), "started\n"));
+    let tree = |name: &str| {
+        let ask = format!("docker volume inspect -f '{{{{.Mountpoint}}}}' {name}");
+        let at = run(&mut sh(&ask)).exits(0).line().to_owned();
+        let from = std::path::Path::new("/").join(at.trim_start_matches('/'));
+        let mut tree = volume.stage.tree(from.to_str().unwrap());
+        tree.retain(|line| !line.starts_with("pipe ") && !line.starts_with("postmaster.pid "));
+        tree
+    };
+    assert_eq!(tree(&new.name), tree(&volume.name));
+    assert_eq!(crate::lab::names(&dir.join("backups")), ["snapshots"]);
+    remove();
+
+    // a tar that knows no holes
+    run(&mut restore(busybox(), &[])).exits(1).says("GNU tar");
+    assert!(gone());
+
+    // killed while it fills: the next run takes away what it made
+    volume.sh("head -c 60M /dev/urandom >big");
+    let ran = volume.snap(&image(), &["--compress=none"]).exits(0);
+    let record = ran.line().to_owned();
+    let args = [record.as_str(), &to, "--yes", "--helper", &image()];
+    let mut child = volume.ordinary("volrestore", &args).spawn().unwrap();
+    wait_until("it fills", || !new.left().0.is_empty());
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    wait_until("the container ends", || new.left().0.is_empty());
+    assert!(!gone(), "it is half there");
+    run(&mut volume.ordinary("volrestore", &args)).exits(0).says("removing what a restore of");
+    assert_eq!(tree(&new.name), tree(&volume.name));
+}
+
+#[test]
 fn the_data_directory_in_a_volume_tells_what_it_is() {
     if !is_root() {
         return;

@@ -10,6 +10,9 @@ use super::Place;
 use crate::child::converse;
 use crate::exit::{Error, Result};
 
+/// The label of a volume that a restore has made.
+const MARK: &str = "pgkeep.restore";
+
 /// A container that uses a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -58,7 +61,8 @@ impl Place {
         match path.read_dir() {
             Err(e) if self.engine().is_some() => {
                 Err(Error::refused(format!("cannot reach the files of {self}: {e}"))
-                    .hint("Run this as root, on the machine of the engine."))
+                    .hint("Run this as root, on the machine of the engine.")
+                    .hint("Or restore into a volume that is not there yet: LABEL=docker:NEW."))
             }
             _ => Ok(Some(path)),
         }
@@ -70,6 +74,45 @@ impl Place {
             ask(engine, &["volume", "create", name])?;
         }
         self.directory()?.ok_or_else(|| Error::no(format!("cannot create {self}")))
+    }
+
+    /// Whether the files of the engine's volumes can be reached from here, also of those that are not there yet.
+    pub fn is_reachable(&self) -> Result<bool> {
+        let Some((engine, _)) = self.engine() else { return Ok(true) };
+        let (format, below) = match engine {
+            "docker" => ("{{.DockerRootDir}}", "volumes"),
+            _ => ("{{.Store.VolumePath}}", ""),
+        };
+        let lines = ask(engine, &["info", "--format", format])?;
+        Ok(PathBuf::from(lines.into_iter().next().unwrap_or_default()).join(below).read_dir().is_ok())
+    }
+
+    /// Makes the volume, which must not be there, with a mark by which [`Place::remove_made`] knows it.
+    pub fn make(&self, mark: &str) -> Result<()> {
+        let Some((engine, name)) = self.engine() else { return Ok(()) };
+        ask(engine, &["volume", "create", "--label", &format!("{MARK}={mark}"), name])?;
+        // the engine takes one that is there for the one that it was to make
+        match self.is_made(mark)? {
+            true => Ok(()),
+            false => Err(Error::refused(format!("cannot create {self}: it is there"))),
+        }
+    }
+
+    /// Removes the volume if it was made with that mark.
+    pub fn remove_made(&self, mark: &str) -> Result<()> {
+        match self.engine() {
+            Some((engine, name)) if self.is_made(mark)? => ask(engine, &["volume", "rm", name]).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_made(&self, mark: &str) -> Result<bool> {
+        let Some((engine, name)) = self.engine() else { return Ok(false) };
+        if self.mountpoint()?.is_none() {
+            return Ok(false);
+        }
+        let format = format!("{{{{index .Labels \"{MARK}\"}}}}");
+        Ok(ask(engine, &["volume", "inspect", "--format", &format, name])?.concat() == mark)
     }
 
     /// The containers that use the volume; of a directory nobody knows.

@@ -11,6 +11,7 @@ use super::Place;
 use super::engine::ask;
 use crate::child::{Child, Ended, Sink, Source};
 use crate::exit::{Code, Error, Result};
+use crate::settings::Settings;
 
 /// The image where none is named: GNU tar, which keeps holes, attributes and fractions of a second.
 pub const IMAGE: &str = "debian:bookworm-slim";
@@ -20,6 +21,19 @@ pub const INSIDE: &str = "/volume";
 
 /// The label by which a container is known as one of a folder's.
 const LABEL: &str = "pgkeep.folder";
+
+/// A tar of all of the volume. GNU tar keeps more than busybox, if it is told to.
+pub const PACK: &str = "\
+if tar --version 2>/dev/null | grep -q GNU; then
+  set -- --format=posix --sparse --sparse-version=0.1 --xattrs '--xattrs-include=*'
+fi
+tar -c \"$@\" -f - .";
+
+/// The opposite, durably.
+const UNPACK: &str = "\
+cd /volume || exit
+if tar --version 2>/dev/null | grep -q GNU; then set -- --xattrs '--xattrs-include=*'; fi
+tar -x \"$@\" -f - && sync";
 
 /// What GNU tar and busybox say of a file that somebody writes to.
 const CHANGED: [&str; 4] =
@@ -38,6 +52,8 @@ pub struct Helper {
 /// A container at work.
 pub struct Running<'a> {
     helper: &'a Helper,
+    /// What it does, for messages.
+    verb: &'static str,
     child: Child,
     /// Closed, it ends the container.
     stdin: Option<Sink>,
@@ -60,16 +76,17 @@ impl Helper {
             .hint("Or name an image with sh, find and tar that is there with --helper, or run this as root."),
             _ => e,
         })?;
-        let label = format!("{LABEL}={}", std::path::absolute(folder).unwrap_or_default().display());
+        let label = label(folder);
         Ok(Helper { place: place.clone(), engine, volume: volume.to_owned(), image: image.to_owned(), label })
     }
 
     /// Ends the containers that somebody left behind who was killed; the folder's lock is held.
-    pub fn sweep(&self) -> Result<()> {
-        let filter = format!("label={}", self.label);
-        for id in ask(self.engine, &["ps", "-aq", "--filter", &filter])? {
+    pub fn sweep(place: &Place, folder: &Path) -> Result<()> {
+        let Some((engine, _)) = place.engine() else { return Ok(()) };
+        let filter = format!("label={}", label(folder));
+        for id in ask(engine, &["ps", "-aq", "--filter", &filter])? {
             // it may end by itself meanwhile
-            let _ = ask(self.engine, &["rm", "-f", &id]);
+            let _ = ask(engine, &["rm", "-f", &id]);
         }
         Ok(())
     }
@@ -88,19 +105,29 @@ impl Helper {
             work() {{\n{script}\n}}\nwork </dev/null 3<&- & pid=$!\n\
             {{ cat <&3 >/dev/null; kill $pid; }} & wait $pid"
         );
-        let mount = format!("{}:{INSIDE}:ro,nocopy", self.volume);
+        self.start("read", "ro", &["DAC_READ_SEARCH"], &script)
+    }
+
+    /// Starts a container that fills the volume with the tar on its standard input.
+    pub fn unpack(&self) -> Result<Running<'_>> {
+        self.start("fill", "rw", &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"], UNPACK)
+    }
+
+    fn start(&self, verb: &'static str, mode: &str, may: &[&str], script: &str) -> Result<Running<'_>> {
+        let mount = format!("{}:{INSIDE}:{mode},nocopy", self.volume);
         let mut command = Command::new(self.engine);
         command.args(["run", "--rm", "-i", "--pull=never", "--network=none", "--read-only", "--user=0:0"]);
         // an engine's log would hold all that is read
-        command.args(["--log-driver=none", "--cap-drop=ALL", "--cap-add=DAC_READ_SEARCH"]);
+        command.args(["--log-driver=none", "--cap-drop=ALL"]);
+        command.args(may.iter().map(|right| format!("--cap-add={right}")));
         command.args(["--label", &self.label, "--volume", &mount, "--entrypoint=sh", "--", &self.image]);
-        command.args(["-c", &script]);
+        command.args(["-c", script]);
         let mut child = Child::spawn(&mut command, self.engine, Stdio::piped(), Stdio::piped())?;
         let stdin = child.stdin();
-        Ok(Running { helper: self, child, stdin })
+        Ok(Running { helper: self, verb, child, stdin })
     }
 
-    fn failed(&self, ended: &Ended) -> Error {
+    fn failed(&self, verb: &str, ended: &Ended) -> Error {
         let place = &self.place;
         if ended.stderr.iter().any(|line| CHANGED.iter().any(|words| line.contains(words))) {
             return Error::temporary(format!(
@@ -111,10 +138,17 @@ impl Helper {
         match ended.status.code() {
             Some(126 | 127) => {
                 let last = ended.stderr.iter().find(|l| l.contains("not found")).map_or("", String::as_str);
-                Error::refused(format!("image '{}' cannot read {place}: {last}", self.image))
+                Error::refused(format!("image '{}' cannot {verb} {place}: {last}", self.image))
                     .hint("Name one that has sh, find and tar with --helper.")
             }
-            _ => ended.error().within(format!("cannot read {place}")),
+            _ => {
+                let error = ended.error().within(format!("cannot {verb} {place}"));
+                // busybox, of a file with holes
+                match ended.stderr.iter().any(|line| line.contains("unknown typeflag")) {
+                    true => error.hint("Name an image with GNU tar with --helper."),
+                    false => error,
+                }
+            }
         }
     }
 }
@@ -125,11 +159,25 @@ impl Running<'_> {
         self.child.stdout().ok_or_else(|| Error::no(format!("cannot read from {}", self.helper.engine)))
     }
 
+    /// The writing end of its standard input, once, whose end is the caller's from then on.
+    pub fn stdin(&mut self) -> Result<Sink> {
+        self.stdin.take().ok_or_else(|| Error::no(format!("cannot write to {}", self.helper.engine)))
+    }
+
     /// Waits for its end, when all has been read that it wrote; gives back the last lines that it said.
     pub fn end(self) -> Result<Vec<String>> {
-        let Running { helper, child, stdin } = self;
+        let Running { helper, verb, child, stdin } = self;
         let ended = child.wait()?;
         drop(stdin);
-        if ended.ok() { Ok(ended.stderr) } else { Err(helper.failed(&ended)) }
+        if ended.ok() { Ok(ended.stderr) } else { Err(helper.failed(verb, &ended)) }
     }
+}
+
+/// The image that the command line names, else the settings, else [`IMAGE`].
+pub fn image<'a>(option: Option<&'a str>, settings: &'a Settings) -> &'a str {
+    option.or(settings.get("BACKUP_HELPER_IMAGE")).unwrap_or(IMAGE)
+}
+
+fn label(folder: &Path) -> String {
+    format!("{LABEL}={}", std::path::absolute(folder).unwrap_or_default().display())
 }

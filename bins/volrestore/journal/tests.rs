@@ -20,6 +20,7 @@ fn stage() -> (tempfile::TempDir, Journal) {
         asked: Vec::new(),
         branches: false,
         last: Vec::new(),
+        made: Vec::new(),
         moves: vec![m],
     };
     journal.begin(dir.path()).unwrap();
