@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use kit::buffer::Buffer;
@@ -207,32 +208,40 @@ fn copy(source: &Source, part: &mut Part) -> Result<u128> {
     Ok(digest.digest128())
 }
 
-/// Compresses the file piece by piece, so many at a time. The server waits for it: unlike a dump's, these
-/// threads do not step back behind it.
+/// Compresses the file piece by piece, each of the threads every so many-th. The server waits for it: unlike a
+/// dump's, these threads do not step back behind it.
 fn pack(source: &Source, codec: Codec, part: &mut Part, threads: usize) -> Result<()> {
-    let mut at = 0;
-    while at < source.bytes {
-        interrupted()?;
-        let mut pieces = Vec::with_capacity(threads);
-        while pieces.len() < threads && at < source.bytes {
-            let mut piece = Buffer::zeros(PIECE);
-            let length = read(source, at, &mut piece)?.len();
-            piece.truncate(length);
-            at += length as u64;
-            pieces.push(piece);
+    let pieces = source.bytes.div_ceil(PIECE as u64);
+    let work = |first: usize, ready: SyncSender<write::Packed>| {
+        let mut packer = write::packer(codec);
+        for piece in (first as u64..pieces).step_by(threads) {
+            let mut raw = Buffer::zeros(PIECE);
+            let length = read(source, piece * PIECE as u64, &mut raw).map(<[u8]>::len);
+            let packed = length.and_then(|length| {
+                raw.truncate(length);
+                packer(raw)
+            });
+            // nobody wants the rest
+            if ready.send(packed).is_err() {
+                break;
+            }
         }
-        let packed: Vec<write::Packed> = std::thread::scope(|scope| {
-            let spawn = |piece| scope.spawn(move || write::packer(codec)(piece));
-            let threads: Vec<_> = pieces.into_iter().map(spawn).collect();
+    };
+    std::thread::scope(|scope| {
+        let start = |first| {
+            let (ready, packed) = sync_channel(1);
+            scope.spawn(move || work(first, ready));
+            packed
+        };
+        let threads: Vec<Receiver<write::Packed>> = (0..threads).map(start).collect();
+        for packed in threads.iter().cycle().take(pieces as usize) {
+            interrupted()?;
             let failed = |_| Err(Error::no("cannot compress: a thread failed"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
-        });
-        for packed in packed {
-            let (_, packed) = packed?;
+            let (_, packed) = packed.recv().unwrap_or_else(failed)?;
             part.write_all(&packed).map_err(|e| Error::io("write", part.path().display(), &e))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn cores() -> usize {
