@@ -15,9 +15,7 @@ use std::path::{Path, PathBuf};
 
 use kit::exit::{Error, Result};
 use kit::volume::entry::relative;
-use kit::volume::set::Archive;
-use kit::volume::tar::{Entry, Kind, Reader, Sink};
-use kit::volume::verify::pour;
+use kit::volume::tar::{Entry, Kind, Sink};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 
 mod durable;
@@ -27,32 +25,25 @@ use durable::{Durable, FEW};
 /// After so many bytes of a file the disk may begin to write: at the end less is to wait for.
 const EARLY: u64 = 32 << 20;
 
-/// Fills `target`, which must not exist, from a proven archive, durably. `progress` is told of raw
-/// bytes. Owners are kept where we may: gives back the numbers of owners that could not be.
-pub(crate) fn fill(
-    file: &File,
-    name: &str,
-    archive: &Archive,
+/// Fills `target`, which must not exist, with what `pour` pours, durably. Owners are kept where we may: gives
+/// back the numbers of owners that could not be, beside what `pour` did.
+pub(crate) fn fill<T>(
     target: &Path,
-    mut progress: impl FnMut(u64) + Send,
-) -> Result<BTreeSet<u32>> {
+    pour: impl FnOnce(&mut Fill<'_>) -> Result<T>,
+) -> Result<(T, BTreeSet<u32>)> {
     let fail = |e: io::Error| Error::io("write", target.display(), &e);
     std::fs::create_dir(target).map_err(fail)?;
     std::fs::set_permissions(target, Permissions::from_mode(0o700)).map_err(fail)?;
     let root = open_dir(rustix::fs::CWD, target.as_os_str()).map_err(fail)?;
     let mut fill = Fill::new(&root, target)?;
-    let mut reader = Reader::default();
-    pour(file, name, archive, |bytes| {
-        progress(bytes.len() as u64);
-        reader.feed(bytes, &mut fill)
-    })?;
-    reader.finish()?;
+    let poured = pour(&mut fill)?;
     let lost = fill.finish()?;
     kit::place::sync_dir(kit::place::parent(target))?;
-    Ok(lost)
+    Ok((poured, lost))
 }
 
-struct Fill<'a> {
+/// A directory that is being filled.
+pub(crate) struct Fill<'a> {
     root: &'a OwnedFd,
     target: &'a Path,
     /// The latest parent directory, open.

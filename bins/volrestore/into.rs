@@ -14,7 +14,11 @@ use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::journal::{Journal, Move, Room, there};
 use crate::plan::room;
-use crate::run::{filled, proven, restored};
+use crate::run::restored;
+use crate::unpack::{filled_and_proven, proven};
+
+/// What a file takes on the disk beyond its bytes, at most.
+const BLOCK: u64 = 4096;
 
 /// Fills `dir/LABEL` for each volume; each appears when it is whole, and `finish` has seen it, by its label
 /// and where it is by then. Those in `journals` tell the next run what a kill has left.
@@ -32,12 +36,15 @@ pub(crate) fn into(
         return Err(Error::refused(format!("cannot restore to '{}': it is there", present.display()))
             .hint("Name a new directory."));
     }
-    let archives = proven(args, chosen, speech)?;
-    let needs: Vec<(&Path, u64)> =
-        targets.iter().zip(&archives).map(|(t, p)| (t.as_path(), p.found.room)).collect();
-    room(&needs, &[])?;
+    let volumes = &chosen.set.volumes;
+    if args.dry_run {
+        proven(args, chosen, speech)?;
+    }
+    // as much as they can take at most, as their record has it
+    let needs = targets.iter().zip(volumes).map(|(t, a)| (t.as_path(), a.content_bytes + a.entries * BLOCK));
+    room(&needs.collect::<Vec<_>>(), &[])?;
     // a recovery leads them elsewhere
-    for link in archives.iter().flat_map(|p| &p.found.links).filter(|_| args.until.is_none()) {
+    for link in volumes.iter().flat_map(|a| &a.links).filter(|_| args.until.is_none()) {
         speech.warn(&format!(
             "warning: the link {} leads to {}: what runs on the copy writes there",
             out::plain(&link.path),
@@ -47,14 +54,16 @@ pub(crate) fn into(
     if args.dry_run {
         return Ok(Code::Done);
     }
+    let is_new = !there(dir);
     place::ensure_dir(dir)?;
     let journal = journal(chosen, dir)?;
     journal.begin(journals)?;
     let mut fill = || {
-        for (((target, archive), proven), m) in
-            targets.iter().zip(&chosen.set.volumes).zip(&archives).zip(&journal.moves)
-        {
-            filled(archive, &proven.file, &m.staged, speech)?;
+        // all of them are proven before the first of them appears
+        for (archive, m) in volumes.iter().zip(&journal.moves) {
+            filled_and_proven(args, chosen, archive, &m.staged, speech)?;
+        }
+        for (target, m) in targets.iter().zip(&journal.moves) {
             finish(&m.label, &m.staged)?;
             place::rename_new(&m.staged, &m.live).map_err(|e| Error::io("place", target.display(), &e))?;
             place::sync_dir(dir)?;
@@ -64,6 +73,10 @@ pub(crate) fn into(
     };
     let ended = fill();
     let left = clean_up(|| journal.abandon(journals));
+    if is_new && ended.is_err() {
+        // what somebody else has put there stays
+        let _ = std::fs::remove_dir(dir);
+    }
     if let (Err(_), Err(error)) = (&ended, &left) {
         speech.error(error);
     }

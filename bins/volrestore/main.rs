@@ -19,6 +19,7 @@ mod refill;
 mod rows;
 mod run;
 mod undo;
+mod unpack;
 mod until;
 
 fn main() -> ExitCode {

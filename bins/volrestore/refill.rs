@@ -13,7 +13,7 @@ use crate::choose::{Chosen, choose};
 use crate::cli::{Args, Which};
 use crate::journal::{Journal, Room};
 use crate::plan;
-use crate::run::{filled, proven};
+use crate::unpack::{filled, proven};
 
 /// Fills all of it: from the archives, and with nothing what is to be emptied. `finish` sees each volume of the
 /// snapshot before the next.
@@ -31,7 +31,7 @@ pub(crate) fn fill_all(
             continue;
         };
         place::ensure_dir(place::parent(&m.live))?;
-        filled(archive, &proven.file, &m.staged, speech)?;
+        filled(archive, proven, &m.staged, speech)?;
         finish(&m.staged)?;
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! What a restore does, in order: choose, prove, plan, ask, fill in beside, stop, change names, start.
 
-use std::fs::File;
 use std::path::Path;
 
 use kit::child::{catch_signals, clean_up};
@@ -9,21 +8,19 @@ use kit::lock::Lock;
 use kit::notify::{Account, Telling};
 use kit::out::{self, Speech};
 use kit::place;
-use kit::progress::Progress;
 use kit::services::{self, Wanted};
 use kit::settings::Settings;
-use kit::volume::set::Archive;
-use kit::volume::verify::{Proven, verify};
+use kit::volume::verify::Proven;
 use kit::volume::{helper, listing};
 
-use crate::choose::{Chosen, choose};
+use crate::choose::choose;
 use crate::cli::{self, Action, Args, TOOL, Which};
-use crate::fill::fill;
 use crate::help::HELP;
 use crate::journal::{self, Journal, Move, Room, there};
-use crate::plan::{Target, judge_links, lines, room_of, targets};
+use crate::plan::{Target, lines, room_of, targets};
 use crate::recovery::Recovery;
 use crate::rows::Rows;
+use crate::unpack::proven;
 use crate::{into, made, plan, recovery, refill, undo};
 
 /// The folder of snapshots below that of backups.
@@ -231,39 +228,6 @@ pub(crate) fn restored(what: &str, account: &Account<'_>) -> Result<()> {
 fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<(&'a Path, u64)> {
     let need = |(t, p): (&'a Target, &Proven)| Some((place::parent(t.live.as_ref()?), p.found.room));
     targets.iter().zip(proven).filter_map(need).collect()
-}
-
-/// All archives of the snapshot, proven.
-pub(crate) fn proven(args: &Args, chosen: &Chosen, speech: &Speech) -> Result<Vec<Proven>> {
-    let mut all = Vec::new();
-    for archive in &chosen.set.volumes {
-        speech.phase(&format!("checking {}", archive.file.name));
-        let progress = Progress::start(
-            &format!("checking {}", archive.label),
-            Some(archive.raw_bytes),
-            speech.is_quiet(),
-        );
-        let proven = verify(chosen.dir(), archive, |n| progress.advance(n))?;
-        judge_links(archive, &proven.found, args.allow_links)?;
-        all.push(proven);
-    }
-    Ok(all)
-}
-
-/// Fills a new directory from an archive.
-pub(crate) fn filled(archive: &Archive, file: &File, target: &Path, speech: &Speech) -> Result<()> {
-    speech.phase(&format!("filling {}", target.display()));
-    let progress =
-        Progress::start(&format!("filling {}", archive.label), Some(archive.raw_bytes), speech.is_quiet());
-    let lost = fill(file, &archive.file.name, archive, target, |n| progress.advance(n))?;
-    if !lost.is_empty() {
-        let users: Vec<String> = lost.iter().map(u32::to_string).collect();
-        speech.warn(&format!(
-            "warning: files of user {} are yours now: only root may give them away",
-            users.join(", ")
-        ));
-    }
-    Ok(())
 }
 
 /// Prepares what takes the place of the volumes, stops, has them change names, and starts again.

@@ -136,14 +136,24 @@ fn a_restore_beside_killed_while_it_fills_is_cleaned_up_and_can_be_run_again() {
     stage.write("more/x", "y");
     let record = stage.path(stage.snap(&["dir:more", "dir:data"]).exits(0).line());
     let record = record.to_str().unwrap();
-    let mut child = stage.tool("volrestore", &[record, "--into", "out"]).spawn().unwrap();
-    let staged = || {
+    let staged = |label: &str| {
         let names = if stage.there("out") { stage.names("out") } else { Vec::new() };
-        names.into_iter().find(|n| n.starts_with("data.restore_"))
+        names.into_iter().find(|n| n.starts_with(&format!("{label}.restore_")))
     };
-    wait_until("it fills in", || staged().is_some_and(|name| stage.there(&format!("out/{name}/sub"))));
-    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
-    child.wait().unwrap();
+    let kill = || {
+        let mut child = stage.tool("volrestore", &[record, "--into", "out"]).spawn().unwrap();
+        let fills = || staged("data").is_some_and(|name| stage.there(&format!("out/{name}/sub")));
+        wait_until("it fills in", fills);
+        kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+        child.wait().unwrap();
+    };
+    kill();
+    stage.restore(&["--undo", "--yes"]).exits(1).says("has filled in");
+    assert_eq!(stage.names("out"), [""; 0]);
+    // as between two names
+    kill();
+    let more = staged("more").unwrap();
+    fs::rename(stage.path(&format!("out/{more}")), stage.path("out/more")).unwrap();
     // what is whole is named, whoever runs next
     let told = stage.restore(&["--undo", "--yes"]).exits(1);
     told.says("has filled in").says("out/more was whole by then, and stays");

@@ -81,6 +81,23 @@ fn into_a_new_directory_touches_nothing() {
 }
 
 #[test]
+fn into_a_new_directory_comes_all_or_nothing() {
+    let stage = Stage::with_data();
+    stage.write("more/x", "y");
+    stage.snap(&["dir:data", "dir:more"]).exits(0);
+    let names = stage.names("backups/snapshots");
+    let archive = names.iter().find(|n| n.ends_with("_more.tar.gz")).unwrap();
+    let path = stage.path(&format!("backups/snapshots/{archive}"));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let before = stage.names("");
+    stage.restore(&["--latest", "--into", "out"]).exits(1).says(archive);
+    assert_eq!(stage.names(""), before);
+}
+
+#[test]
 fn nothing_is_done_without_the_word() {
     let stage = Stage::with_data();
     stage.stamp();

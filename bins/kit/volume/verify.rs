@@ -26,15 +26,39 @@ pub struct Proven {
 /// # Errors
 /// [`crate::exit::Code::No`] when it is damaged or not what its record says;
 /// [`crate::exit::Code::Refused`] when an entry may not be written.
-pub fn verify(dir: &Path, archive: &Archive, mut progress: impl FnMut(u64) + Send) -> Result<Proven> {
+pub fn verify(dir: &Path, archive: &Archive, progress: impl FnMut(u64) + Send) -> Result<Proven> {
+    verify_on_the_way(dir, archive, progress, &mut Nowhere)
+}
+
+/// The same on the way to `then`, which gets each entry that may be written, before it is known whether all
+/// the rest is as it should be: what it makes of them is worth nothing when this fails.
+///
+/// # Errors
+/// Those of [`verify`], and what `then` answers.
+pub fn verify_on_the_way(
+    dir: &Path,
+    archive: &Archive,
+    mut progress: impl FnMut(u64) + Send,
+    then: &mut (impl Sink + Send),
+) -> Result<Proven> {
     let path = dir.join(&archive.file.name);
     let name = path.display().to_string();
     let file = place::open_regular(&path).map_err(|e| Error::io("read", &name, &e))?;
-    let mut checked = Checked { check: Check::default(), archive, control: None, found: Vec::new() };
+    let mut checked = Checked {
+        check: Check::default(),
+        archive,
+        control: None,
+        found: Vec::new(),
+        then,
+        is_their_fault: false,
+    };
     let mut reader = Reader::default();
     pour(&file, &name, archive, |bytes| {
         progress(bytes.len() as u64);
-        reader.feed(bytes, &mut checked).map_err(|e| e.within(format!("cannot use '{name}'")))
+        reader.feed(bytes, &mut checked).map_err(|e| match checked.is_their_fault {
+            true => e,
+            false => e.within(format!("cannot use '{name}'")),
+        })
     })?;
     reader.finish().map_err(|e| e.within(format!("cannot use '{name}'")))?;
     let Checked { check, found: controls, .. } = checked;
@@ -89,29 +113,39 @@ pub fn pour(
 }
 
 /// Checks entries, and keeps what the data directories say of themselves.
-struct Checked<'a> {
+struct Checked<'a, S> {
     check: Check,
     archive: &'a Archive,
     /// The data directory whose control file is being read, and what there is of it.
     control: Option<(String, Vec<u8>)>,
     found: Vec<(String, Control)>,
+    then: &'a mut S,
+    /// What failed is no fault of the archive's.
+    is_their_fault: bool,
 }
 
-impl Sink for Checked<'_> {
+impl<S: Sink> Checked<'_, S> {
+    fn onward(&mut self, step: impl FnOnce(&mut S) -> Result<()>) -> Result<()> {
+        step(self.then).inspect_err(|_| self.is_their_fault = true)
+    }
+}
+
+impl<S: Sink> Sink for Checked<'_, S> {
     fn begin(&mut self, entry: &Entry) -> Result<()> {
         self.check.begin(entry)?;
-        let Ok(path) = relative(&entry.path) else { return Ok(()) };
-        let of = |data: &&super::set::Data| path == Path::new(&data.path).join(FILE);
-        self.control = self.archive.data.iter().find(of).map(|data| (data.path.clone(), Vec::new()));
-        Ok(())
+        if let Ok(path) = relative(&entry.path) {
+            let of = |data: &&super::set::Data| path == Path::new(&data.path).join(FILE);
+            self.control = self.archive.data.iter().find(of).map(|data| (data.path.clone(), Vec::new()));
+        }
+        self.onward(|then| then.begin(entry))
     }
 
-    fn data(&mut self, _: u64, bytes: &[u8]) -> Result<()> {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if let Some((_, text)) = &mut self.control {
             let missing = 512_usize.saturating_sub(text.len()).min(bytes.len());
             text.extend_from_slice(&bytes[..missing]);
         }
-        Ok(())
+        self.onward(|then| then.data(offset, bytes))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -120,6 +154,23 @@ impl Sink for Checked<'_> {
         {
             self.found.push((path, control));
         }
+        self.onward(Sink::end)
+    }
+}
+
+/// Who makes nothing of what he gets.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn begin(&mut self, _: &Entry) -> Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: u64, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
         Ok(())
     }
 }
