@@ -13,31 +13,29 @@ const LINE: usize = 64;
 /// Bytes, as a `Vec` has them, which begin at a line of the cache.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// What is skipped, and then the bytes.
+    /// What is skipped, the bytes, and zeros or what was there once: all that there is room for.
     all: Vec<u8>,
     skipped: usize,
+    length: usize,
 }
 
 impl Buffer {
     /// No bytes yet, and room for so many.
     pub fn with_room(bytes: usize) -> Self {
-        let mut all: Vec<u8> = Vec::with_capacity(bytes + LINE);
+        let all = vec![0; bytes + LINE];
         let skipped = all.as_ptr().align_offset(LINE).min(LINE);
-        all.resize(skipped, 0);
-        Buffer { all, skipped }
+        Buffer { all, skipped, length: 0 }
     }
 
     /// So many zeros.
     pub fn zeros(bytes: usize) -> Self {
-        let mut buffer = Self::with_room(bytes);
-        buffer.all.resize(buffer.skipped + bytes, 0);
-        buffer
+        Buffer { length: bytes, ..Self::with_room(bytes) }
     }
 
     /// A copy.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut buffer = Self::with_room(bytes.len());
-        buffer.all.extend_from_slice(bytes);
+        let mut buffer = Self::zeros(bytes.len());
+        buffer.copy_from_slice(bytes);
         buffer
     }
 
@@ -46,37 +44,37 @@ impl Buffer {
     /// # Errors
     /// Those of `from`; what came before stays.
     pub fn add(&mut self, mut from: impl Read, bytes: usize) -> io::Result<usize> {
-        let old = self.len();
+        let old = self.length;
         self.reserve(old + bytes);
-        self.all.resize(self.skipped + old + bytes, 0);
-        let (mut added, mut outcome) = (0, Ok(()));
-        while added < bytes && outcome.is_ok() {
-            match from.read(&mut self[old + added..]) {
+        let end = self.skipped + old + bytes;
+        while self.length < old + bytes {
+            match from.read(&mut self.all[self.skipped + self.length..end]) {
                 Ok(0) => break,
-                Ok(n) => added += n,
+                Ok(n) => self.length += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => outcome = Err(e),
+                Err(e) => return Err(e),
             }
         }
-        self.truncate(old + added);
-        outcome.map(|()| added)
+        Ok(self.length - old)
     }
 
     /// Keeps the first `bytes`.
     pub fn truncate(&mut self, bytes: usize) {
-        self.all.truncate(self.skipped + bytes);
+        self.length = self.length.min(bytes);
     }
 
     /// Takes the first `bytes` away.
     pub fn drop_first(&mut self, bytes: usize) {
-        self.all.drain(self.skipped..self.skipped + bytes);
+        self.copy_within(bytes.., 0);
+        self.length -= bytes;
     }
 
     /// Makes sure of room for so many in all.
     pub fn reserve(&mut self, bytes: usize) {
-        if self.all.capacity() < self.skipped + bytes {
+        if self.all.len() < self.skipped + bytes {
             let mut larger = Self::with_room(bytes);
-            larger.all.extend_from_slice(self);
+            larger.length = self.length;
+            larger.copy_from_slice(self);
             *self = larger;
         }
     }
@@ -86,13 +84,13 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.all[self.skipped..]
+        &self.all[self.skipped..self.skipped + self.length]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.all[self.skipped..]
+        &mut self.all[self.skipped..self.skipped + self.length]
     }
 }
 
