@@ -1,8 +1,8 @@
 //! Buffers that a file is read into at full speed.
 //!
-//! On AMD's processors since Zen 3 the kernel copies two to four times slower to an address that lies 1 to
-//! 31 bytes behind the beginning of a page (`rep movsb`, as of FSRM), and that is where an allocator puts
-//! large buffers: into pages of their own, behind its 16 bytes of notes. So these begin a little further on.
+//! On AMD's Zen 3 the kernel copies two to four times slower to an address that lies 1 to 31 bytes behind the
+//! beginning of a page, and that is where an allocator puts large buffers: into pages of their own, behind its
+//! 16 bytes of notes. So these begin a little further on. What no kernel writes into need not be one.
 
 use std::io::{self, BufRead, Read};
 use std::ops::{Deref, DerefMut};
@@ -21,7 +21,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// No bytes yet, and room for so many.
-    pub fn with_room(bytes: usize) -> Self {
+    fn with_room(bytes: usize) -> Self {
         let all = vec![0; bytes + LINE];
         let skipped = all.as_ptr().align_offset(LINE).min(LINE);
         Buffer { all, skipped, length: 0 }
@@ -126,7 +126,6 @@ impl<R: Read> Read for Buffered<R> {
 impl<R: Read> BufRead for Buffered<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.waiting.is_empty() {
-            self.waiting = 0..0;
             self.waiting = 0..self.inner.read(&mut self.buffer)?;
         }
         Ok(&self.buffer[self.waiting.clone()])

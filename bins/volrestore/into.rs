@@ -12,7 +12,7 @@ use kit::volume::Place;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{Journal, Move, Room, there};
+use crate::journal::{Journal, Move, there};
 use crate::plan::room;
 use crate::run::restored;
 use crate::unpack::{filled_and_proven, proven};
@@ -97,16 +97,5 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
     while all(stamp).iter().any(|m| there(&m.staged)) {
         stamp = stamp.plus(1);
     }
-    Ok(Journal {
-        stamp: stamp.compact(),
-        snapshot: chosen.stem(),
-        fills: true,
-        into: true,
-        room: Room::Beside,
-        asked: Vec::new(),
-        branches: false,
-        last: Vec::new(),
-        made: Vec::new(),
-        moves: all(stamp),
-    })
+    Ok(Journal { moves: all(stamp), ..Journal::beside(stamp, chosen) })
 }

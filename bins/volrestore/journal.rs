@@ -18,6 +18,8 @@ use kit::volume::helper::Helper;
 use kit::volume::{Place, SWAPPING, live};
 use serde::{Deserialize, Serialize};
 
+use crate::choose::Chosen;
+
 const FILLING: &str = ".restore.json";
 const DONE: &str = ".before_";
 
@@ -132,6 +134,22 @@ impl Move {
 }
 
 impl Journal {
+    /// Of a restore of that snapshot that replaces nothing, and names nothing yet.
+    pub(crate) fn beside(stamp: Stamp, chosen: &Chosen) -> Journal {
+        Journal {
+            stamp: stamp.compact(),
+            snapshot: chosen.stem(),
+            fills: true,
+            into: true,
+            room: Room::Beside,
+            asked: Vec::new(),
+            branches: false,
+            last: Vec::new(),
+            made: Vec::new(),
+            moves: Vec::new(),
+        }
+    }
+
     /// Writes it down: from now on volumes are filled in.
     pub(crate) fn begin(&self, dir: &Path) -> Result<()> {
         self.write(&dir.join(FILLING))

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
+use kit::buffer::Buffer;
 use kit::child::{clean_up, interrupted};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
@@ -16,7 +17,7 @@ use kit::volume::verify::{Proven, pour};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::choose::Chosen;
-use crate::journal::{Journal, Room};
+use crate::journal::Journal;
 use crate::plan::Target;
 
 /// How each of the volumes is reached; none where root does that, or where one of them is there.
@@ -41,18 +42,8 @@ pub(crate) fn make(
     dir: &Path,
     speech: &Speech,
 ) -> Result<()> {
-    let journal = Journal {
-        stamp: Stamp::now().compact(),
-        snapshot: chosen.stem(),
-        fills: true,
-        into: true,
-        room: Room::Beside,
-        asked: Vec::new(),
-        branches: false,
-        last: Vec::new(),
-        made: targets.iter().map(|target| target.place.to_string()).collect(),
-        moves: Vec::new(),
-    };
+    let made = targets.iter().map(|target| target.place.to_string()).collect();
+    let journal = Journal { made, ..Journal::beside(Stamp::now(), chosen) };
     journal.begin(dir)?;
     let volumes = targets.iter().zip(helpers).zip(chosen.set.volumes.iter().zip(proven));
     let filled = || -> Result<()> {
@@ -111,7 +102,7 @@ fn read(helper: &Helper, progress: &Progress) -> Result<Sum> {
     let mut running = helper.read(helper::PACK)?;
     let mut stdout = running.stdout()?;
     let (mut reader, mut sum) = (Reader::default(), Sum::default());
-    let mut chunk = vec![0; 256 << 10];
+    let mut chunk = Buffer::zeros(256 << 10);
     loop {
         let n = stdout.read(&mut chunk).map_err(|e| {
             interrupted().err().unwrap_or_else(|| Error::io("read from", "the container", &e))

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::buffer::Buffer;
 use crate::exit::Error;
 
 /// The largest window of zstd that we hold, as a power of two: 32 MiB, as levels up to 20 use it.
@@ -96,7 +95,7 @@ fn plain(input: &mut dyn BufRead, give: &mut Give<'_>) -> Result<(), Fault> {
 }
 
 fn pump(mut decoder: impl Read, give: &mut Give<'_>) -> Result<(), Fault> {
-    let mut buffer = Buffer::zeros(CHUNK);
+    let mut buffer = vec![0; CHUNK];
     loop {
         let n = decoder.read(&mut buffer)?;
         if n == 0 {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Seek};
 
 use super::{Frame, Kind};
-use crate::buffer::{Buffer, Buffered};
+use crate::buffer::Buffered;
 use crate::child::interrupted;
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
@@ -73,7 +73,7 @@ fn pour(
     sink: &mut impl FnMut(&[u8]) -> Result<()>,
     error: impl Fn(io::Error) -> Error,
 ) -> Result<u64> {
-    let mut buffer = Buffer::zeros(CHUNK);
+    let mut buffer = vec![0; CHUNK];
     let mut all = 0;
     loop {
         interrupted()?;

@@ -16,7 +16,6 @@ use super::header::{Header, LONG};
 use super::history::History;
 use super::name::{Name, Segment, is_segment_size};
 use super::sums;
-use crate::buffer::Buffer;
 use crate::codec::{Kind, read::inflated};
 use crate::exit::{Code, Error, Result};
 use crate::place::{self, PART};
@@ -174,7 +173,7 @@ impl Archive {
             Some(_) => self.identity.segment_bytes.unwrap_or(1 << 30),
             None => LONGEST_TEXT,
         };
-        let (mut buffer, mut digest) = (Buffer::zeros(CHUNK), Xxh3::new());
+        let (mut buffer, mut digest) = (vec![0; CHUNK], Xxh3::new());
         let (mut bytes, mut header) = (0u64, Vec::new());
         loop {
             let n = fill(&mut raw, &mut buffer).map_err(|e| match e.raw_os_error() {

@@ -3,8 +3,7 @@
 //! Two sessions that load one table wait for each other whenever it grows, so each takes a table of its
 //! own, the largest first. Only what is too large for that is cut, the more finely the less is left, so
 //! that all come to an end together. A table in parts costs more than one that is filled by whoever
-//! emptied it, so a little more than one's share is no reason to cut; while other tables are left, nor is
-//! half a share more, because whoever is done sooner builds indexes.
+//! emptied it, so a little more than one's share is no reason to cut.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,10 +52,9 @@ impl Shares {
     pub(crate) fn next(&mut self) -> Option<Share> {
         let all: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
         let largest = (0..self.loads.len()).max_by_key(|i| bytes(&self.loads[*i].rows))?;
-        let fair = all / self.sessions;
-        let more = if self.loads.len() > 1 { fair / 2 } else { 0 };
         let load = &mut self.loads[largest];
-        let most = if load.truncate.is_some() { SMALL + fair + more } else { SMALL.max(fair) };
+        let fair = all / self.sessions;
+        let most = if load.truncate.is_some() { SMALL + fair } else { SMALL.max(fair) };
         if bytes(&load.rows) <= most {
             let Load { table, copy, truncate, rows } = self.loads.swap_remove(largest);
             return Some(Share { table, copy, truncate, rows });
@@ -120,7 +118,6 @@ mod tests {
             (&[32], 8, &["a:32*"]),
             (&[48], 2, &["a:48*"]),
             (&[100, 300, 100, 100], 2, &["b:300*", "c:100*", "d:100*", "a:32", "a:32", "a:16", "a:20"]),
-            (&[130, 60], 2, &["a:130*", "b:60*"]),
             (&[400, 40], 2, &["a:112", "a:96", "a:64", "a:48", "a:32", "a:32", "b:40*", "a:16"]),
         ] {
             let got = shares(tables, sessions);
