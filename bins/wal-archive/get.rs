@@ -28,6 +28,12 @@ const NAP: Duration = Duration::from_secs(1);
 /// Hands `name` over at `path`.
 pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Result<Code> {
     let name: Name = name.parse().map_err(usage)?;
+    if standby()
+        && let Some(left) = left_behind(name, args).map_err(|fault| fatal(fault.error()))?
+    {
+        speech.warn(&left);
+        return Ok(Code::No);
+    }
     let give_up = Instant::now() + args.retry_for;
     let mut told = false;
     loop {
@@ -57,6 +63,34 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
         }
         pause(NAP)?;
     }
+}
+
+/// Why a standby must not have a segment: the timeline that PostgreSQL takes for the latest
+/// (`findNewestTimeLine`), and a standby follows, left the segment's before its end.
+///
+/// A leader that is killed and comes up once more ends its last segment, and archives it. A standby
+/// that waits at that place asks for just that segment before it looks for another timeline, would
+/// replay what nobody acknowledged, and could not follow the new leader any more.
+fn left_behind(name: Name, args: &Args) -> std::result::Result<Option<String>, Fault> {
+    let Name::Segment(segment) = name else { return Ok(None) };
+    for dir in &args.archives {
+        let archive = Archive::open(dir).map_err(unopened)?;
+        let Some(bytes) = archive.segment_bytes() else { continue };
+        let mut latest = None;
+        for timeline in segment.timeline + 1.. {
+            let Some(history) = archive.history(timeline)? else { break };
+            latest = Some(history);
+        }
+        if let Some(latest) = latest
+            && let Some(left) = latest.left(segment, bytes)
+        {
+            return Ok(Some(format!(
+                "{name} is held back: timeline {} left its log at {left}",
+                latest.timeline
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Why a segment that is in no archive is not the end of the log: one behind it is there. Replay would
@@ -214,10 +248,14 @@ pub(crate) fn fatal(error: Error) -> Error {
 
 /// Whether a recovery runs here that any error would end too early.
 pub(crate) fn in_recovery() -> bool {
-    Path::new("recovery.signal").exists() && !Path::new("standby.signal").exists()
+    Path::new("recovery.signal").exists() && !standby()
 }
 
 /// Whether a server replays here, as a standby or up to a target.
 fn replays() -> bool {
-    ["recovery.signal", "standby.signal"].iter().any(|signal| Path::new(signal).exists())
+    in_recovery() || standby()
+}
+
+fn standby() -> bool {
+    Path::new("standby.signal").exists()
 }

@@ -54,7 +54,13 @@ fn many(path: &Path, name: Name, args: &Args, speech: &Speech) -> Result<Code> {
 
 /// Stores one file in all archives.
 fn one(path: &Path, name: Name, args: &Args, alone: bool, speech: &Speech) -> Result<Code> {
-    let source = Source::open(path, name)?;
+    let source = match Source::open(path, name)? {
+        Ok(source) => source,
+        Err(unwritten) => {
+            speech.warn(&format!("nothing to archive: {unwritten}"));
+            return Ok(Code::Done);
+        }
+    };
     let mut errors = Vec::new();
     for dir in &args.archives {
         let stored = store::admit(dir, &source).and_then(|a| store::put(&a, &source, args.codec, alone));

@@ -232,6 +232,40 @@ fn a_gap_is_no_end_of_the_log_unless_it_is_accepted() {
 }
 
 #[test]
+fn a_standby_is_not_led_past_the_place_where_the_next_timeline_began() {
+    let (stage, segments) = stocked();
+    let data = stage.server.data();
+    let begins = |segment: &str| u64::from_str_radix(&segment[16..], 16).unwrap() << 20;
+    let branch = |timeline: u32, parent: u32, at: u64| {
+        let name = format!("{timeline:08X}.history");
+        let text = format!("{parent}\t0/{at:X}\tno recovery target specified\n");
+        fs::write(data.join("pg_wal").join(&name), text).unwrap();
+        stage.push(&name, &[]).exits(0);
+    };
+    branch(2, 1, begins(&segments[1]) + 0x2000);
+    // a recovery may want to go there
+    segments.iter().for_each(|segment| drop(get(&stage, segment, &[]).exits(0)));
+    fs::rename(data.join("recovery.signal"), data.join("standby.signal")).unwrap();
+    get(&stage, &segments[0], &[]).exits(0);
+    for held in &segments[1..] {
+        let ran = get(&stage, held, &["--ahead", "2"]).exits(1);
+        ran.says(&format!("{held} is held back: timeline 2 left its log at 0/"));
+    }
+    get(&stage, "00000002.history", &[]).exits(0);
+    // it ended just before: that segment is whole
+    branch(3, 1, begins(&segments[1]));
+    get(&stage, &segments[0], &[]).exits(0);
+    get(&stage, &segments[1], &[]).exits(1).says("timeline 3 left");
+    // where timelines are missing, PostgreSQL does not look further
+    branch(5, 1, begins(&segments[0]));
+    get(&stage, &segments[0], &[]).exits(0);
+    // and a latest that is no child is not followed
+    branch(4, 2, begins(&segments[2]));
+    branch(6, 4, begins(&segments[2]));
+    get(&stage, &segments[2], &[]).exits(0);
+}
+
+#[test]
 fn another_servers_archive_is_not_asked() {
     let (stage, segments) = stocked();
     let control = stage.server.data().join("global/pg_control");

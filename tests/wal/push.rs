@@ -105,6 +105,44 @@ fn what_is_no_segment_of_that_name_is_refused() {
     assert!(!stage.folder().exists());
 }
 
+/// What a leader asks for that followed another timeline than the one it made segments for.
+#[test]
+fn a_segment_that_was_made_in_advance_and_left_does_not_stop_the_archiver() {
+    let stage = Stage::hoarding();
+    stage.fill(3);
+    let ready = stage.ready();
+    let wal = stage.server.data().join("pg_wal");
+    let older = fs::read(wal.join(&ready[0])).unwrap();
+    let history = |timeline: u32, at: &str| {
+        fs::write(wal.join(format!("{timeline:08X}.history")), format!("1\t{at}\tno recovery target\n"))
+            .unwrap();
+    };
+    let left = format!("0/{}00800", &ready[1][21..]);
+    for made in [older.clone(), vec![0; older.len()]] {
+        fs::write(wal.join(&ready[1]), &made).unwrap();
+        // this server may be on that timeline yet
+        stage.push(&ready[1], &[]).exits(4).says("cannot archive");
+        history(2, &left);
+        let ran = stage.push(&ready[1], &["--ahead", "1"]).exits(0);
+        ran.says(&format!("nothing to archive: {} was made in advance and never written to", ready[1]));
+        // the newest history speaks, and it may have left further on
+        history(3, &format!("0/{}00000", &ready[2][21..]));
+        stage.push(&ready[1], &[]).exits(4);
+        // what is written to is damaged where it says that it stands elsewhere
+        let elsewhere = wal.join("elsewhere");
+        fs::write(&elsewhere, &made).unwrap();
+        fs::remove_file(wal.join("00000003.history")).unwrap();
+        let args = ["push", "-a", &stage.archive_text(), "pg_wal/elsewhere", &ready[1]];
+        stage.wal(&args).exits(4);
+        fs::remove_file(wal.join("00000002.history")).unwrap();
+    }
+    assert!(!stage.folder().join(&ready[1]).exists());
+    let newer = fs::read(wal.join(&ready[2])).unwrap();
+    history(2, &left);
+    fs::write(wal.join(&ready[1]), newer).unwrap();
+    stage.push(&ready[1], &[]).exits(4).says("its name does not");
+}
+
 #[test]
 fn several_archives_have_it_all_or_the_answer_is_not_zero() {
     let stage = Stage::hoarding();

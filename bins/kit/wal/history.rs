@@ -1,6 +1,6 @@
 //! Timeline history files: where a timeline came from (`timeline.c`). Pure.
 
-use super::name::Lsn;
+use super::name::{Lsn, Segment};
 
 /// The end of one timeline and the beginning of the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,13 @@ impl History {
         }
         spans.push(Span { timeline: self.timeline, from, until: None });
         spans
+    }
+
+    /// Where this one's past left the segment's timeline, if before the segment's end: what stands
+    /// beyond that in a segment of this name is none of this one's log.
+    pub fn left(&self, segment: Segment, segment_bytes: u64) -> Option<Lsn> {
+        let switch = self.switches.iter().find(|s| s.timeline == segment.timeline)?;
+        (switch.at < segment.end(segment_bytes)).then_some(switch.at)
     }
 
     /// Whether the log of `timeline` up to `lsn` belongs to this one's past.
