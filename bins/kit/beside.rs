@@ -95,18 +95,24 @@ fn comment(name: &str, new: &str) -> String {
     format!("DO {tag} {block} {tag};\n")
 }
 
+/// SQL that asks which databases stand beside others.
+pub const LIST: &str = "SELECT datname, split_part(shobj_description(oid, 'pg_database'), E'\\n', 1), \
+    CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END \
+    FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE 'pgkeep %';";
+
 /// The databases that stand beside others, newest first.
 ///
 /// # Errors
 /// When the server does not answer.
 pub fn list(server: &Server, database: &str) -> Result<Vec<Beside>> {
-    let sql = "SELECT datname, split_part(shobj_description(oid, 'pg_database'), E'\\n', 1), \
-        CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END \
-        FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE 'pgkeep %';";
-    let rows = server.query(database, sql)?;
+    server.query(database, LIST).map(|rows| listed(&rows))
+}
+
+/// What the answer to [`LIST`] tells, newest first.
+pub fn listed(rows: &[Vec<String>]) -> Vec<Beside> {
     let mut found: Vec<Beside> = rows.iter().filter_map(|row| parse(row)).collect();
     found.sort_by(|a, b| (b.stamp, &a.name).cmp(&(a.stamp, &b.name)));
-    Ok(found)
+    found
 }
 
 fn parse(row: &[String]) -> Option<Beside> {

@@ -26,10 +26,39 @@ pub const LONGEST_NAME: usize = 63;
 /// promoted afterwards.
 const CHANGE: Duration = Duration::from_secs(60);
 
-/// What parts fields or records of psql's unaligned output, one as good as another. Any byte but zero may stand in
-/// a name, so it is what nobody can have put there.
+/// What parts fields, records or answers in psql's unaligned output. Any byte but zero may stand in a name, so
+/// it is what nobody can have put there.
 fn separator() -> String {
     format!("{:016x}", RandomState::new().hash_one(0))
+}
+
+struct Separators {
+    field: String,
+    record: String,
+}
+
+impl Separators {
+    fn new() -> Self {
+        Separators { field: separator(), record: separator() }
+    }
+
+    /// The rows of one answer.
+    fn rows(&self, mut text: &str) -> Vec<Vec<String>> {
+        while let Some(rest) = text.strip_suffix('\n').or_else(|| text.strip_suffix(&self.record)) {
+            text = rest;
+        }
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let fields = |record: &str| record.trim_matches('\n').split(&self.field).map(str::to_owned).collect();
+        text.split(&self.record).map(fields).collect()
+    }
+}
+
+/// A role or a database may be set to be read-only, or to time out. (The encoding is not told by
+/// PGCLIENTENCODING, which would stay on this side of a prefix.)
+fn settings(encoding: &str) -> String {
+    format!("SET client_encoding = {};\n{UNHINDERED}\n", literal(encoding))
 }
 
 /// A server and the programs to reach it with.
@@ -176,10 +205,21 @@ impl Server {
 
     /// The same with SQL in another encoding, by PostgreSQL's name for it.
     pub fn query_in(&self, encoding: &str, database: &str, sql: &[u8]) -> Result<Vec<Vec<String>>> {
-        // a role or a database may be set to be read-only, or to time out
-        // (not by PGCLIENTENCODING, which would stay on this side of a prefix)
-        let settings = format!("SET client_encoding = {};\n{UNHINDERED}\n", literal(encoding));
-        self.converse(database, &[], &[settings.as_bytes(), sql].concat())
+        self.converse(database, &[], &[settings(encoding).as_bytes(), sql].concat())
+    }
+
+    /// The rows of several statements, asked in one session: to start one takes longer than to answer.
+    pub fn queries<const N: usize>(
+        &self,
+        database: &str,
+        statements: [&str; N],
+    ) -> Result<[Vec<Vec<String>>; N]> {
+        let (end, parts) = (separator(), Separators::new());
+        let statements = statements.map(|s| format!("{s}\nSELECT '{end}';\n"));
+        let sql = [&[settings("UTF8")], &statements[..]].concat().concat();
+        let text = self.output(database, &parts, &[], sql.as_bytes())?;
+        let mut answers = text.split(&end).map(|answer| parts.rows(answer));
+        Ok(statements.map(|_| answers.next().unwrap_or_default()))
     }
 
     /// Has the server answer one statement in a transaction that may not write and is undone. psql looks for
@@ -194,25 +234,19 @@ impl Server {
     }
 
     fn converse(&self, database: &str, words: &[&str], input: &[u8]) -> Result<Vec<Vec<String>>> {
-        let (field, record) = (separator(), separator());
-        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", "-F", &field, "-R", &record]);
+        let parts = Separators::new();
+        self.output(database, &parts, words, input).map(|text| parts.rows(&text))
+    }
+
+    fn output(&self, database: &str, parts: &Separators, words: &[&str], input: &[u8]) -> Result<String> {
+        let Separators { field, record } = parts;
+        let run = self.psql(&literal_dbname(database)).args(["-A", "-t", "-F", field, "-R", record]);
         let mut command = run.args(words.iter().copied()).command();
         let (ended, output) = converse(&mut command, "psql", input)?;
         if !ended.ok() {
             return Err(ended.error().within(format!("cannot ask database '{database}'")));
         }
-        let text = String::from_utf8_lossy(&output);
-        let mut text = &*text;
-        while let Some(rest) = text.strip_suffix('\n').or_else(|| text.strip_suffix(&record)) {
-            text = rest;
-        }
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(text
-            .split(&record)
-            .map(|r| r.trim_matches('\n').split(&field).map(str::to_owned).collect())
-            .collect())
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Databases that no program can connect to, in the order of their names, without template0.

@@ -16,7 +16,7 @@ use kit::pg::{Server, literal, major_of};
 use crate::check::Checked;
 use crate::cli::Args;
 use crate::plan::Target;
-use crate::survey::Live;
+use crate::survey::{Live, Survey};
 
 /// What is left out of the dump because the server lacks something.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct Question<'a> {
     pub(crate) args: &'a Args,
     pub(crate) checked: &'a Checked,
     pub(crate) server: &'a Server,
-    pub(crate) entrance: &'a str,
+    pub(crate) survey: &'a Survey,
     /// The databases that come back.
     pub(crate) targets: &'a [Target],
     /// The dump's own roles and tablespaces are created.
@@ -63,20 +63,20 @@ impl Question<'_> {
         let mut left_out = LeftOut::default();
         let mut holding = Vec::new();
         holding.extend(self.version());
-        holding.extend(self.roles(&mut left_out)?);
+        holding.extend(self.roles(&mut left_out));
         holding.extend(self.extensions(&mut left_out)?);
         holding.extend(self.tablespaces(&mut left_out)?);
         holding.extend(self.locales(&mut left_out)?);
         holding.extend(self.space(&left_out)?);
         holding.extend(self.sessions()?);
         holding.extend(self.guard());
-        left_out.settings = self.unknown_settings()?;
+        left_out.settings = self.unknown_settings();
         holding.retain(|h| !self.args.force.contains(h.name));
         refused(holding).map_or(Ok(left_out), Err)
     }
 
     fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
-        self.server.query(self.entrance, sql)
+        self.server.query(&self.survey.entrance, sql)
     }
 
     fn names(&self, sql: &str) -> Result<BTreeSet<String>> {
@@ -93,37 +93,29 @@ impl Question<'_> {
         })
     }
 
-    fn roles(&self, left_out: &mut LeftOut) -> Result<Option<Holds>> {
+    fn roles(&self, left_out: &mut LeftOut) -> Option<Holds> {
         let needs = &self.checked.needs;
         let me = &self.server.facts().user;
-        if needs.forces_row_security {
-            let sql = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user;";
-            if self.rows(sql)?.concat().concat() != "t" {
-                let what = format!("the dump forces row security, and role '{me}' could not count such rows");
-                let hint = "Restore as a role with BYPASSRLS.".into();
-                return Ok(Some(Holds { name: "roles", what, hint }));
-            }
+        if needs.forces_row_security && !self.survey.sees_all_rows {
+            let what = format!("the dump forces row security, and role '{me}' could not count such rows");
+            let hint = "Restore as a role with BYPASSRLS.".into();
+            return Some(Holds { name: "roles", what, hint });
         }
         let made: BTreeSet<String> =
             if self.globals { texts(&self.checked.facts.roles) } else { BTreeSet::new() };
         let mut missing = texts(&needs.roles);
-        missing.retain(|r| !made.contains(r));
+        missing.retain(|r| !made.contains(r) && !self.survey.roles.contains(r));
         if missing.is_empty() {
-            return Ok(None);
-        }
-        let there = self.names("SELECT rolname FROM pg_roles;")?;
-        missing.retain(|r| !there.contains(r));
-        if missing.is_empty() {
-            return Ok(None);
+            return None;
         }
         if self.args.create_roles {
             left_out.created = missing;
-            return Ok(None);
+            return None;
         }
         let what = format!("the server lacks roles that the dump names: {}", list(&missing));
         left_out.roles = missing;
         let hint = "Create them, or let --create-roles do it.".into();
-        Ok(Some(Holds { name: "roles", what, hint }))
+        Some(Holds { name: "roles", what, hint })
     }
 
     fn extensions(&self, left_out: &mut LeftOut) -> Result<Option<Holds>> {
@@ -141,8 +133,7 @@ impl Question<'_> {
             left_out.extensions = missing;
             return Ok(Some(Holds { name: "extensions", what, hint }));
         }
-        let may = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user;";
-        if self.rows(may)?.concat().concat() == "t" {
+        if self.survey.is_superuser {
             return Ok(None);
         }
         // before PostgreSQL 13 none could be created but by a superuser
@@ -163,11 +154,11 @@ impl Question<'_> {
         if needs.tablespaces.is_empty() && needs.locations.is_empty() {
             return Ok(None);
         }
-        let there = self.names("SELECT spcname FROM pg_tablespace;")?;
+        let there = &self.survey.tablespaces;
         let made: BTreeSet<String> =
             if self.globals { texts(needs.locations.keys()) } else { BTreeSet::new() };
         let mut missing = texts(&needs.tablespaces);
-        missing.retain(|t| !there.contains(t) && !made.contains(t));
+        missing.retain(|t| !there.contains_key(t) && !made.contains(t));
         let what = format!("the server lacks tablespaces that the dump uses: {}", list(&missing));
         let mut holds = (!missing.is_empty()).then(|| Holds {
             name: "tablespaces",
@@ -175,7 +166,7 @@ impl Question<'_> {
             hint: "Create them; lifted, all goes into the database's own.".into(),
         });
         let fresh =
-            needs.locations.iter().filter(|(name, _)| self.globals && !there.contains(&text_of(name)));
+            needs.locations.iter().filter(|(name, _)| self.globals && !there.contains_key(&text_of(name)));
         for (name, folder) in fresh {
             let folder = text_of(folder);
             // who may not look is told by the server when it makes the tablespace
@@ -255,16 +246,15 @@ impl Question<'_> {
         })
     }
 
-    fn unknown_settings(&self) -> Result<BTreeSet<String>> {
+    fn unknown_settings(&self) -> BTreeSet<String> {
         // they have no other name in pg_settings than in SET
         let mut unknown = texts(&self.checked.needs.settings);
-        let known = self.names("SELECT name FROM pg_settings;")?;
+        let known = &self.survey.settings;
         // these are words of SET and no parameters; what is written in capitals is the same parameter
-        let known: BTreeSet<String> = known.iter().map(|n| n.to_lowercase()).collect();
         let words =
             ["constraints", "names", "role", "session", "time", "transaction", "local", "xml", "schema"];
         unknown.retain(|n| !known.contains(n) && !words.contains(&n.as_str()) && n != "authorization");
-        Ok(unknown)
+        unknown
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::{self, What};
+use kit::beside::What;
 use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
 use kit::pg::Server;
@@ -12,7 +12,7 @@ use kit::stamp::Stamp;
 use crate::check::Checked;
 use crate::cli::{Args, Part, Way};
 use crate::guardrails::{LeftOut, Question};
-use crate::survey::{Live, entrance, has_objects, live, may_connect, may_restore};
+use crate::survey::{Live, Survey, has_objects};
 
 /// A database that comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +73,11 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
             Error::refused(only).hint("Into a database that has the tables they go with --data-only.")
         );
     }
-    let entrance = entrance(server)?;
-    let live = live(server, &entrance)?;
-    let stamp = free_stamp(&live);
+    let survey = Survey::of(server)?;
+    let Survey { entrance, live, .. } = &survey;
+    let stamp = free_stamp(live);
     let mut targets: Vec<Target> = Vec::new();
-    for (section, name, by_dump) in wanted(args, chosen, facts, server, &live)? {
+    for (section, name, by_dump) in wanted(args, chosen, facts, server, live)? {
         let present = live.iter().find(|l| l.name == name).cloned();
         let place =
             if args.way == Way::Transaction { name.clone() } else { What::Restore.name(&name, stamp) };
@@ -96,40 +96,36 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     }
     let roles = globals && !facts.roles.is_empty();
     if !targets.is_empty() || roles {
-        may_restore(server, &entrance, roles, args.way != Way::Transaction)?;
+        survey.may_restore(&server.facts().user, roles, args.way != Way::Transaction)?;
         // what --stop ends is not known before
         if !args.services.stop_something() {
             // the others stay until the swap
             let first = args.way == Way::InPlace;
             let ending = targets.iter().filter(|_| first).filter_map(|t| t.present.as_ref());
             let ending = ending.map(|l| l.sessions).sum();
-            may_connect(server, &entrance, ending, args.jobs)?;
+            survey.may_connect(ending, args.jobs)?;
         }
     }
     let of_here = chosen.manifest.as_ref().and_then(|m| m.source.system_identifier.as_ref());
     let own = of_here.is_some() && of_here == server.facts().system_identifier.as_ref();
-    let question = Question { args, checked, server, entrance: &entrance, targets: &targets, globals, own };
+    let question = Question { args, checked, server, survey: &survey, targets: &targets, globals, own };
     let left_out = question.ask()?;
     // what stands beside others may be dropped
-    let beside = beside::list(server, &entrance)?;
     let stays = |l: &&Live| {
         let of_dump = targets.iter().any(|t| t.name == l.name);
-        l.allows_connections && !of_dump && beside.iter().all(|b| b.name != l.name)
+        l.allows_connections && !of_dump && survey.beside.iter().all(|b| b.name != l.name)
     };
     // nobody is in the way in the one we begin in; in template1, those who create databases are
     let vantage = live.iter().filter(stays).map(|l| l.name.clone());
-    let vantage = vantage.min_by_key(|n| (*n != entrance, n == "template1")).unwrap_or(entrance.clone());
+    let vantage = vantage.min_by_key(|n| (n != entrance, n == "template1")).unwrap_or(entrance.clone());
     let untouched =
-        live.into_iter().map(|l| l.name).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
-    let names = |sql: &str| -> Result<BTreeSet<String>> {
-        Ok(server.query(&entrance, sql)?.into_iter().flatten().collect())
-    };
-    let here = |dumped: &[Vec<u8>], there: BTreeSet<String>| -> BTreeSet<String> {
-        dumped.iter().map(|n| text_of(n)).filter(|n| there.contains(n)).collect()
+        live.iter().map(|l| l.name.clone()).filter(|n| targets.iter().all(|t| t.name != *n)).collect();
+    let here = |dumped: &[Vec<u8>], there: &dyn Fn(&String) -> bool| -> BTreeSet<String> {
+        dumped.iter().map(|n| text_of(n)).filter(there).collect()
     };
     Ok(Plan {
-        roles: here(&facts.roles, names("SELECT rolname FROM pg_roles;")?),
-        tablespaces: here(&facts.tablespaces, names("SELECT spcname FROM pg_tablespace;")?),
+        roles: here(&facts.roles, &|n| survey.roles.contains(n)),
+        tablespaces: here(&facts.tablespaces, &|n| survey.tablespaces.contains_key(n)),
         names_none: facts.databases.iter().all(|s| s.name.is_empty()),
         version: server.facts().version,
         way: args.way,
@@ -140,7 +136,7 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
         targets,
         untouched,
         left_out,
-        entrance,
+        entrance: survey.entrance,
         vantage,
         stamp,
     })

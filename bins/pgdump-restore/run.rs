@@ -228,6 +228,9 @@ fn replace(
 /// Drops what is not to be kept of before, and says what is.
 fn tidy(args: &Args, plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
     let ours = |b: &Beside| b.what == What::Before && plan.targets.iter().any(|t| t.name == b.of);
+    if !plan.replaces() && args.keep_before.is_none() {
+        return Ok(());
+    }
     // in place, what is there now is what somebody made meanwhile
     let unwanted = |b: &Beside| match plan.way {
         Way::InPlace => ALWAYS.contains(&b.of.as_str()),

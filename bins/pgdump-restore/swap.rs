@@ -145,9 +145,11 @@ pub(crate) fn exchange_all(
 
 /// Puts what was restored into place.
 pub(crate) fn swap(plan: &Plan, server: &Server) -> Result<()> {
-    let there: Vec<String> =
-        server.query(&plan.entrance, "SELECT datname FROM pg_database;")?.into_iter().flatten().collect();
     // what was there may be gone by now, or have been made again
+    let there = match plan.replaces() {
+        true => server.query(&plan.entrance, "SELECT datname FROM pg_database;")?.concat(),
+        false => Vec::new(),
+    };
     let before = |t: &Target| t.present.is_some() && there.contains(&t.name);
     let exchange = |t: &Target| Exchange {
         name: t.name.clone(),

@@ -27,7 +27,7 @@ use crate::cli::{Args, TOOL, Table, Which};
 use crate::run::confirm;
 use crate::safety;
 use crate::session::Session;
-use crate::survey::{Live, entrance, live};
+use crate::survey::{Live, Survey, entrance};
 use crate::tables::stream::{Load, stream};
 pub(crate) use crate::tables::there::There;
 use crate::tables::there::{quoted, there};
@@ -233,7 +233,7 @@ fn target(args: &Args, listed: &[Listed], server: &Server) -> Result<Live> {
         Error::usage("the dump does not say which database it is of")
             .hint("Name the one to go into with -d NAME.")
     })?;
-    let mut all = live(server, &entrance(server)?)?;
+    let mut all = Survey::of(server)?.live;
     let place = all.iter().position(|l| l.name == name && l.allows_connections);
     let place = place.ok_or_else(|| {
         Error::refused(format!("database '{name}' is not there"))

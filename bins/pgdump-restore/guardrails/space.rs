@@ -11,6 +11,7 @@ use kit::pg::Server;
 use super::{Holds, LeftOut, Question, texts};
 use crate::cli::{Part, Way};
 use crate::plan::Target;
+use crate::survey::Survey;
 
 impl Question<'_> {
     pub(super) fn space(&self, left_out: &LeftOut) -> Result<Option<Holds>> {
@@ -28,7 +29,7 @@ impl Question<'_> {
             spaces.retain(|s| !left_out.tablespaces.contains(s));
         }
         let made = self.checked.needs.locations.iter().map(|(name, folder)| (text_of(name), text_of(folder)));
-        let Some(mut free) = free_space(self.server, self.entrance, &spaces, made)? else { return Ok(None) };
+        let Some(mut free) = free_space(self.server, self.survey, &spaces, made) else { return Ok(None) };
         let present: u64 = self.present().map(|l| l.bytes).sum();
         let in_place = self.args.way == Way::InPlace;
         free = free.saturating_add(if in_place { present } else { 0 });
@@ -68,22 +69,18 @@ const DEFAULT: &str = "pg_default";
 /// are still to be created, and their folders.
 fn free_space(
     server: &Server,
-    entrance: &str,
+    survey: &Survey,
     spaces: &BTreeSet<String>,
     made: impl Iterator<Item = (String, String)>,
-) -> Result<Option<u64>> {
-    let sql = "SELECT spcname, coalesce(nullif(pg_tablespace_location(oid), ''), \
-        current_setting('data_directory')), coalesce(host(inet_server_addr()), '127.') FROM pg_tablespace;";
-    let Ok(rows) = server.query(entrance, sql) else { return Ok(None) };
-    let Some(address) = rows.first().and_then(|row| row.get(2)).cloned() else { return Ok(None) };
-    let there = rows.into_iter().filter_map(|row| Some((row.first()?.clone(), row.get(1)?.clone())));
+) -> Option<u64> {
+    let there = survey.tablespaces.clone().into_iter();
     let folders: BTreeMap<String, String> = made.chain(there).filter(|(s, _)| spaces.contains(s)).collect();
     // two tablespaces may be on one disk
     let mut left: BTreeMap<String, u64> = BTreeMap::new();
     if !server.via().is_here() {
         // whatever is behind the prefix may have no df
         let df = server.via().run("df").args(["-Pk"]).args(folders.values());
-        let Ok((ended, output)) = converse(&mut df.command(), "df", "") else { return Ok(None) };
+        let (ended, output) = converse(&mut df.command(), "df", "").ok()?;
         for line in String::from_utf8_lossy(&output).lines().skip(1) {
             let cells: Vec<&str> = line.split_whitespace().collect();
             let kib = cells.get(3).and_then(|kib| kib.parse::<u64>().ok());
@@ -91,17 +88,17 @@ fn free_space(
                 kib.map(|kib| (cells.get(5..).unwrap_or_default().join(" "), kib.saturating_mul(1024))),
             );
         }
-        return Ok(ended.ok().then(|| left.values().sum()));
+        return ended.ok().then(|| left.values().sum());
     }
     // a server in a container that is reached by a port of this machine has another address
-    if !address.starts_with("127.") && address != "::1" {
-        return Ok(None);
+    if !survey.address.starts_with("127.") && survey.address != "::1" {
+        return None;
     }
     for folder in folders.values() {
         let (Ok(disk), Ok(space)) = (rustix::fs::stat(folder), rustix::fs::statvfs(folder)) else {
-            return Ok(None);
+            return None;
         };
         left.insert(disk.st_dev.to_string(), space.f_bavail.saturating_mul(space.f_frsize));
     }
-    Ok(Some(left.values().sum()))
+    Some(left.values().sum())
 }
