@@ -1,5 +1,6 @@
 //! Where PostgreSQL's programs are installed on this machine.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::major_of;
@@ -37,6 +38,9 @@ pub(crate) fn homes() -> Vec<Home> {
     let path =
         which::which("pg_dump").ok().filter(|p| p.canonicalize().is_ok_and(|p| !p.ends_with("pg_wrapper")));
     dirs.splice(0..0, path.as_deref().and_then(Path::parent).map(Path::to_owned));
+    // it is often one of the others
+    let mut seen = HashSet::new();
+    dirs.retain(|dir| seen.insert(dir.clone()));
     let mut homes: Vec<Home> = dirs.into_iter().filter_map(home).collect();
     homes.sort_by_key(|h| std::cmp::Reverse(h.major));
     homes
