@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use kit::catalog;
 use kit::child::catch_signals;
-use kit::codec::Codec;
+use kit::codec::{Codec, Kind};
 use kit::exit::{Code, Error, Result};
 use kit::lock::Lock;
 use kit::manifest::Verified;
@@ -69,7 +69,7 @@ fn snapshot(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let codec = Codec::chosen(args.codec, settings)?;
+    let codec = hurried(Codec::chosen(args.codec, settings)?);
     let snapshots = dir.join(SNAPSHOTS);
     if !snapshots.is_dir() {
         // a first run that names what is not there leaves no folder behind
@@ -147,6 +147,12 @@ fn snapshot(
         rotate(&snapshots, policy, &path, speech)?;
     }
     started.map(|_| Code::Done)
+}
+
+/// While volumes are read, services are down: gzip takes its fastest level unless it is told another. What that
+/// costs in size is little for data directories, half of which is zeros and repetition.
+fn hurried(codec: Codec) -> Codec {
+    Codec { level: codec.level.or((codec.kind == Kind::Gzip).then_some(1)), ..codec }
 }
 
 /// A server that is not stopped, and where its data are read.
