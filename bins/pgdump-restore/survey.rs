@@ -44,7 +44,7 @@ pub(crate) struct Survey {
     pub(crate) roles: BTreeSet<String>,
     /// The folder of each tablespace; empty where we may not know.
     pub(crate) tablespaces: BTreeMap<String, String>,
-    /// Where the server listens, as far as it is not on this machine.
+    /// The server's address as it was reached; `127.` by a socket.
     pub(crate) address: String,
     /// All parameters, in small letters.
     pub(crate) settings: BTreeSet<String>,

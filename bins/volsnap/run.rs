@@ -149,8 +149,7 @@ fn snapshot(
     started.map(|_| Code::Done)
 }
 
-/// While volumes are read, services are down: gzip takes its fastest level unless it is told another. What that
-/// costs in size is little for data directories, half of which is zeros and repetition.
+/// While volumes are read, services are down: gzip takes its fastest level unless it is told another.
 fn hurried(codec: Codec) -> Codec {
     Codec { level: codec.level.or((codec.kind == Kind::Gzip).then_some(1)), ..codec }
 }

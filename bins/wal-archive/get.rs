@@ -74,7 +74,8 @@ pub(crate) fn get(name: &str, path: &Path, args: &Args, speech: &Speech) -> Resu
 fn left_behind(name: Name, args: &Args) -> std::result::Result<Option<String>, Fault> {
     let Name::Segment(segment) = name else { return Ok(None) };
     for dir in &args.archives {
-        let archive = Archive::open(dir).map_err(unopened)?;
+        // one that is away is told of, and waited for, when it is asked for the segment
+        let Ok(archive) = Archive::open(dir) else { continue };
         let Some(bytes) = archive.segment_bytes() else { continue };
         let mut latest = None;
         for timeline in segment.timeline + 1.. {

@@ -247,6 +247,10 @@ fn a_standby_is_not_led_past_the_place_where_the_next_timeline_began() {
     segments.iter().for_each(|segment| drop(get(&stage, segment, &[]).exits(0)));
     fs::rename(data.join("recovery.signal"), data.join("standby.signal")).unwrap();
     get(&stage, &segments[0], &[]).exits(0);
+    // another archive that is away changes nothing about either
+    let away = ["-a", "/nowhere"];
+    get(&stage, &segments[0], &away).exits(0);
+    get(&stage, &segments[1], &away).exits(1).says("held back");
     for held in &segments[1..] {
         let ran = get(&stage, held, &["--ahead", "2"]).exits(1);
         ran.says(&format!("{held} is held back: timeline 2 left its log at 0/"));
