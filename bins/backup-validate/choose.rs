@@ -13,6 +13,7 @@ use kit::cli::usage;
 use kit::exit::{Error, Result};
 use kit::out;
 use kit::stamp::Stamp;
+use kit::store::Place;
 use kit::watch;
 
 use crate::cli::Which;
@@ -35,8 +36,23 @@ pub(crate) fn each(
     }
 }
 
+/// Each backup at a path: itself, or those in a folder of several.
+pub(crate) fn within(path: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    // a folder of several, as older scripts made one for each run
+    if path.is_dir()
+        && !archive::is_directory(path)
+        && let Ok(of) = all(path, None)
+    {
+        return of.iter().try_for_each(|b| each(&b.path));
+    }
+    each(path)
+}
+
 fn named(name: &OsStr, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     let Some(name) = name.to_str() else { return each(Path::new(name)) };
+    if Place::is(Path::new(name)) {
+        return each(Path::new(name));
+    }
     let path = located(name, dir);
     if let Some(stamp) = Stamp::parse_compact(name).filter(|_| !path.exists()) {
         let mut of = all(dir, None)?;
@@ -46,14 +62,7 @@ fn named(name: &OsStr, dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) ->
         }
         return of.iter().try_for_each(|b| each(&b.path));
     }
-    // a folder of several, as older scripts made one for each run
-    if path.is_dir()
-        && !archive::is_directory(&path)
-        && let Ok(of) = all(&path, None)
-    {
-        return of.iter().try_for_each(|b| each(&b.path));
-    }
-    each(&path)
+    within(&path, each)
 }
 
 /// A path a line; nothing that came in is no success, because whoever made the list may have failed.

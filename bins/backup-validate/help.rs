@@ -13,11 +13,13 @@ bad or unproven for each to standard error. Dumps, archives of pg_dump and Redis
 files are read to the last byte and held against their manifests.
 
 Which backups:
-  FILE                      a path; a bare name is looked for in DIR too
+  FILE                      a path; a bare name is looked for in DIR too; or a place in
+                            an object store, s3://BUCKET/KEY
   TIME                      all in DIR of this time, as in 20261121_064645
       --latest              the newest of each series and server in DIR
       --all                 all in DIR
-  -o, --dir DIR             where backups are, default 'backups' [BACKUP_DIR]
+  -o, --dir DIR             where backups are, default 'backups'; also s3://BUCKET/KEY
+                            [BACKUP_DIR]
       --name PREFIX         with --latest and --all: only those whose names begin so
 
 How closely:

@@ -14,6 +14,7 @@ mod coverage;
 mod drill;
 mod help;
 mod look;
+mod mirror;
 mod report;
 mod run;
 mod verdict;

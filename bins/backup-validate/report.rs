@@ -19,9 +19,16 @@ mod status;
 mod words;
 
 /// Writes one report to `file`, in one step; `-` is standard output. `judged`: the backups that this run has
-/// looked at, as `--json` tells of them.
-pub(crate) fn write(form: Form, file: &str, dir: &Path, look: &Look, judged: &[Value]) -> Result<()> {
-    let model = model::model(dir, look, judged)?;
+/// looked at, as `--json` tells of them. `shown`: how the folder is called.
+pub(crate) fn write(
+    form: Form,
+    file: &str,
+    dir: &Path,
+    shown: &str,
+    look: &Look,
+    judged: &[Value],
+) -> Result<()> {
+    let model = model::model(dir, shown, look, judged)?;
     let text = match form {
         Form::Html => page::page(&model),
         Form::Junit => junit::junit(&model),

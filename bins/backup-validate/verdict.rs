@@ -67,6 +67,14 @@ impl Verdict {
         self.faults.first().map_or(Code::Done, Error::code)
     }
 
+    /// The same in other words: each text as `say` has it.
+    pub(crate) fn reworded(&mut self, told: impl Fn(Error) -> Error, say: impl Fn(&str) -> String) {
+        self.faults = std::mem::take(&mut self.faults).into_iter().map(told).collect();
+        for text in self.warnings.iter_mut().chain(&mut self.notes) {
+            *text = say(text);
+        }
+    }
+
     fn word(&self) -> &'static str {
         match (self.passes(), self.warnings.is_empty()) {
             (false, _) if self.is_bad => "bad",

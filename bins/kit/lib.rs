@@ -9,6 +9,7 @@ pub mod exit;
 pub mod stamp;
 
 pub mod cli;
+pub mod http;
 pub mod out;
 pub mod settings;
 
@@ -29,6 +30,7 @@ pub mod manifest;
 pub mod source;
 
 pub mod proof;
+pub mod store;
 
 pub mod catalog;
 pub mod retention;

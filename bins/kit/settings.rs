@@ -45,6 +45,18 @@ const PARAMETERS: [(&str, &str); 26] = [
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
 ];
 
+/// Where an object store is, in the words of AWS's programs.
+const STORE: [&str; 8] = [
+    "S3_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+];
+
 /// The environment as the programs see it.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -150,7 +162,7 @@ fn is_about_server(name: &str) -> bool {
 fn is_ours(name: &str) -> bool {
     let others =
         ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "BACKUP_HELPER_IMAGE", "NOTIFY_URL"];
-    is_about_server(name) || others.contains(&name)
+    is_about_server(name) || others.contains(&name) || STORE.contains(&name)
 }
 
 /// Whether what could not be read stands in a line of `.env` that sets a variable of ours.

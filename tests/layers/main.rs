@@ -16,6 +16,7 @@ const LAYERS: &[&str] = &[
     "exit",
     "stamp",
     "cli",
+    "http",
     "out",
     "settings",
     "digest",

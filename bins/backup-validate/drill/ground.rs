@@ -41,7 +41,7 @@ fn sweep_all(place: &Place) -> Result<Vec<String>> {
         (Err(_), Place::Docker(_)) => return docker::sweep(),
         (found, _) => found?,
     };
-    let sites = Site::sweep(TAG, &programs)?;
+    let sites = Site::sweep(TAG, Some(&programs))?;
     let mut swept: Vec<String> = sites.iter().map(|path| path.display().to_string()).collect();
     if let Place::Docker(_) = place {
         swept.extend(docker::sweep()?);

@@ -97,14 +97,14 @@ impl Group<'_> {
 }
 
 /// Gathers it.
-pub(crate) fn model<'a>(dir: &Path, look: &'a Look, judged: &'a [Value]) -> Result<Model<'a>> {
+pub(crate) fn model<'a>(dir: &Path, shown: &str, look: &'a Look, judged: &'a [Value]) -> Result<Model<'a>> {
     let drills = drills(dir)?;
     let groups = lines(&look.backups, look.now).into_iter().map(|line| group(line, look, &drills)).collect();
     let faulty = |b: &&Backup| b.fault.as_ref().is_some_and(|f| f != NO_MANIFEST);
     Ok(Model {
         now: look.now,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        dir: dir.canonicalize().unwrap_or(dir.to_owned()).to_string_lossy().into_owned(),
+        dir: shown.to_owned(),
         used: look.used,
         groups,
         faulty: look.backups.iter().filter(faulty).collect(),

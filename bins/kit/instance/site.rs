@@ -76,8 +76,8 @@ impl Site {
     }
 
     /// Removes what runs that were killed have left: their servers are ended, their folders go. The
-    /// paths of those folders, for a message.
-    pub fn sweep(tag: &str, programs: &Programs) -> Result<Vec<PathBuf>> {
+    /// paths of those folders, for a message. Without `programs` there is nobody who runs servers for us.
+    pub fn sweep(tag: &str, programs: Option<&Programs>) -> Result<Vec<PathBuf>> {
         let temp = temp()?;
         let mut swept = Vec::new();
         let entries = fs::read_dir(&temp).map_err(|e| Error::io("list", temp.display(), &e))?;
@@ -123,10 +123,11 @@ impl Drop for Site {
 
 /// Whether a folder of ours has lost its owner. Anybody may make a folder of such a name below
 /// `TMPDIR`; only those that belong to us or to whoever runs servers for us are looked at.
-fn is_left_behind(path: &Path, programs: &Programs) -> bool {
+fn is_left_behind(path: &Path, programs: Option<&Programs>) -> bool {
     let Ok(meta) = path.symlink_metadata() else { return false };
-    let ours = [rustix::process::geteuid().as_raw(), programs.user()];
-    if !meta.is_dir() || meta.mode() & 0o077 != 0 || !ours.contains(&meta.uid()) {
+    let ours = rustix::process::geteuid().as_raw() == meta.uid()
+        || programs.is_some_and(|programs| programs.user() == meta.uid());
+    if !meta.is_dir() || meta.mode() & 0o077 != 0 || !ours {
         return false;
     }
     let no_follow = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;

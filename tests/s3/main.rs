@@ -1,0 +1,8 @@
+//! Places in an object store: a real server of S3 in the test's own process, which verifies signatures.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod store;
+mod validate;
