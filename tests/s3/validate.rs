@@ -104,7 +104,7 @@ fn a_quick_look_reads_no_data() {
     place.store.seen();
     place.validate(&[&url]).exits(1);
     let gets = |seen: Vec<String>| seen.iter().filter(|s| **s == format!("GET /keep/daily/{name}")).count();
-    assert_eq!(gets(place.store.seen()), 1 + bytes.len().div_ceil(8 << 20), "its head, and then stretches");
+    assert_eq!(gets(place.store.seen()), 1 + bytes.len().div_ceil(4 << 20), "its head, and then stretches");
     fs::write(&file, &bytes[1..]).unwrap();
     place.validate(&["--quick", &url]).exits(1).says("bytes");
 }

@@ -35,7 +35,7 @@ const SIGNED_FOR: Duration = Duration::from_secs(900);
 /// How long the store may think before it answers, and be silent within an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How much one request reads: many small ones hide the way there, and a broken one costs little.
-const RANGE: u64 = 8 << 20;
+const RANGE: u64 = 4 << 20;
 /// So many of them at the same time.
 const READERS: usize = 4;
 /// The longest answer that is read whole: a page of a listing, or an error.
