@@ -4,7 +4,7 @@
 //! What a run writes there (proofs, the history of drills) goes back, if nobody changed it meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use kit::instance::{Programs, Site};
 use kit::out::{self, Speech};
 use kit::place::{self, ensure_dir};
 use kit::settings::Settings;
-use kit::store::{Object, Only, Place, Put, Store};
+use kit::store::{Content, Object, Only, Place, Put, Store};
 use kit::volume::set;
 use kit::wal::archive::IDENTITY;
 use kit::wal::name::Name;
@@ -202,7 +202,9 @@ impl Mirror {
     }
 
     fn give(&mut self, path: &Path, key: &str) -> Result<()> {
-        let content = fs::read(path).map_err(|e| Error::io("read", path.display(), &e))?;
+        let fail = |e| Error::io("read", path.display(), &e);
+        let file = File::open(path).map_err(fail)?;
+        let content = Content { bytes: file.metadata().map_err(fail)?.len(), file: &file, digest: None };
         let old = self.objects.get(key);
         let only = old.map_or(Only::IfNew, |object| Only::If(&object.etag));
         if self.store.put(key, &content, only)? == Put::Held {

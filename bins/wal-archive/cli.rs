@@ -1,13 +1,14 @@
 //! The command line of `wal-archive`. Pure: touches no file, asks no clock.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::cli::{bad, number, span, text, usage, utf8};
 use kit::codec::{Codec, Kind};
 use kit::exit::Result;
 use kit::notify::Telling;
+use kit::store::Place;
 use kit::wal::name::{Name, Segment};
 use lexopt::prelude::*;
 
@@ -35,8 +36,9 @@ For people:
   prune                     remove what no base backup and no snapshot needs that is kept
 
 Options:
-  -a, --archive DIR         the archive; with push and get repeatable: push stores in
-                            all, get takes the first that has a good copy
+  -a, --archive DIR         the archive, a directory or s3://BUCKET/KEY; with push and
+                            get repeatable: push stores in all, get takes the first
+                            that has a good copy
       --compress CODEC      with push: none (default), gzip[:1-9], zstd[:1-19]
       --ahead N             with push: store up to N further files that are ready, at
                             the same time; with get: fetch the next N segments while
@@ -283,13 +285,13 @@ fn check(verb: &Verb, args: &Args, given: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The name of an archive. Stores other than directories are refused by name rather than made folders.
+/// The name of an archive: a directory, or a place in an object store.
 fn archive(name: String) -> Result<PathBuf> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(usage(format!("--archive: '{}' is no name of a directory", kit::exit::plain(&name))));
     }
-    if name.starts_with("s3://") {
-        return Err(usage("--archive: s3:// is not supported yet; give a directory"));
+    if Place::is(Path::new(&name)) {
+        Place::parse(&name)?;
     }
     Ok(name.into())
 }
@@ -341,7 +343,7 @@ mod tests {
             "prune -a x --keep-from 00000002.history",
             "verify -a x --snapshots y",
             "push -a x --ahead 65 a 00000002.history",
-            "init -a s3://bucket",
+            "init -a s3://",
             "status --max-age 5",
         ] {
             assert_eq!(parsed(line).unwrap_err().code(), kit::exit::Code::Usage, "{line}");

@@ -5,6 +5,7 @@ use std::path::Path;
 use kit::codec::Kind;
 use kit::exit::{Code, Error, Result};
 use kit::out;
+use kit::store::Place;
 
 use crate::cli::{Args, TOOL};
 
@@ -14,7 +15,10 @@ pub(crate) fn config(args: &Args) -> Result<Code> {
     let mut archives = String::new();
     for dir in &args.archives {
         // the server runs it in its data directory
-        let dir = std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?;
+        let dir = match Place::is(dir) {
+            true => dir.clone(),
+            false => std::path::absolute(dir).map_err(|e| Error::io("find", dir.display(), &e))?,
+        };
         archives = format!("{archives} -a {}", for_shell(&dir));
     }
     let ahead = if args.ahead > 0 { format!(" --ahead {}", args.ahead) } else { String::new() };

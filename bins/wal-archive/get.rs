@@ -116,9 +116,7 @@ fn later(name: Name, path: &Path, args: &Args) -> Option<Name> {
         return None;
     }
     let archives = args.archives.iter().filter_map(|dir| Archive::open(dir).ok());
-    let bare = |file: &str| file.trim_end_matches(".gz").trim_end_matches(".zst").to_owned();
-    let files = archives.filter_map(|archive| place::names(&archive.folder(name.timeline())).ok());
-    let names = files.flatten().filter_map(|file| bare(&file).parse::<Name>().ok());
+    let names = archives.filter_map(|archive| archive.names(name.timeline()).ok()).flatten();
     names.filter(|there| is_segment(there) && *there > name).min()
 }
 

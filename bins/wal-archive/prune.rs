@@ -11,6 +11,7 @@ use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place;
+use kit::store::Place;
 use kit::wal::archive::{Archive, Stored};
 use kit::wal::name::{Name, Segment};
 use kit::wal::sums;
@@ -34,7 +35,7 @@ pub(crate) fn prune(args: &Args, speech: &Speech, account: &Account<'_>) -> Resu
     if !args.dry_run {
         for file in &doomed {
             interrupted()?;
-            place::remove_if_there(&file.path)?;
+            archive.remove(file)?;
         }
         forget_digests(&archive, &files, keep)?;
     }
@@ -56,6 +57,10 @@ fn tell(args: &Args, action: &str, what: &str, reason: &str) -> Result<()> {
 
 /// The lists of digests that tell of nothing any more.
 fn forget_digests(archive: &Archive, files: &BTreeMap<Name, Stored>, keep: Segment) -> Result<()> {
+    // each object of a store has its own
+    if Place::is(archive.dir()) {
+        return Ok(());
+    }
     let mut timelines: Vec<u32> = files.keys().map(|n| n.timeline()).collect();
     timelines.dedup();
     for timeline in timelines {

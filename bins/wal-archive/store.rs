@@ -1,5 +1,6 @@
 //! Putting a file into an archive: durable before it is acknowledged, never over another.
 //!
+//! In an object store the store decides, by writing under one condition: that there is no such object.
 //! Of several who store the same file one at a time writes (its part file is locked), the others
 //! find it there. Where locks do not work, as on some network file systems, the rename decides.
 
@@ -16,11 +17,14 @@ use kit::codec::{Codec, Kind, write};
 use kit::exit::{Error, Result};
 use kit::lock::Lock;
 use kit::place::{self, Part};
+use kit::store::Place;
 use kit::wal::archive::{Archive, Fault, IDENTITY, Identity, Stored};
 use kit::wal::sums;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::source::Source;
+
+mod objects;
 
 /// How much is read, digested and written at a time: what fits the cache.
 const CHUNK: usize = 256 << 10;
@@ -30,6 +34,9 @@ const IDENTITY_WAIT: Duration = Duration::from_secs(10);
 
 /// Makes `dir` an archive; nothing happens twice.
 pub(crate) fn init(dir: &Path) -> Result<()> {
+    if Place::is(dir) {
+        return objects::init(dir);
+    }
     place::ensure_dir(dir)?;
     let _lock = Lock::take(dir, IDENTITY_WAIT, pause)?;
     if !dir.join(IDENTITY).exists() {
@@ -48,7 +55,9 @@ pub(crate) fn admit(dir: &Path, source: &Source) -> Result<Archive> {
     if merged(&archive, source)?.is_none() {
         return Ok(archive);
     }
-    {
+    if Place::is(dir) {
+        objects::identify(&archive, |archive| merged(archive, source))?;
+    } else {
         let _lock = Lock::take(dir, IDENTITY_WAIT, pause)?;
         // somebody else may have been first
         if let Some(identity) = merged(&Archive::open(dir)?, source)? {
@@ -90,9 +99,12 @@ fn merged(archive: &Archive, source: &Source) -> Result<Option<Identity>> {
 }
 
 fn write_identity(dir: &Path, identity: &Identity) -> Result<()> {
-    let text = serde_json::to_string_pretty(identity)
-        .map_err(|e| Error::no(format!("cannot write '{IDENTITY}': {e}")))?;
-    place::replace(&dir.join(IDENTITY), format!("{text}\n").as_bytes())
+    place::replace(&dir.join(IDENTITY), text(identity)?.as_bytes())
+}
+
+fn text(identity: &Identity) -> Result<String> {
+    let text = serde_json::to_string_pretty(identity);
+    text.map(|text| text + "\n").map_err(|e| Error::no(format!("cannot write '{IDENTITY}': {e}")))
 }
 
 /// Stores a file. `Ok` only when it and its name are on stable storage. `alone`: all cores are ours.
@@ -103,12 +115,22 @@ pub(crate) fn put(archive: &Archive, source: &Source, codec: Codec, alone: bool)
     if let Some(stored) = archive.find(source.name)? {
         return same(archive, stored, source);
     }
+    // histories and labels are small, and read by people
+    let codec = if source.name.segment().is_some() { codec } else { Codec { kind: Kind::None, level: None } };
+    let threads = if alone { cores() } else { 1 };
+    if Place::is(archive.dir()) {
+        return match objects::put(archive, source, codec, threads)? {
+            Some(stored) => Ok(stored),
+            None => match archive.find(source.name)? {
+                Some(stored) => same(archive, stored, source),
+                None => Err(Error::temporary(format!("{} was there, and is gone again", source.name))),
+            },
+        };
+    }
     let folder = archive.folder(source.name.timeline());
     if !folder.is_dir() {
         place::ensure_dir(&folder)?;
     }
-    // histories and labels are small, and read by people
-    let codec = if source.name.segment().is_some() { codec } else { Codec { kind: Kind::None, level: None } };
     let plain = folder.join(source.name.to_string());
     let target = place::with_suffix(&plain, codec.kind.suffix());
     let nap = || pause(Duration::from_millis(20));
@@ -120,12 +142,16 @@ pub(crate) fn put(archive: &Archive, source: &Source, codec: Codec, alone: bool)
     }
     let list = match codec.kind {
         Kind::None => {
-            let digest = copy(source, &mut part)?;
+            let path = part.path().to_owned();
+            let digest = digest(source, |piece| {
+                part.write_all(piece).map_err(|e| Error::io("write", path.display(), &e))
+            })?;
             let list = sums::add(&folder, source.name, digest);
             Some(list.map_err(|e| Error::io("write", sums::list(&folder, source.name).display(), &e))?)
         }
         _ => {
-            pack(source, codec, &mut part, if alone { cores() } else { 1 })?;
+            let path = part.path().to_owned();
+            pack(source, codec, &mut part, &path, threads)?;
             None
         }
     };
@@ -183,6 +209,9 @@ fn same(archive: &Archive, stored: Stored, source: &Source) -> Result<Stored> {
         }
         Err(fault) => return Err(fault.error()),
     }
+    if Place::is(&stored.path) {
+        return Ok(stored);
+    }
     // whoever put it there may have been killed, or lost its machine, before it was durable
     File::open(&stored.path).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", &shown, &e))?;
     place::sync_dir(archive.dir())?;
@@ -195,14 +224,14 @@ fn different(path: &str, stored: &str) -> Error {
         .hint("A server that was cloned, or brought back without a timeline of its own, writes other content under the same names: give it an archive of its own.")
 }
 
-/// Copies the file and digests it on the way.
-fn copy(source: &Source, part: &mut Part) -> Result<u128> {
+/// Digests the file, and hands on what it reads.
+fn digest(source: &Source, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u128> {
     let (mut digest, mut at, mut buffer) = (Xxh3::new(), 0, Buffer::zeros(CHUNK));
     while at < source.bytes {
         interrupted()?;
         let piece = read(source, at, &mut buffer)?;
         digest.update(piece);
-        part.write_all(piece).map_err(|e| Error::io("write", part.path().display(), &e))?;
+        take(piece)?;
         at += piece.len() as u64;
     }
     Ok(digest.digest128())
@@ -210,7 +239,7 @@ fn copy(source: &Source, part: &mut Part) -> Result<u128> {
 
 /// Compresses the file piece by piece, each of the threads every so many-th. The server waits for it: unlike a
 /// dump's, these threads do not step back behind it.
-fn pack(source: &Source, codec: Codec, part: &mut Part, threads: usize) -> Result<()> {
+fn pack(source: &Source, codec: Codec, to: &mut impl Write, path: &Path, threads: usize) -> Result<()> {
     let pieces = source.bytes.div_ceil(PIECE as u64);
     let work = |first: usize, ready: SyncSender<write::Packed>| {
         let mut packer = write::packer(codec);
@@ -238,7 +267,7 @@ fn pack(source: &Source, codec: Codec, part: &mut Part, threads: usize) -> Resul
             interrupted()?;
             let failed = |_| Err(Error::no("cannot compress: a thread failed"));
             let (_, packed) = packed.recv().unwrap_or_else(failed)?;
-            part.write_all(&packed).map_err(|e| Error::io("write", part.path().display(), &e))?;
+            to.write_all(&packed).map_err(|e| Error::io("write", path.display(), &e))?;
         }
         Ok(())
     })

@@ -4,5 +4,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[path = "../wal/stage.rs"]
+#[allow(dead_code)] // what its own target uses
+mod stage;
+
 mod store;
 mod validate;
+mod wal;

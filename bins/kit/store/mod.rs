@@ -19,7 +19,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rusty_s3::actions::{DeleteObject, GetObject, HeadObject, ListObjectsV2, PutObject};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
-use ureq::Agent;
+use ureq::{Agent, SendBody};
 
 use crate::buffer::Buffer;
 use crate::child::interrupted;
@@ -38,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RANGE: u64 = 4 << 20;
 /// So many of them at the same time.
 const READERS: usize = 4;
+/// Where an object keeps its writer's digest.
+const DIGEST: &str = "x-amz-meta-digest";
+/// How much of a file is read at a time.
+const CHUNK: usize = 256 << 10;
 /// The longest answer that is read whole: a page of a listing, or an error.
 const LONGEST_TEXT: u64 = 8 << 20;
 
@@ -58,6 +62,18 @@ pub struct Object {
     /// Its entity tag, as it stands in a header: another content has another. Empty where a listing does
     /// not tell it.
     pub etag: String,
+    /// What its writer noted as digest, see [`Content`]; a listing does not tell it.
+    pub digest: Option<String>,
+}
+
+/// What an object shall hold: the first `bytes` of a file.
+pub struct Content<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Bytes.
+    pub bytes: u64,
+    /// A digest of the writer's own, kept with the object as `x-amz-meta-digest`.
+    pub digest: Option<String>,
 }
 
 /// What must hold for an object to be written.
@@ -130,6 +146,7 @@ impl Store {
                 key: key.to_owned(),
                 bytes: answer.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0),
                 etag: answer.header("etag").unwrap_or_default().to_owned(),
+                digest: answer.header(DIGEST).map(str::to_owned),
             })
         })?;
         // an answer to HEAD has no body that would tell a missing object from a missing bucket
@@ -152,6 +169,7 @@ impl Store {
                 key: found.key,
                 bytes: found.size.unwrap_or(0),
                 etag: found.etag.unwrap_or_default(),
+                digest: None,
             }));
             match page.next_continuation_token {
                 Some(next) => token = Some(next),
@@ -250,24 +268,48 @@ impl Store {
         read.ok_or_else(|| Error::no(format!("'{shown}' is gone")))
     }
 
-    /// Writes an object whole; the store holds its CRC-32C against what it got. Durable when it is done.
+    /// Reads an object whole, which may have `limit` bytes; `None`: there is none.
     ///
     /// # Errors
     /// Those of [`Store::look`].
-    pub fn put(&self, key: &str, content: &[u8], only: Only<'_>) -> Result<Put> {
-        let sum = BASE64_STANDARD.encode(crc32c::crc32c(content).to_be_bytes());
+    pub fn whole(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        request::tried(
+            || format!("read '{}'", self.shown(key)),
+            || {
+                let action = GetObject::new(&self.bucket, Some(&self.credentials), key);
+                let answer = answered(self.agent.get(action.sign(SIGNED_FOR).as_str()).call())?;
+                let mut text = Vec::new();
+                let read = answer.into_reader().take(limit).read_to_end(&mut text);
+                read.map(|_| text).map_err(|e| failure(&ureq::Error::Io(e)))
+            },
+        )
+    }
+
+    /// Writes an object whole; the store holds its CRC-32C against what it got. Durable when it is done.
+    ///
+    /// # Errors
+    /// Those of [`Store::look`]; the file cannot be read.
+    pub fn put(&self, key: &str, content: &Content<'_>, only: Only<'_>) -> Result<Put> {
+        let sum = sum(content).map_err(|e| Error::io("read", "what is to be stored", &e))?;
         let done = request::tried(
             || format!("write '{}'", self.shown(key)),
             || {
                 let mut action = PutObject::new(&self.bucket, Some(&self.credentials), key);
+                let mut headers = vec![("x-amz-checksum-crc32c", sum.as_str())];
+                headers.extend(content.digest.as_deref().map(|digest| (DIGEST, digest)));
                 // what begins with x-amz must be signed
-                action.headers_mut().insert("x-amz-checksum-crc32c", sum.as_str());
-                let request = self.agent.put(action.sign(SIGNED_FOR).as_str());
+                headers.iter().for_each(|(name, value)| action.headers_mut().insert(*name, *value));
+                let mut request = self.agent.put(action.sign(SIGNED_FOR).as_str());
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
                 let request = match only {
                     Only::IfNew => request.header("if-none-match", "*"),
                     Only::If(etag) => request.header("if-match", etag),
                 };
-                match answered(request.header("x-amz-checksum-crc32c", &sum).send(content)) {
+                let request = request.header("content-length", content.bytes.to_string());
+                let mut body = content.reader();
+                match answered(request.send(SendBody::from_reader(&mut body))) {
                     Err(Failure::Answer(Answer::Held)) => Ok(Put::Held),
                     other => other.map(|_| Put::Done),
                 }
@@ -292,5 +334,36 @@ impl Store {
     /// The object's name, as people give it.
     pub fn shown(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket.name())
+    }
+}
+
+/// A file from its beginning, wherever others who read it stand.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Content<'_> {
+    fn reader(&self) -> impl Read {
+        At { file: self.file, at: 0 }.take(self.bytes)
+    }
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read_at(into, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// CRC-32C as `x-amz-checksum-crc32c` has it: big-endian, base64.
+fn sum(content: &Content<'_>) -> std::io::Result<String> {
+    let (mut sum, mut reader, mut buffer) = (0u32, content.reader(), Buffer::zeros(CHUNK));
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(BASE64_STANDARD.encode(sum.to_be_bytes())),
+            n => sum = crc32c::crc32c_append(sum, &buffer[..n]),
+        }
     }
 }

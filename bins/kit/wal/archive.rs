@@ -2,10 +2,10 @@
 //!
 //! `<archive>/<timeline>/<name>`, segments also with `.gz` or `.zst` behind. `archive.json` makes a
 //! directory an archive and tells whose: without it an empty mount point would look like an archive
-//! from which everything is missing. Writing is not done here.
+//! from which everything is missing. In an object store it is the same below `s3://BUCKET/KEY`, and each
+//! object holds its own digest. Writing is not done here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,14 @@ use xxhash_rust::xxh3::Xxh3;
 use super::header::{Header, LONG};
 use super::history::History;
 use super::name::{Name, Segment, is_segment_size};
-use super::sums;
 use crate::codec::{Kind, read::inflated};
 use crate::exit::{Code, Error, Result};
-use crate::place::{self, PART};
+use crate::place::PART;
+use crate::store::Store;
+
+mod home;
+
+use home::{Home, Open};
 
 /// What makes a directory an archive.
 pub const IDENTITY: &str = "archive.json";
@@ -39,9 +43,10 @@ pub struct Identity {
 }
 
 /// An archive that can be read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Archive {
     dir: PathBuf,
+    home: Home,
     identity: Identity,
 }
 
@@ -89,16 +94,14 @@ impl Archive {
     /// [`Code::No`] when what makes it an archive is damaged.
     /// [`Code::Refused`] when a later version of these programs made it.
     pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(IDENTITY);
         let cannot = |cause: String| format!("cannot open the archive '{}': {cause}", dir.display());
-        let away = |cause: String| Error::temporary(cannot(cause));
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(away(format!("there is no '{IDENTITY}' in it"))
-                    .hint("Is its file system mounted? A new archive is made once, by the verb init."));
-            }
-            Err(e) => return Err(away(Error::io("read", path.display(), &e).to_string())),
+        let home = Home::of(dir)?;
+        let opening = format!("cannot open the archive '{}'", dir.display());
+        let away = |error: Error| error.within(&opening).with_code(Code::Temporary);
+        let text = home.identity().map_err(away)?;
+        let Some(text) = text else {
+            return Err(Error::temporary(cannot(format!("there is no '{IDENTITY}' in it")))
+                .hint("Is its file system mounted? A new archive is made once, by the verb init."));
         };
         let identity: Identity = serde_json::from_slice(&text)
             .map_err(|e| Error::no(cannot(format!("'{IDENTITY}' is damaged: {e}"))))?;
@@ -109,10 +112,18 @@ impl Archive {
             let cause = format!("'{IDENTITY}' is damaged: segments cannot have {bytes} bytes");
             return Err(Error::no(cannot(cause)));
         }
-        Ok(Archive { dir: dir.to_owned(), identity })
+        Ok(Archive { dir: dir.to_owned(), home, identity })
     }
 
-    /// Its directory.
+    /// The store that it is in, if it is in one, and the key of what stands in it under this path.
+    pub fn store(&self, below: &str) -> Option<(&Store, String)> {
+        match &self.home {
+            Home::Dir(_) => None,
+            Home::Store(store, place) => Some((store, home::key(place, below))),
+        }
+    }
+
+    /// Its directory, or `s3://BUCKET/KEY`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -137,16 +148,9 @@ impl Archive {
     /// # Errors
     /// [`Code::Temporary`] when that cannot be told.
     pub fn find(&self, name: Name) -> Result<Option<Stored>> {
-        let plain = self.folder(name.timeline()).join(name.to_string());
-        for kind in [Kind::None, Kind::Gzip, Kind::Zstd] {
-            let path = place::with_suffix(&plain, kind.suffix());
-            match fs::symlink_metadata(&path) {
-                Ok(_) => return Ok(Some(Stored { name, path })),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => {
-                    return Err(Error::temporary(Error::io("look for", path.display(), &e).to_string()));
-                }
-            }
+        let temporary = |error: Error| error.with_code(Code::Temporary);
+        if let Some(path) = self.home.find(name).map_err(temporary)? {
+            return Ok(Some(Stored { name, path }));
         }
         // the archive may have gone since it was opened; then nothing is proven
         Archive::open(&self.dir).map(|_| None)
@@ -164,7 +168,8 @@ impl Archive {
         let name = stored.path.display();
         let away = |e: io::Error| Fault::Away(Error::temporary(Error::io("read", &name, &e).to_string()));
         let damaged = |cause: &str| Fault::Damaged(Error::no(format!("'{name}' is damaged: {cause}")));
-        let file = place::open_regular(&stored.path).map_err(away)?;
+        let folder = self.folder(stored.name.timeline());
+        let Open { file, digests: known } = self.home.open(&folder, stored.name, &stored.path)?;
         let mut first = [0; 4];
         let read = (&file).read(&mut first).map_err(away)?;
         let kind = Kind::detect(&first[..read]);
@@ -202,8 +207,7 @@ impl Archive {
                 return Err(damaged(&format!("it is of system {}, not {ours}", header.system_identifier)));
             }
         }
-        let folder = self.folder(stored.name.timeline());
-        let (digest, known) = (digest.digest128(), sums::find(&folder, stored.name).map_err(away)?);
+        let digest = digest.digest128();
         let proof = match kind {
             Kind::None if known.contains(&digest) => Proof::Digest,
             Kind::None if !known.is_empty() => {
@@ -231,19 +235,30 @@ impl Archive {
     /// [`Code::Temporary`] when it cannot be read.
     pub fn list(&self) -> Result<BTreeMap<Name, Stored>> {
         let mut all = BTreeMap::new();
-        for folder in place::names(&self.dir).map_err(away)? {
-            if !format!("{folder}.history").parse::<Name>().is_ok_and(|n| matches!(n, Name::History(_))) {
-                continue;
-            }
-            for file in place::names(&self.dir.join(&folder)).map_err(away)? {
-                let bare = [Kind::Gzip, Kind::Zstd].iter().find_map(|k| file.strip_suffix(k.suffix()));
-                let Ok(name) = bare.unwrap_or(&file).parse::<Name>() else { continue };
-                if !file.ends_with(PART) && format!("{:08X}", name.timeline()) == folder {
-                    all.insert(name, Stored { name, path: self.dir.join(&folder).join(&file) });
-                }
+        for (folder, file, path) in self.home.files().map_err(away)? {
+            let Ok(name) = bare(&file).parse::<Name>() else { continue };
+            if !file.ends_with(PART) && format!("{:08X}", name.timeline()) == folder {
+                all.insert(name, Stored { name, path });
             }
         }
         Ok(all)
+    }
+
+    /// The names of a timeline's files that are there.
+    ///
+    /// # Errors
+    /// Those of [`Archive::list`].
+    pub fn names(&self, timeline: u32) -> Result<Vec<Name>> {
+        let files = self.home.names(timeline).map_err(away)?;
+        Ok(files.iter().filter_map(|file| bare(file).parse().ok()).collect())
+    }
+
+    /// Removes a file; its absence is fine.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, stored: &Stored) -> Result<()> {
+        self.home.remove(&stored.path)
     }
 
     /// The history of a timeline, from the archive.
@@ -272,6 +287,11 @@ fn away(error: Error) -> Error {
         Code::No => Error::temporary(error.to_string()),
         _ => error,
     }
+}
+
+/// The name of a file without what its compression adds.
+fn bare(file: &str) -> &str {
+    [Kind::Gzip, Kind::Zstd].iter().find_map(|k| file.strip_suffix(k.suffix())).unwrap_or(file)
 }
 
 /// Fills the buffer as far as the file goes.
