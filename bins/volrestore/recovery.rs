@@ -152,6 +152,10 @@ fn place_of(volume: &kit::volume::set::Archive, args: &Args) -> Result<Place> {
 
 /// The folder of an archive, which may be named as a volume of Docker or Podman.
 fn archive_dir(word: &str) -> Result<PathBuf> {
+    if kit::store::Place::is(Path::new(word)) {
+        return Err(Error::usage("--wal: a recovery reads an archive in a directory")
+            .hint("Copy it there first; or let the server's own restore_command read the store."));
+    }
     match Place::parse(word, Path::new("/")) {
         Ok(place @ (Place::Docker(_) | Place::Podman(_))) => {
             place.directory()?.ok_or_else(|| Error::no(format!("there is no volume {place}")))

@@ -25,7 +25,7 @@ fn a_verb_and_what_it_takes() {
         &["prune", "-a", "x"],
         &["prune", "-a", "x", "--keep", "0"],
         &["prune", "-a", "x", "--keep", "1", "--keep-from", SEGMENT],
-        &["config", "-a", "s3://bucket/prefix"],
+        &["config", "-a", "s3://bucket/../prefix"],
         &["status", "--max-age", "15"],
     ] {
         is_usage_error(TOOL, words);
