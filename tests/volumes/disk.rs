@@ -5,10 +5,10 @@ use std::fs;
 use crate::stage::Stage;
 
 /// A small file system of the test's own, which only root can make.
-struct Small(std::path::PathBuf);
+pub(crate) struct Small(std::path::PathBuf);
 
 impl Small {
-    fn mount(stage: &Stage, name: &str, size: &str) -> Option<Small> {
+    pub(crate) fn mount(stage: &Stage, name: &str, size: &str) -> Option<Small> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
