@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use kit::buffer::Buffer;
 use kit::child::{interrupted, pause};
 use kit::exit::{Error, Result};
-use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, seek, sendfile};
 use rustix::io::Errno;
 
 /// Where a file system may share blocks, a copy begins at a multiple of this, in bytes.
@@ -28,6 +28,8 @@ const CHUNK: usize = 256 << 10;
 const COPIED: u64 = 8 << 20;
 /// How much is given up at a time.
 const GIVEN_UP: u64 = 32 << 20;
+/// What a call says that is not for these files, or not of this kernel.
+const UNABLE: [Errno; 5] = [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
 /// In a length: the piece begins where the next block does.
 const ALIGNED: u64 = 1 << 63;
 
@@ -111,7 +113,7 @@ impl Spool {
         })
     }
 
-    /// Whether it failed because the disk is full.
+    /// Whether it failed because no more may be written.
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
@@ -153,12 +155,16 @@ impl Spool {
         while at - begin < length {
             self.pace.wait()?;
             let most = (length - (at - begin)).min(COPIED).min(self.pace.rate.unwrap_or(COPIED));
-            match copy_file_range(from, Some(&mut offset), &self.file, Some(&mut at), most as usize) {
+            let copied = copy_file_range(from, Some(&mut offset), &self.file, Some(&mut at), most as usize);
+            let copied = match copied {
+                Err(e) if UNABLE.contains(&e) => self.send(from, &mut offset, &mut at, most as usize),
+                other => other,
+            };
+            match copied {
                 Ok(0) => break,
                 Ok(n) => self.pace.add(n as u64),
                 Err(Errno::INTR) => {}
-                // other file systems, older kernels
-                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => break,
+                Err(e) if UNABLE.contains(&e) => break,
                 Err(e) => return Err(self.failed(&e.into())),
             }
         }
@@ -166,6 +172,14 @@ impl Spool {
         if n > 0 {
             self.end_piece(ALIGNED, begin, n)?;
         }
+        Ok(n)
+    }
+
+    /// The same from another file system: from page to page, without a buffer of ours between them.
+    fn send(&self, from: &File, offset: &mut u64, at: &mut u64, most: usize) -> rustix::io::Result<usize> {
+        seek(&self.file, SeekFrom::Start(*at))?;
+        let n = sendfile(&self.file, from, Some(offset), most)?;
+        *at += n as u64;
         Ok(n)
     }
 
@@ -190,7 +204,11 @@ impl Spool {
     }
 
     fn failed(&mut self, cause: &io::Error) -> Error {
-        self.full |= matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        // a copy is larger than its archive, and so may be what one file or one user can have
+        self.full |= matches!(
+            cause.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
         Error::io("copy a volume to", self.dir.display(), cause)
     }
 

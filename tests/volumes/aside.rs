@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::archive::hard;
-use crate::disk::Small;
+use crate::disk::{Small, noise};
 use crate::lab::wait_until;
 use crate::stage::Stage;
 
@@ -115,6 +115,7 @@ fn where_the_disk_is_full_midway_the_rest_is_compressed_at_once() {
     for path in ["more/x", "last/x"] {
         stage.write(path, "y");
     }
+    stage.write("data/big", noise(9 << 20));
     let Some(small) = Small::mount(&stage, "backups", "90m") else { return };
     // by the time that it stands still it is larger than the disk
     let stop = "echo stop >>log; head -c 150M /dev/zero >more/big";

@@ -26,7 +26,7 @@ impl Drop for Small {
 }
 
 /// Bytes that do not shrink.
-fn noise(n: usize) -> Vec<u8> {
+pub(crate) fn noise(n: usize) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let next = || {
         state ^= state << 13;
