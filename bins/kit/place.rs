@@ -269,6 +269,12 @@ pub fn odd_names(dir: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Bytes that whoever is not root may still write to the disk of `dir`.
+pub fn free(dir: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io("sync", dir.display(), &e))

@@ -11,7 +11,7 @@ use kit::volume::control::Control;
 use kit::volume::entry::Found;
 use kit::volume::set::{Archive, Content, Data, Link, Set};
 use kit::volume::verify::Proven;
-use kit::volume::{Place, Volume};
+use kit::volume::{Place, Volume, used};
 
 use crate::choose::Chosen;
 use crate::cli::Args;
@@ -210,26 +210,11 @@ pub(crate) fn room_of(
     }
     let mut freed = Vec::new();
     for live in targets.iter().filter_map(|t| t.live.as_deref()).filter(|live| there(live)) {
-        freed.push((live, used(live).map_err(|e| Error::io("read", live.display(), &e))?));
+        freed.push((live, used(live, false).map_err(|e| Error::io("read", live.display(), &e))?));
     }
     room(needs, &freed)?;
     let record = chosen.path.canonicalize().map_err(|e| Error::io("find", chosen.path.display(), &e))?;
     Ok(Room::Emptying(record))
-}
-
-/// Bytes on the disk that come free when what is in a directory is removed.
-fn used(dir: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        if meta.is_dir() {
-            bytes += used(&entry.path())?;
-        }
-        // another name may keep it
-        bytes += if meta.is_dir() || meta.nlink() == 1 { meta.blocks() * 512 } else { 0 };
-    }
-    Ok(bytes)
 }
 
 /// Refuses to begin what the disk has no room for, also when what is `freed` has been removed.
@@ -243,8 +228,8 @@ pub(crate) fn room(needs: &[(&Path, u64)], freed: &[(&Path, u64)]) -> Result<()>
         *all = (std::mem::take(&mut all.0), all.1 + needed, all.2 + freed);
     }
     for (path, needed, freed) in by_device.values() {
-        let stat = rustix::fs::statvfs(path).map_err(|e| Error::io("read", path.display(), &e.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(*freed);
+        let free = kit::place::free(path).map_err(|e| Error::io("read", path.display(), &e))?;
+        let free = free.saturating_add(*freed);
         if free < *needed {
             return Err(Error::temporary(format!(
                 "no room in '{}': {} are needed, {} are free",

@@ -95,7 +95,7 @@ pub(crate) fn read(
         if ended.ok() { Ok(()) } else { Err(ended.error()) }
     };
     let seen = Seen { content: Content::Postgresql, data: Vec::new() };
-    let (part, mut archive) = taking.pack(source, &seen, &mut overheard, ended)?;
+    let (part, mut archive) = taking.pack("reading", source, &seen, taking.limited(&mut overheard), ended)?;
     let (control, range) = overheard.told.end()?;
     archive.data = vec![Data { path: String::new(), control }];
     Ok((vec![part], vec![archive], Some(range)))

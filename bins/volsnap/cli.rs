@@ -35,6 +35,16 @@ pub(crate) enum Action {
     Version,
 }
 
+/// Whether volumes are copied first, so that what was stopped starts before they are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// Where something waits for it and there is room.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
 /// The command line, checked as far as it can be without looking at the world.
 #[derive(Debug, Default)]
 pub(crate) struct Args {
@@ -49,6 +59,7 @@ pub(crate) struct Args {
     pub(crate) from_basebackup: bool,
     /// Bytes a second.
     pub(crate) limit: Option<u64>,
+    pub(crate) aside: Aside,
     pub(crate) dir: Option<String>,
     pub(crate) codec: Option<Codec>,
     pub(crate) tag: Option<String>,
@@ -91,6 +102,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
                 within = Some(Duration::from_secs(seconds.unsigned_abs()));
             }
             Long("limit") => args.limit = Some(size(&mut parser, "--limit")?),
+            Long("copy-first") => args.aside = aside(&text(&mut parser, "--copy-first")?)?,
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("compress") => args.codec = Some(Codec::of_option(&mut parser)?),
             Long("tag") => args.tag = Some(nonempty(&mut parser, "--tag")?),
@@ -139,6 +151,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     if args.hot && args.services.stop_something() {
         return Err(usage("--hot is for a server that runs: nothing is stopped for it"));
     }
+    if args.hot && args.aside == Aside::Always {
+        return Err(usage("--copy-first is for what stands still: nothing waits for --hot"));
+    }
     if (with_wal || within.is_some() || args.from_basebackup) && !args.hot {
         return Err(usage("--with-wal, --within and --from-basebackup go with --hot"));
     }
@@ -159,6 +174,15 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
     }
     args.policy = (!no_rotate).then_some(policy.or_last(KEEP, ruled));
     Ok(args)
+}
+
+fn aside(word: &str) -> Result<Aside> {
+    match word {
+        "auto" => Ok(Aside::Auto),
+        "always" => Ok(Aside::Always),
+        "never" => Ok(Aside::Never),
+        _ => Err(usage(format!("--copy-first: '{word}' is none of auto, always, never"))),
+    }
 }
 
 /// A volume, by its spelling; whether it is there is seen later.
@@ -202,6 +226,8 @@ mod tests {
             &["dir:x", "--hot", "--stop", "x"],
             &["dir:x", "--limit", "0"],
             &["dir:x", "--helper", ""],
+            &["dir:x", "--copy-first", "maybe"],
+            &["dir:x", "--hot", "--copy-first", "always"],
         ] {
             assert_eq!(parsed(words).unwrap_err().code(), kit::exit::Code::Usage, "{words:?}");
         }

@@ -24,6 +24,9 @@ Services (stopped together, started again whatever happens, also after a kill):
                             others when one leads [PATRONI_URLS]
       --stop CMD            run CMD before the volumes are read
       --start CMD           run CMD when they are read, also after failure and signals
+      --copy-first WHEN     copy the volumes and start again before they are compressed:
+                            auto (where something is to start and there is room, the
+                            default), always, never
 
 Without stopping (by psql's own settings, PGHOST and so on):
       --hot                 read the data directory while its server runs, as a base

@@ -134,7 +134,7 @@ fn files(place: &Place, snapshots: &Path, image: &str) -> Result<Files> {
     let Some(path) = place.mountpoint()? else {
         return Err(Error::no(format!("there is no volume {place}")));
     };
-    if !matches!(place, Place::Dir(_)) && path.read_dir().is_err() {
+    if !place.is_open(&path) {
         return Helper::new(place, image, snapshots).map(Files::Behind);
     }
     let root = path.canonicalize().map_err(|e| Error::io("read", path.display(), &e))?;

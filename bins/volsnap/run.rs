@@ -20,14 +20,15 @@ use kit::stamp::Stamp;
 use kit::volume::SWAPPING;
 use kit::volume::helper;
 use kit::volume::listing;
-use kit::volume::set::{self, Archive, FORMAT_VERSION, KIND, Mode, Set};
+use kit::volume::set::{self, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
 
 use crate::basebackup;
 use crate::cli::{self, Action, Args, TOOL};
+use crate::cold;
 use crate::help::HELP;
 use crate::hot;
-use crate::inspect::{Seen, Source, glance, look, outside, sources, sweep_containers, warn_of_state};
+use crate::inspect::{Seen, Source, glance, look, outside, sources, sweep_containers};
 use crate::leader::{self, leader};
 use crate::rotate::{rotate, sweep, verdicts};
 use crate::take::Taking;
@@ -109,6 +110,7 @@ fn snapshot(
         let seen = sources.iter().map(glance).collect::<Result<Vec<_>>>()?;
         wanted.last = leader::followers(&sources, &seen, args.leader.as_deref());
     }
+    let aside = running.is_none() && cold::puts_aside(args, &sources, &taking)?;
     let mut stopped = Some(services::stop(&wanted, dir, speech)?);
     let mut started = Ok(None);
     let all_read = || {
@@ -117,7 +119,9 @@ fn snapshot(
     let (parts, archives, wal) = match &running {
         Some(Running::Files(server, data)) => hot::read(&taking, &sources, server, data, args.log)?,
         Some(Running::Stream(server)) => basebackup::read(&taking, &sources[0], server)?,
-        None => read(&taking, &sources, all_read).map(|(parts, archives)| (parts, archives, None))?,
+        None => {
+            cold::read(&taking, &sources, aside, all_read).map(|(parts, archives)| (parts, archives, None))?
+        }
     };
     let seen: Vec<Seen> = sources.iter().map(|source| Seen::of(source, &archives)).collect();
     let downtime = started.as_ref().ok().copied().flatten();
@@ -149,7 +153,7 @@ fn snapshot(
     started.map(|_| Code::Done)
 }
 
-/// While volumes are read, services are down: gzip takes its fastest level unless it is told another.
+/// Services may wait for it: gzip takes its fastest level unless it is told another.
 fn hurried(codec: Codec) -> Codec {
     Codec { level: codec.level.or((codec.kind == Kind::Gzip).then_some(1)), ..codec }
 }
@@ -193,43 +197,6 @@ fn volumes(args: &Args) -> Result<Vec<String>> {
         }
     }
     Ok(volumes)
-}
-
-/// Reads all volumes, none of which anybody runs on, from before the first byte to after the last;
-/// then calls `all_read`.
-fn read(
-    taking: &Taking<'_>,
-    sources: &[Source],
-    all_read: impl FnOnce(),
-) -> Result<(Vec<Part>, Vec<Archive>)> {
-    let seen: Vec<Seen> = sources.iter().map(look).collect::<Result<_>>()?;
-    for (source, seen) in sources.iter().zip(&seen) {
-        warn_of_state(source, seen, taking.speech);
-    }
-    let unchanged = || {
-        for (source, before) in sources.iter().zip(&seen) {
-            if look(source).map_err(|e| e.within("it was started meanwhile"))? != *before {
-                return Err(Error::temporary(format!(
-                    "cannot read {}: a server ran on it meanwhile",
-                    source.volume.place
-                )));
-            }
-        }
-        Ok(())
-    };
-    let mut all_read = Some(all_read);
-    let (mut parts, mut archives) = (Vec::new(), Vec::new());
-    for (i, (source, seen)) in sources.iter().zip(&seen).enumerate() {
-        let last = i + 1 == sources.len();
-        let read = || match all_read.take_if(|_| last) {
-            Some(all_read) => unchanged().map(|()| all_read()),
-            None => Ok(()),
-        };
-        let (part, archive) = taking.take(source, seen, None, read)?;
-        parts.push(part);
-        archives.push(archive);
-    }
-    Ok((parts, archives))
 }
 
 /// Gives all archives their names, and last of all the record.

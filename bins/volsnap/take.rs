@@ -1,8 +1,8 @@
-//! One volume into one archive: a single pass, checked on the way as a restore will check it.
+//! One volume into one archive: a single pass, checked on the way as a restore will check it. Where services wait
+//! for it, the volume is only copied first, and the pass is over the copy.
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use kit::codec::write::write;
 use kit::codec::{Codec, Kind};
@@ -18,6 +18,7 @@ use kit::volume::tar::Reader;
 
 use crate::inspect::{Files, Seen, Source};
 use crate::repack::Repack;
+use crate::spool::{Pace, Spool, Spooled};
 use crate::tree::{Live, Tree};
 
 /// What all archives of a run have in common.
@@ -42,7 +43,7 @@ impl Taking<'_> {
         let (part, mut archive, left_out) = match &source.files {
             Files::Here(root) => {
                 let mut tree = Tree::open(root)?.with(live);
-                let (part, archive) = self.pack(source, seen, &mut tree, read)?;
+                let (part, archive) = self.pack("reading", source, seen, self.limited(&mut tree), read)?;
                 (part, archive, tree.left_out())
             }
             Files::Behind(helper) => {
@@ -53,7 +54,7 @@ impl Taking<'_> {
                     said = running.end()?;
                     read()
                 };
-                let (part, archive) = self.pack(source, seen, &mut tar, ended)?;
+                let (part, archive) = self.pack("reading", source, seen, self.limited(&mut tar), ended)?;
                 (part, archive, tar.left_out(&said))
             }
         };
@@ -61,21 +62,48 @@ impl Taking<'_> {
         Ok((part, archive))
     }
 
-    /// Archives a tar as it comes; the rest as for [`Taking::take`].
+    /// Puts a volume aside, to be archived when services run again; `None`: the disk is too full for that.
+    pub(crate) fn set_aside(&self, source: &Source) -> Result<Option<Aside>> {
+        self.speech.phase(&format!("copying {}", source.volume.place));
+        let mut spool = Spool::create(self.dir, self.limit)?;
+        match copy(source, &mut spool) {
+            Ok((spooled, left_out)) => Ok(Some(Aside { spooled, left_out })),
+            Err(_) if spool.is_full() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Archives what was put aside.
+    pub(crate) fn archive(&self, source: &Source, seen: &Seen, aside: Aside) -> Result<(Part, Archive)> {
+        let (part, mut archive) = self.pack("compressing", source, seen, aside.spooled, || Ok(()))?;
+        archive.left_out = aside.left_out;
+        Ok((part, archive))
+    }
+
+    /// A tar that is read no faster than it may be.
+    pub(crate) fn limited<R>(&self, inner: R) -> impl Read + use<R>
+    where
+        R: Read,
+    {
+        Limited { inner, pace: Pace::new(self.limit) }
+    }
+
+    /// Archives a tar as it comes, which is told as `verb`; the rest as for [`Taking::take`].
     pub(crate) fn pack(
         &self,
+        verb: &str,
         source: &Source,
         seen: &Seen,
         tar: impl Read,
         read: impl FnOnce() -> Result<()>,
     ) -> Result<(Part, Archive)> {
         let label = &source.volume.label;
-        self.speech.phase(&format!("reading {}", source.volume.place));
+        self.speech.phase(&format!("{verb} {}", source.volume.place));
         let name = set::archive_name(self.stamp, label, self.codec.kind);
         let path = self.dir.join(&name);
         let part = Part::create(&path)?;
         let (mut reader, mut check, mut wrong) = (Reader::default(), Check::default(), None);
-        let progress = Progress::start(&format!("reading {label}"), None, self.speech.is_quiet());
+        let progress = Progress::start(&format!("{verb} {label}"), None, self.speech.is_quiet());
         // what a restore would refuse is refused now
         let look = |bytes: &[u8], _: &mut Vec<u64>| {
             progress.advance(bytes.len() as u64);
@@ -83,8 +111,7 @@ impl Taking<'_> {
                 wrong = reader.feed(bytes, &mut check).err();
             }
         };
-        let slow = Limited { inner: tar, rate: self.limit, begun: Instant::now(), read: 0 };
-        let stream = AtEnd { inner: slow, then: Some(read) };
+        let stream = AtEnd { inner: tar, then: Some(read) };
         let written = write(self.codec, stream, look, part.file(), &name)?;
         wrong.map_or_else(|| reader.finish(), Err).map_err(|e: Error| {
             e.within(format!("cannot archive {}", source.volume.place))
@@ -109,6 +136,31 @@ impl Taking<'_> {
     }
 }
 
+/// A volume that was put aside.
+pub(crate) struct Aside {
+    spooled: Spooled,
+    /// Paths that are not in it.
+    left_out: Vec<String>,
+}
+
+/// Puts the tar of a volume into `spool`; with it what was left out.
+fn copy(source: &Source, spool: &mut Spool) -> Result<(Spooled, Vec<String>)> {
+    let left_out = match &source.files {
+        Files::Here(root) => {
+            let mut tree = Tree::open(root)?;
+            tree.spool(spool)?;
+            tree.left_out()
+        }
+        Files::Behind(helper) => {
+            let mut running = helper.read(helper::PACK)?;
+            let mut tar = Repack::new(running.stdout()?);
+            spool.add_all(&mut tar)?;
+            tar.left_out(&running.end()?)
+        }
+    };
+    Ok((spool.end()?, left_out))
+}
+
 /// A reader that does something once when its end is reached.
 struct AtEnd<R, F> {
     inner: R,
@@ -131,22 +183,14 @@ impl<R: Read, F: FnOnce() -> Result<()>> Read for AtEnd<R, F> {
 /// A reader that takes its time.
 struct Limited<R> {
     inner: R,
-    /// Bytes a second; `None`: as fast as it goes.
-    rate: Option<u64>,
-    begun: Instant,
-    read: u64,
+    pace: Pace,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
-            let due = Duration::from_secs_f64(self.read as f64 / rate as f64);
-            if let Some(early) = due.checked_sub(self.begun.elapsed()) {
-                kit::child::pause(early).map_err(io::Error::other)?;
-            }
-        }
+        self.pace.wait().map_err(io::Error::other)?;
         let n = self.inner.read(buffer)?;
-        self.read += n as u64;
+        self.pace.add(n as u64);
         Ok(n)
     }
 }

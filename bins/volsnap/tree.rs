@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use kit::buffer::Buffer;
 use kit::exit::{Error, Result};
 use kit::volume::control::FILE;
 use kit::volume::live::PID_FILE;
@@ -18,6 +19,7 @@ use kit::volume::live::PID_FILE;
 use crate::header::{Head, Stat, head};
 use crate::holes::parts;
 use crate::hot::{Taken, taken};
+use crate::spool::{LARGE, Spool};
 
 const BLOCK: u64 = 512;
 
@@ -105,6 +107,19 @@ impl Tree {
     /// What was left out, by path.
     pub(crate) fn left_out(&self) -> Vec<String> {
         self.left_out.list()
+    }
+
+    /// Puts the whole archive into `spool`; what is large is copied by the kernel.
+    pub(crate) fn spool(&mut self, spool: &mut Spool) -> Result<()> {
+        let mut buffer = Buffer::zeros(256 << 10);
+        loop {
+            if let Some(body) = self.body.as_mut().filter(|_| self.ready.is_empty()) {
+                body.copy(spool)?;
+            }
+            if !spool.add_some(self, &mut buffer)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes the next header; at the end of all, the end of the archive.
@@ -276,6 +291,22 @@ impl Body {
             self.path.display()
         ))
         .hint("Stop it with --services, or with --stop and --start.")
+    }
+
+    /// Has the kernel copy what is next and large; what is not copied is there to be read.
+    fn copy(&mut self, spool: &mut Spool) -> Result<()> {
+        while self.left >= LARGE || self.left == 0 && !self.parts.as_slice().is_empty() {
+            if self.left == 0 {
+                (self.offset, self.left) = self.parts.next().unwrap_or_default();
+            }
+            let n = if self.left < LARGE { 0 } else { spool.copy(&self.file, self.offset, self.left)? };
+            if n == 0 {
+                break;
+            }
+            self.offset += n;
+            self.left -= n;
+        }
+        Ok(())
     }
 
     /// The next bytes of the file; 0 at its end.

@@ -2,7 +2,7 @@
 //!
 //! Failures that the server does not count (an archiver that died) show in the backlog.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
@@ -50,7 +50,7 @@ pub(crate) fn status(args: &Args, account: &Account<'_>) -> Result<Code> {
     let mut status = Status::parse(&rows)?;
     let data = PathBuf::from(rows.first().and_then(|row| row.get(4)).cloned().unwrap_or_default());
     if server.via().is_here() {
-        status.free = free(&data.join("pg_wal"));
+        status.free = kit::place::free(&data.join("pg_wal")).ok();
     }
     let mut faults = status.faults(args);
     if let (Some(dir), Some(last)) = (args.archives.first(), &status.last_archived) {
@@ -151,11 +151,6 @@ impl Status {
             rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
         out::table(&["WHAT", "VALUE"], &rows)
     }
-}
-
-fn free(dir: &Path) -> Option<u64> {
-    let at = rustix::fs::statvfs(dir).ok()?;
-    Some(at.f_bavail.saturating_mul(at.f_frsize))
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ fn value(tool: &str, name: &str) -> &'static str {
         "LSN" => "0/16B3740",
         "XID" => "735",
         "WHAT" => "pause",
+        "WHEN" => "never",
         "HOW" => "hash",
         "URLS" => "http://127.0.0.1:1",
         "SPAN" => "1d12h",

@@ -7,6 +7,7 @@ mod cluster;
 mod drill;
 mod moment;
 mod ordinary;
+mod podman;
 mod services;
 mod stage;
 mod volumes;

@@ -128,6 +128,11 @@ fn an_ordinary_user_reads_what_root_reads() {
     for helper in [None, Some(image()), Some(busybox().to_owned())] {
         let ran = match &helper {
             None => stage.snap(&[&volume.place(), "-o", "whole"]),
+            // one that can tell how large it is: then it is copied first
+            Some(helper) if helper != busybox() => {
+                let waits = ["-o", "copied", "--stop", "true", "--start", "true"];
+                volume.snap(helper, &waits).says("copying docker:")
+            }
             Some(helper) => volume.snap(helper, &["-o", &helper.replace(':', "-")]),
         };
         let record = ran.exits(0).line().to_owned();

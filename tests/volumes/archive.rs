@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use crate::stage::Stage;
 
 /// A volume with all that is hard.
-fn hard() -> Stage {
+pub(crate) fn hard() -> Stage {
     let stage = Stage::with_data();
     fs::hard_link(stage.path("data/a"), stage.path("data/sub/hard")).unwrap();
     symlink("sub/b", stage.path("data/soft")).unwrap();

@@ -5,10 +5,10 @@ use std::fs;
 use crate::stage::Stage;
 
 /// A small file system of the test's own, which only root can make.
-struct Small(std::path::PathBuf);
+pub(crate) struct Small(std::path::PathBuf);
 
 impl Small {
-    fn mount(stage: &Stage, name: &str, size: &str) -> Option<Small> {
+    pub(crate) fn mount(stage: &Stage, name: &str, size: &str) -> Option<Small> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
@@ -26,7 +26,7 @@ impl Drop for Small {
 }
 
 /// Bytes that do not shrink.
-fn noise(n: usize) -> Vec<u8> {
+pub(crate) fn noise(n: usize) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let next = || {
         state ^= state << 13;

@@ -8,6 +8,7 @@ mod lab;
 
 mod again;
 mod archive;
+mod aside;
 mod disk;
 mod hostile;
 mod killed;

@@ -1,9 +1,10 @@
 //! Docker and Podman: where a named volume has its files, and who uses it.
 //!
 //! A volume of the engines' own driver is a directory of this machine, `…/volumes/NAME/_data`, which
-//! root may read and give another name while no container runs on it.
+//! root may read and give another name while no container runs on it. An engine of an ordinary user keeps it in his
+//! home, and the numbers of owners in it are of a range of his own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Place;
@@ -58,14 +59,19 @@ impl Place {
     /// As for [`Place::mountpoint`], or its files may not be looked at from here.
     pub fn directory(&self) -> Result<Option<PathBuf>> {
         let Some(path) = self.mountpoint()? else { return Ok(None) };
-        match path.read_dir() {
-            Err(e) if self.engine().is_some() => {
-                Err(Error::refused(format!("cannot reach the files of {self}: {e}"))
-                    .hint("Run this as root, on the machine of the engine.")
-                    .hint("Or restore into a volume that is not there yet: LABEL=docker:NEW."))
-            }
-            _ => Ok(Some(path)),
+        if self.is_open(&path) {
+            return Ok(Some(path));
         }
+        let engine = self.engine().map_or("docker", |(engine, _)| engine);
+        Err(Error::refused(format!("cannot reach the files of {self}: only root may"))
+            .hint("Run this as root, on the machine of the engine.")
+            .hint(format!("Or restore into a volume that is not there yet: LABEL={engine}:NEW.")))
+    }
+
+    /// Whether its files in `path` can be reached from here as its containers do. Of an engine's volume that is for
+    /// root: others may be let in by an engine of their own, but there owners have other numbers.
+    pub fn is_open(&self, path: &Path) -> bool {
+        self.engine().is_none() || rustix::process::geteuid().is_root() && path.read_dir().is_ok()
     }
 
     /// Makes the volume, which must not be there, and gives back where its files are.
@@ -84,7 +90,7 @@ impl Place {
             _ => ("{{.Store.VolumePath}}", ""),
         };
         let lines = ask(engine, &["info", "--format", format])?;
-        Ok(PathBuf::from(lines.into_iter().next().unwrap_or_default()).join(below).read_dir().is_ok())
+        Ok(self.is_open(&PathBuf::from(lines.into_iter().next().unwrap_or_default()).join(below)))
     }
 
     /// Makes the volume, which must not be there, with a mark by which [`Place::remove_made`] knows it.
@@ -118,14 +124,13 @@ impl Place {
     /// The containers that use the volume; of a directory nobody knows.
     pub fn users(&self) -> Result<Vec<User>> {
         let Some((engine, name)) = self.engine() else { return Ok(Vec::new()) };
-        let format = "{{.Names}}\t{{.State}}\t{{.Label \"com.docker.compose.service\"}}";
-        let lines = ask(engine, &["ps", "-a", "--filter", &format!("volume={name}"), "--format", format])?;
+        let format = format!("{{{{.Names}}}}\t{{{{.State}}}}\t{{{{{}}}}}", service(engine));
+        let lines = ask(engine, &["ps", "-a", "--filter", &format!("volume={name}"), "--format", &format])?;
         let user = |line: &String| {
             let mut cells = line.split('\t');
             let mut cell = || cells.next().unwrap_or_default().to_owned();
             let (container, state, service) = (cell(), cell(), cell());
-            let runs = !matches!(state.as_str(), "exited" | "created" | "dead" | "configured" | "stopped");
-            User { container, runs, service: Some(service).filter(|s| !s.is_empty()) }
+            User { container, runs: runs(&state), service: Some(service).filter(|s| !s.is_empty()) }
         };
         Ok(lines.iter().map(user).collect())
     }
@@ -137,11 +142,14 @@ impl Place {
     pub fn image(&self) -> Result<Option<(&'static str, String)>> {
         let Some((engine, name)) = self.engine() else { return Ok(None) };
         // one that Compose made, and that runs, first
-        let format = "{{if .Label \"com.docker.compose.service\"}}0{{else}}1{{end}} {{.State}} {{.Image}}";
+        let format = format!(
+            "{{{{if {}}}}}0{{{{else}}}}1{{{{end}}}}\t{{{{.State}}}}\t{{{{.Image}}}}",
+            service(engine)
+        );
         let filter = format!("volume={name}");
-        let mut lines = ask(engine, &["ps", "-a", "--filter", &filter, "--format", format])?;
-        lines.sort_by_key(|line| (!line.starts_with('0'), !line.contains(" running ")));
-        let image = lines.first().and_then(|line| line.rsplit(' ').next());
+        let mut lines = ask(engine, &["ps", "-a", "--filter", &filter, "--format", &format])?;
+        lines.sort_by_key(|line| (!line.starts_with('0'), !line.split('\t').nth(1).is_some_and(runs)));
+        let image = lines.first().and_then(|line| line.rsplit('\t').next());
         image.map(|image| Some((engine, image.to_owned()))).ok_or_else(|| {
             Error::refused(format!(
                 "no container uses {self}, and so nobody tells of which image its server is"
@@ -169,6 +177,21 @@ impl Place {
     }
 }
 
+/// What gives the service of a container in a template of `ps`.
+fn service(engine: &str) -> &'static str {
+    match engine {
+        // Podman 4.3 has no `.Label`, and Docker's `.Labels` are one text
+        "podman" => "index .Labels \"com.docker.compose.service\"",
+        _ => ".Label \"com.docker.compose.service\"",
+    }
+}
+
+/// Whether a container runs, by its state: `exited`, or, as Podman 4 has it, `Exited (0) 3 seconds ago`.
+fn runs(state: &str) -> bool {
+    let word = state.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+    !matches!(word.as_str(), "exited" | "created" | "dead" | "configured" | "stopped" | "initialized")
+}
+
 /// The lines that a command of the engine prints.
 pub(super) fn ask(engine: &str, words: &[&str]) -> Result<Vec<String>> {
     let (ended, output) = converse(Command::new(engine).args(words), engine, "")?;
@@ -176,4 +199,19 @@ pub(super) fn ask(engine: &str, words: &[&str]) -> Result<Vec<String>> {
         return Err(ended.error().within(format!("cannot ask {engine}")));
     }
     Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_containers() {
+        for state in ["exited", "created", "dead", "Exited (137) 1 second ago", "Created", "configured"] {
+            assert!(!runs(state), "{state}");
+        }
+        for state in ["running", "paused", "restarting", "Up 2 hours ago", "Paused", "removing", ""] {
+            assert!(runs(state), "{state}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! It has no network and no right but the one that it needs, and its image is never fetched by itself. It ends with
 //! whoever started it, however he ends: it watches its standard input.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -106,6 +107,20 @@ impl Helper {
             {{ cat <&3 >/dev/null; kill $pid; }} & wait $pid"
         );
         self.start("read", "ro", &["DAC_READ_SEARCH"], &script)
+    }
+
+    /// Bytes on the disk of all that is in the volume.
+    ///
+    /// # Errors
+    /// Those of [`Helper::read`]; the image has no `du`.
+    pub fn size(&self) -> Result<u64> {
+        let mut running = self.read("du -sk .")?;
+        let mut said = String::new();
+        running.stdout()?.read_to_string(&mut said).map_err(|e| Error::io("read from", self.engine, &e))?;
+        running.end()?;
+        let kib = said.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok());
+        kib.map(|kib| kib.saturating_mul(1024))
+            .ok_or_else(|| Error::no(format!("cannot tell how large {} is: '{}'", self.place, said.trim())))
     }
 
     /// Starts a container that fills the volume with the tar on its standard input.

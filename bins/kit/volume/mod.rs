@@ -5,6 +5,8 @@
 //! archive is read and [`entry`] what may stand in one.
 
 use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 pub mod control;
@@ -93,6 +95,28 @@ impl Place {
             Place::Docker(name) | Place::Podman(name) => name.clone(),
         }
     }
+}
+
+/// Bytes on the disk of all that is in a directory; of files that have several names each name counts if
+/// `shared`, else none: their bytes stay when the directory goes.
+pub fn used(dir: &Path, shared: bool) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = match entry.metadata() {
+            // somebody works there
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        if meta.is_dir() {
+            bytes += match used(&entry.path(), shared) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+                other => other?,
+            };
+        }
+        bytes += if meta.is_dir() || meta.nlink() == 1 || shared { meta.blocks() * 512 } else { 0 };
+    }
+    Ok(bytes)
 }
 
 /// A path without `.` and `..`; links are not looked at.
