@@ -48,6 +48,11 @@ impl Shares {
         self.loads.iter().any(|l| l.table.as_deref() == Some(table))
     }
 
+    /// Whether all is given to somebody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.loads.is_empty()
+    }
+
     /// What whoever is free now is to load.
     pub(crate) fn next(&mut self) -> Option<Share> {
         let all: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
