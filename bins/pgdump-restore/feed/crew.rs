@@ -146,7 +146,7 @@ impl Crew {
                 let build = builds.remove(ready);
                 self.give_build(free, build, !(shares.is_empty() && builds.is_empty()))?;
             // what is left is cut by when it is given
-            } else if let Some(share) = shares.next() {
+            } else if let Some(share) = shares.next(free) {
                 self.workers[free].loading.clone_from(&share.table);
                 self.give_to(free, Job::Load(share, loader.clone()))?;
             } else if builds.is_empty() {
