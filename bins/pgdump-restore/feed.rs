@@ -309,8 +309,11 @@ impl<'a> Feeder<'a> {
         let (Some(loader), Some(crew), false) = (&self.loader, &mut self.crew, loads.is_empty()) else {
             return Ok(());
         };
-        // so that no table is taken for empty whose rows are on their way
-        crew.done()?;
+        // so that no table is taken for empty whose rows are on their way; who has none yet may still be
+        // on the way to the server
+        if crew.has_rows() {
+            crew.done()?;
+        }
         may_truncate(self.server, self.router.place(), &mut loads)?;
         crew.load(Shares::new(loads, self.plan.jobs), builds, loader)?;
         crew.done()

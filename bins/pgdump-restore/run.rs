@@ -24,7 +24,7 @@ use crate::help::HELP;
 use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of};
 use crate::session::Session;
-use crate::swap::{drop_beside, drop_unmarked, explain, swap, undo};
+use crate::swap::{drop_beside, drop_left, explain, swap, undo};
 use crate::tell::{tell, tell_kept};
 use crate::transaction::Filled;
 use crate::{safety, tables, transaction};
@@ -110,9 +110,7 @@ fn restore(
         safety = back_up(args, &plan, dir, speech)?;
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
-    // nobody else restores: what stands half-restored is nobody's
-    let left = drop_beside(&server, &plan.entrance, speech, |b: &Beside| b.what == What::Restore);
-    if let Err(error) = left.and_then(|_| drop_unmarked(&server, &plan.entrance, speech)) {
+    if let Err(error) = drop_left(&server, &plan.entrance, speech) {
         // it is in nobody's way
         speech.error(&error);
     }

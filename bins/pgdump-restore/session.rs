@@ -35,6 +35,20 @@ pub(crate) struct Session {
 /// a database into place, takes all before it along (PostgreSQL documentation, "Asynchronous Commit").
 const HASTY: &str = "SET synchronous_commit = off;";
 
+/// Since when building an index takes parallel workers.
+const HELPED: u32 = 110_000;
+
+/// SQL that keeps the server from giving a statement workers of its own. Empty where `jobs` sessions leave
+/// processors idle: then they are of use. Beside others at work they only cost: what one process sorts in
+/// memory, several write to files for each other (PostgreSQL's utils/sort/tuplesort.c).
+pub(crate) fn unhelped(server: &Server, jobs: usize) -> &'static str {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if jobs < processors.max(2) || server.facts().version < HELPED {
+        return "";
+    }
+    "SET max_parallel_maintenance_workers = 0; SET max_parallel_workers_per_gather = 0;\n"
+}
+
 impl Session {
     /// Starts one in `database`; its first statements lift what would hinder a restore.
     pub(crate) fn start(server: &Server, database: &str) -> Result<Self> {

@@ -9,7 +9,7 @@ pub(crate) mod undo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kit::beside::{Beside, What, drop_database, list, unmark};
+use kit::beside::{Beside, LIST, What, drop_database, list, listed, unmark};
 use kit::child::{clean_up, interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
@@ -48,8 +48,7 @@ fn exchange(server: &Server, from: &str, exchanges: &[Exchange], stamp: Stamp) -
     let outcome = loop {
         interrupted()?;
         tried += 1;
-        let work = || server.query_in("UTF8", from, sql.as_bytes()).map(|_| ());
-        match alone(server, from, exchanges, work) {
+        match alone(server, from, exchanges, &sql) {
             Err(e) if tried < tries(&e) => pause(PAUSE)?,
             outcome => break outcome,
         }
@@ -97,21 +96,14 @@ fn renames(exchanges: &[Exchange], stamp: Stamp) -> String {
     sql
 }
 
-/// Runs `work` while the sessions of all that is renamed are ended again and again.
-fn alone(
-    server: &Server,
-    from: &str,
-    exchanges: &[Exchange],
-    work: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+/// Runs `sql` while the sessions of all that is renamed are ended again and again.
+fn alone(server: &Server, from: &str, exchanges: &[Exchange], sql: &str) -> Result<()> {
     let names: Vec<String> = exchanges.iter().flat_map(|e| [literal(&e.name), literal(&e.place)]).collect();
     let end = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}) \
         AND pid <> pg_backend_pid();",
         names.join(", ")
     );
-    // once before: of what must not be ended, the server's own words are the ones to tell
-    server.query(from, &end)?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -119,7 +111,8 @@ fn alone(
                 std::thread::sleep(ROUND);
             }
         });
-        let outcome = work();
+        // once before: of what must not be ended, the server's own words are the ones to tell
+        let outcome = server.query(from, &[&end, sql].join("\n")).map(drop);
         done.store(true, Ordering::Relaxed);
         outcome
     })
@@ -196,8 +189,17 @@ pub(crate) fn drop_beside(
     speech: &Speech,
     wanted: impl Fn(&Beside) -> bool,
 ) -> Result<usize> {
+    drop_each(server, entrance, speech, list(server, entrance)?.iter().filter(|b| wanted(b)))
+}
+
+fn drop_each<'a>(
+    server: &Server,
+    entrance: &str,
+    speech: &Speech,
+    all: impl Iterator<Item = &'a Beside>,
+) -> Result<usize> {
     let mut dropped = 0;
-    for beside in list(server, entrance)?.iter().filter(|b| wanted(b)) {
+    for beside in all {
         drop_one(server, entrance, &beside.name)
             .map_err(|e| e.within(format!("cannot drop database '{}'", beside.name)))?;
         let size = kit::out::bytes(beside.bytes);
@@ -210,17 +212,21 @@ pub(crate) fn drop_beside(
     Ok(dropped)
 }
 
-/// Drops what a restore has created and did not come to mark, because it was killed in between: nothing
-/// tells of it but its name, so only what is empty is taken for that.
-pub(crate) fn drop_unmarked(server: &Server, entrance: &str, speech: &Speech) -> Result<()> {
-    let sql = format!(
+/// Drops what restores have left that did not end: nobody else restores, so it is nobody's. One that was
+/// killed when it had created a database, and not come to mark it, left nothing to tell of it but its name, so
+/// only what is empty is taken for that.
+pub(crate) fn drop_left(server: &Server, entrance: &str, speech: &Speech) -> Result<()> {
+    let unmarked = format!(
         "SELECT datname FROM pg_database d WHERE datname ~ '__{}_[0-9]{{8}}_[0-9]{{6}}$' AND datallowconn \
         AND NOT datistemplate AND datconnlimit <> {INVALID} AND pg_has_role(datdba, 'USAGE') \
         AND shobj_description(oid, 'pg_database') IS NULL \
         AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid);",
         What::Restore.word()
     );
-    for name in server.query(entrance, &sql)?.concat() {
+    let [marked, unmarked] = server.queries(entrance, [LIST, &unmarked])?;
+    let left = listed(&marked);
+    drop_each(server, entrance, speech, left.iter().filter(|b| b.what == What::Restore))?;
+    for name in unmarked.concat() {
         // without the others' sessions being ended: whoever has come meanwhile may be at work in it
         if !has_objects(server, &name)? {
             server.query(entrance, &format!("DROP DATABASE {};", identifier(&name)))?;

@@ -19,7 +19,10 @@ const SIZES: &str = "CREATE EXTENSION pg_visibility;
     CREATE INDEX ON large (id); ALTER TABLE medium ADD PRIMARY KEY (id);";
 
 fn with_sizes() -> Server {
-    let server = Server::start();
+    filled(Server::start())
+}
+
+fn filled(server: Server) -> Server {
     server.sql("postgres", "CREATE DATABASE sizes");
     server.sql("sizes", SIZES);
     server
@@ -49,6 +52,28 @@ fn what_several_sessions_load_is_the_same_from_every_kind_of_file() {
             server.sql("copy", &pages)
         };
         assert_eq!(["medium", "part", "large"].map(frozen), ["t", "t", "f"], "{file}");
+    }
+}
+
+#[test]
+fn an_index_takes_workers_of_the_server_only_where_nothing_is_done_beside_it() {
+    let jobs = std::thread::available_parallelism().unwrap().get().max(2);
+    let server = filled(Server::start_with("log_statement = 'all'"));
+    for (name, tables, jobs, want) in [
+        ("all", "", jobs, Some("SET max_parallel_maintenance_workers = 0")),
+        ("one", "-t medium", jobs, Some("RESET max_parallel_maintenance_workers")),
+        // fewer than processors
+        ("few", "", jobs.div_ceil(2), None),
+    ] {
+        run(&mut server.shell(&format!("pg_dump -w {tables} sizes >{name}.sql"))).exits(0);
+        let before = server.log_text().len();
+        server.restore(&[&format!("{name}.sql"), "-d", name, "--jobs", &jobs.to_string()]).exits(0);
+        let log = server.log_text().split_off(before);
+        // what is counted afterwards has settings of its own
+        let log = &log[..log.find("count(*) FROM ONLY").unwrap()];
+        let said = log.lines().find(|line| line.contains("max_parallel_maintenance_workers"));
+        assert_eq!(said.is_some(), want.is_some(), "{name}: {said:?}");
+        assert!(want.is_none_or(|want| log.contains(&format!("statement: {want};"))), "{name}: {said:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 
@@ -39,7 +40,11 @@ impl Read for Source {
 }
 
 /// The writing end of a child's standard input, whose `write` returns an error when a signal comes.
-pub struct Sink(File);
+pub struct Sink {
+    pipe: File,
+    /// How long a full one is left to its reader.
+    rest: Duration,
+}
 
 impl Sink {
     pub(super) fn pipe(fd: OwnedFd) -> Self {
@@ -47,18 +52,22 @@ impl Sink {
         // so that a write takes what there is room for, and the wait for more is ours; the other end
         // is not touched by it
         let _ = rustix::fs::fcntl_setfl(&fd, rustix::fs::OFlags::NONBLOCK);
-        Sink(fd.into())
+        // a nanosecond a byte: nobody reads so fast that it would be empty by then
+        let size = rustix::pipe::fcntl_getpipe_size(&fd).unwrap_or_default();
+        Sink { pipe: fd.into(), rest: Duration::from_nanos(size as u64) }
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.0.write(bytes) {
+            match self.pipe.write(bytes) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other,
             }
-            wait_for(Some((self.0.as_fd(), PollFlags::OUT)), None)?;
+            wait_for(Some((self.pipe.as_fd(), PollFlags::OUT)), None)?;
+            // there is room for one page now; who waits for a little more need not come back for each
+            wait_for(None, Some(self.rest))?;
             if interrupted().is_err() {
                 return Err(io::Error::other("interrupted"));
             }

@@ -93,9 +93,14 @@ pub(super) struct Piece {
 /// # Errors
 /// When it cannot be read; a signal.
 pub fn sums(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<Seen> {
-    let mut packed = Packed::of(file, name, index)?;
-    while packed.next()?.is_some() {}
-    Ok(packed.seen(kind))
+    let (mut packed, mut sha) = (Packed::of(file, name, index)?, Sha::default());
+    // the digest takes longest, so that nothing else is to wait for it
+    let digest = |piece: Piece| {
+        sha.update(&piece.packed);
+        Ok(())
+    };
+    ordered(1, || packed.next(), || Ok, digest)?;
+    Ok(packed.seen(kind, sha))
 }
 
 fn pieces(
@@ -105,18 +110,18 @@ fn pieces(
     index: Index<'_>,
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
-    let mut packed = Packed::of(file, name, index)?;
-    ordered(workers(), || packed.next(), || inflater(kind, name), |raw: Buffer| sink(&raw))?;
-    Ok(packed.seen(kind))
+    let (mut packed, mut sha) = (Packed::of(file, name, index)?, Sha::default());
+    let next = || packed.next().inspect(|piece| piece.iter().for_each(|p| sha.update(&p.packed)));
+    ordered(workers(), next, || inflater(kind, name), |raw: Buffer| sink(&raw))?;
+    Ok(packed.seen(kind, sha))
 }
 
-/// The pieces of a file, one after the other, digested on the way.
+/// The pieces of a file, one after the other, each with a sum of its own.
 struct Packed<'a> {
     file: &'a File,
     name: &'a str,
     index: Index<'a>,
     bytes: u64,
-    sha: Sha,
     sums: Vec<u64>,
 }
 
@@ -125,7 +130,7 @@ impl<'a> Packed<'a> {
         let fail = |e: io::Error| Error::io("read", name, &e);
         file.rewind().map_err(fail)?;
         let bytes = file.metadata().map_err(fail)?.len();
-        Ok(Packed { file, name, index, bytes, sha: Sha::default(), sums: Vec::new() })
+        Ok(Packed { file, name, index, bytes, sums: Vec::new() })
     }
 
     fn next(&mut self) -> Result<Option<Piece>> {
@@ -136,14 +141,14 @@ impl<'a> Packed<'a> {
         let mut packed = Buffer::default();
         let read = packed.add(self.file, (end.0 - begin.0) as usize);
         read.map_err(|e| Error::io("read", self.name, &e))?;
-        self.sha.update(&packed);
         self.sums.push(digest::quick(&packed));
         Ok(Some(Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize }))
     }
 
-    fn seen(self, kind: Kind) -> Seen {
+    /// `sha`: what has been fed all of them.
+    fn seen(self, kind: Kind, sha: Sha) -> Seen {
         let (bytes, raw_bytes) = (self.bytes, self.index.raw_bytes);
-        Seen { kind, bytes, raw_bytes, sha256: self.sha.hex(), pieces: self.sums }
+        Seen { kind, bytes, raw_bytes, sha256: sha.hex(), pieces: self.sums }
     }
 }
 

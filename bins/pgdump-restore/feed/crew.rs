@@ -16,7 +16,7 @@ use kit::pg::Server;
 use crate::feed::build::{Build, Locks};
 use crate::feed::load::Loader;
 use crate::feed::share::{Share, Shares};
-use crate::session::Session;
+use crate::session::{Session, unhelped};
 
 /// How many pieces wait for one worker beside the one that it writes.
 const WAITING: usize = 2;
@@ -55,10 +55,13 @@ pub(crate) struct Crew {
     next: usize,
     /// Who began a row that has not ended.
     within_row: Option<usize>,
-    /// They have been given something since they were last all done.
+    /// They have been given something, and rows, since they were last all done.
     at_work: bool,
+    has_rows: bool,
     /// Nobody waits for them any more.
     left: Arc<AtomicBool>,
+    /// What is run before a statement that is run beside others.
+    unhelped: &'static str,
 }
 
 impl Crew {
@@ -76,7 +79,17 @@ impl Crew {
             let (jobs, thread) = (Some(jobs), Some(thread));
             workers.push(Worker { jobs, thread, open: 0, locks: Locks::default(), loading: None });
         }
-        Ok(Crew { workers, notices, next: 0, within_row: None, at_work: false, left })
+        let unhelped = unhelped(server, n);
+        Ok(Crew {
+            workers,
+            notices,
+            next: 0,
+            within_row: None,
+            at_work: false,
+            has_rows: false,
+            left,
+            unhelped,
+        })
     }
 
     /// Has every session set this.
@@ -90,6 +103,7 @@ impl Crew {
 
     /// Has rows loaded by the statement `copy`. A row that is not ended goes on in the next piece.
     pub(crate) fn rows(&mut self, copy: &Arc<Vec<u8>>, rows: Vec<u8>) -> Result<()> {
+        self.has_rows = true;
         let ends = rows.last() == Some(&b'\n');
         let job = Job::Rows(copy.clone(), rows);
         let who = match self.within_row {
@@ -115,12 +129,13 @@ impl Crew {
             self.hear()?;
         }
         let free = self.free()?;
-        self.give_build(free, build)
+        self.give_build(free, build, false)
     }
 
     /// Has tables loaded, each by one of them as far as that goes, and `builds` made, each as soon as
     /// nothing is missing of the tables it names: then much of them is still in memory.
     pub(crate) fn load(&mut self, mut shares: Shares, mut builds: Vec<Build>, loader: &Loader) -> Result<()> {
+        self.has_rows = true;
         loop {
             let free = self.free()?;
             let is_loading = |table: &str| self.workers.iter().any(|w| w.loading.as_deref() == Some(table));
@@ -128,9 +143,10 @@ impl Crew {
                 !build.tables().any(|t| shares.holds(t) || is_loading(t)) && !self.is_kept_out(build)
             });
             if let Some(ready) = ready {
-                self.give_build(free, builds.remove(ready))?;
+                let build = builds.remove(ready);
+                self.give_build(free, build, !(shares.is_empty() && builds.is_empty()))?;
             // what is left is cut by when it is given
-            } else if let Some(share) = shares.next() {
+            } else if let Some(share) = shares.next(free) {
                 self.workers[free].loading.clone_from(&share.table);
                 self.give_to(free, Job::Load(share, loader.clone()))?;
             } else if builds.is_empty() {
@@ -141,13 +157,25 @@ impl Crew {
         }
     }
 
+    /// Whether rows that they were given may be on their way.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.has_rows
+    }
+
     fn is_kept_out(&self, build: &Build) -> bool {
         self.workers.iter().any(|w| w.locks.are_in_the_way_of(&build.locks))
     }
 
-    fn give_build(&mut self, to: usize, build: Build) -> Result<()> {
+    /// `more`: others are to be given something at once.
+    fn give_build(&mut self, to: usize, build: Build, more: bool) -> Result<()> {
         self.workers[to].locks = build.locks;
-        self.give_to(to, Job::Statements(build.text))
+        let beside = more || self.workers.iter().any(|w| w.open > 0);
+        let how = match self.unhelped {
+            "" => "",
+            unhelped if beside => unhelped,
+            _ => "RESET max_parallel_maintenance_workers;\n",
+        };
+        self.give_to(to, Job::Statements([how.as_bytes(), &build.text].concat()))
     }
 
     /// Who has nothing to do: a better one than one whose statement may take an hour.
@@ -171,7 +199,7 @@ impl Crew {
         while self.workers.iter().any(|w| w.open > 0) {
             self.hear()?;
         }
-        self.at_work = false;
+        (self.at_work, self.has_rows) = (false, false);
         Ok(())
     }
 

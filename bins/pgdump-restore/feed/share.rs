@@ -35,12 +35,13 @@ pub(crate) struct Share {
 /// What is not given to anybody yet.
 pub(crate) struct Shares {
     loads: Vec<Load>,
-    sessions: u64,
+    /// How many bytes each session was given.
+    given: Vec<u64>,
 }
 
 impl Shares {
     pub(crate) fn new(loads: Vec<Load>, sessions: usize) -> Self {
-        Shares { loads, sessions: sessions.max(1) as u64 }
+        Shares { loads, given: vec![0; sessions.max(1)] }
     }
 
     /// Whether rows of a table of this name are not given to anybody yet.
@@ -48,12 +49,30 @@ impl Shares {
         self.loads.iter().any(|l| l.table.as_deref() == Some(table))
     }
 
-    /// What whoever is free now is to load.
-    pub(crate) fn next(&mut self) -> Option<Share> {
-        let all: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
+    /// Whether all is given to somebody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.loads.is_empty()
+    }
+
+    /// What session `who` is to load, which is free now.
+    pub(crate) fn next(&mut self, who: usize) -> Option<Share> {
+        let share = self.share(who)?;
+        self.given[who] += bytes(&share.rows);
+        Some(share)
+    }
+
+    /// Bytes that are not loaded yet: those that nobody has, and what others have still to do if they are as
+    /// fast as the one that has just done all of its own.
+    fn left(&self, who: usize) -> u64 {
+        let free: u64 = self.loads.iter().map(|l| bytes(&l.rows)).sum();
+        free + self.given.iter().map(|given| given.saturating_sub(self.given[who])).sum::<u64>()
+    }
+
+    fn share(&mut self, who: usize) -> Option<Share> {
+        let sessions = self.given.len() as u64;
+        let fair = self.left(who) / sessions;
         let largest = (0..self.loads.len()).max_by_key(|i| bytes(&self.loads[*i].rows))?;
         let load = &mut self.loads[largest];
-        let fair = all / self.sessions;
         let most = if load.truncate.is_some() { SMALL + fair } else { SMALL.max(fair) };
         if bytes(&load.rows) <= most {
             let Load { table, copy, truncate, rows } = self.loads.swap_remove(largest);
@@ -61,7 +80,7 @@ impl Shares {
         }
         // others load the rest of it: it cannot be emptied by any of them
         load.truncate = None;
-        let part = all / self.sessions / 2;
+        let part = fair / 2;
         let (mut count, mut taken) = (0, 0);
         while count == 0 || (count < load.rows.len() && taken < part) {
             taken += length(&load.rows[count]);
@@ -91,7 +110,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// The shares of tables of so many MiB, as `table:MiB`, with a star where it is emptied first.
+    /// The shares of tables of so many MiB, as `table:MiB`, with a star where it is emptied first; all
+    /// sessions are as fast.
     fn shares(tables: &[u64], sessions: usize) -> Vec<String> {
         let load = |(i, mib): (usize, &u64)| {
             let stretch = |at: u64| at * 16 * MIB..((at + 1) * 16).min(*mib) * MIB;
@@ -107,7 +127,8 @@ mod tests {
             let star = if s.truncate.is_some() { "*" } else { "" };
             format!("{}:{}{star}", s.copy[0] as char, bytes(&s.rows) / MIB)
         };
-        std::iter::from_fn(|| shares.next()).map(told).collect()
+        let free = |shares: &Shares| (0..sessions).min_by_key(|i| shares.given[*i]).unwrap_or(0);
+        std::iter::from_fn(|| shares.next(free(&shares))).map(told).collect()
     }
 
     #[test]
@@ -117,8 +138,10 @@ mod tests {
             (&[5], 2, &["a:5*"]),
             (&[32], 8, &["a:32*"]),
             (&[48], 2, &["a:48*"]),
-            (&[100, 300, 100, 100], 2, &["b:300*", "c:100*", "d:100*", "a:32", "a:32", "a:16", "a:20"]),
-            (&[400, 40], 2, &["a:112", "a:96", "a:64", "a:48", "a:32", "a:32", "b:40*", "a:16"]),
+            // while another has as much to do, a table of more than half of what is left is no reason to cut
+            (&[120, 200, 200, 200, 30, 250], 2, &["f:250*", "d:200*", "c:200*", "b:200*", "a:120*", "e:30*"]),
+            (&[100, 300, 100, 100], 2, &["b:300*", "c:100*", "d:100*", "a:100*"]),
+            (&[400, 40], 2, &["a:112", "a:112", "a:64", "a:64", "a:32", "b:40*", "a:16"]),
         ] {
             let got = shares(tables, sessions);
             assert_eq!(

@@ -12,6 +12,7 @@ use kit::out;
 use kit::pg::{Server, literal};
 
 use crate::check::Table;
+use crate::session::unhelped;
 use crate::tables::stream::quoted;
 
 /// How many tables one question asks for, at most.
@@ -31,11 +32,12 @@ pub(crate) fn count(
     let encoding = encoding_of(server, database, encoding)?;
     let partitioned = partitioned(server, database, &encoding)?;
     let batches = batches(tables, jobs);
+    let begin = format!("SET row_security = off;\n{}", unhelped(server, jobs.min(batches.len())));
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, String)>> {
         let mut differing = Vec::new();
         while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-            differing.extend(ask(server, database, &encoding, &partitioned, tables, batch.clone())?);
+            differing.extend(ask(server, database, &encoding, &begin, &partitioned, tables, batch.clone())?);
         }
         Ok(differing)
     };
@@ -86,6 +88,7 @@ fn ask(
     server: &Server,
     database: &str,
     encoding: &str,
+    begin: &str,
     partitioned: &HashSet<String>,
     tables: &[Table],
     batch: Range<usize>,
@@ -99,7 +102,7 @@ fn ask(
         questions.push([count.as_bytes(), &quoted(table)].concat());
     }
     let questions = questions.join(&b"\nUNION ALL "[..]);
-    let sql = [b"SET row_security = off;\n", questions.as_slice(), b";"].concat();
+    let sql = [begin.as_bytes(), questions.as_slice(), b";"].concat();
     let mut differing = Vec::new();
     let answers = server.query_in(encoding, database, &sql)?;
     if answers.len() != batch.len() {
