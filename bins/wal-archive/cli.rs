@@ -291,7 +291,7 @@ fn archive(name: String) -> Result<PathBuf> {
         return Err(usage(format!("--archive: '{}' is no name of a directory", kit::exit::plain(&name))));
     }
     if Place::is(Path::new(&name)) {
-        Place::parse(&name)?;
+        Place::parse(&name).map_err(|e| usage(format!("--archive: {e}")))?;
     }
     Ok(name.into())
 }
