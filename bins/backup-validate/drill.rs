@@ -88,9 +88,9 @@ impl Drill<'_> {
     /// Restores the backup and proves it; what came of it goes into the history, and a drill that went well
     /// into the manifest. One that failed says nothing about the file, which was checked before: what
     /// this machine lacks must not make a backup uncounted.
-    pub(crate) fn restore(&self, path: &Path, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
+    pub(crate) fn restore(&self, name: &str, checked: &Checked, verdict: &mut Verdict, speech: &Speech) {
         let (mut times, before) = (Times::default(), self.asked.get());
-        let (version, not_held) = match self.hold(path, checked, &mut times, verdict, speech) {
+        let (version, not_held) = match self.hold(name, checked, &mut times, verdict, speech) {
             Ok(Held::On(version)) => (Some(version), None),
             Ok(Held::Never(why)) => {
                 verdict.warn(format!("it is not drilled: {why}"));
@@ -159,7 +159,7 @@ impl Drill<'_> {
 
     fn hold(
         &self,
-        path: &Path,
+        name: &str,
         checked: &Checked,
         times: &mut Times,
         verdict: &mut Verdict,
@@ -181,7 +181,7 @@ impl Drill<'_> {
             (None, None) => return Ok(Held::Never("only dumps and snapshots of volumes are")),
         };
         times.server = clock.elapsed().as_secs_f64();
-        let version = self.on(&ground, path, checked, times, verdict, speech);
+        let version = self.on(&ground, name, checked, times, verdict, speech);
         let version = version.map_err(|error| ground.blame(error))?;
         ground.end()?;
         Ok(Held::On(version))
@@ -191,7 +191,7 @@ impl Drill<'_> {
     fn on(
         &self,
         ground: &Ground,
-        path: &Path,
+        name: &str,
         checked: &Checked,
         times: &mut Times,
         verdict: &mut Verdict,
@@ -199,7 +199,7 @@ impl Drill<'_> {
     ) -> Result<String> {
         let server = ground.server()?;
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
-        speech.say(&format!("drill of {} on PostgreSQL {version}", path.display()));
+        speech.say(&format!("drill of {name} on PostgreSQL {version}"));
 
         let clock = Instant::now();
         if checked.dump.is_some() {

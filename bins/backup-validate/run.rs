@@ -160,13 +160,14 @@ impl Run<'_> {
     ) -> Result<()> {
         drill.map_or(Ok(()), |drill| drill.foresee(path))?;
         let Some(mirror) = mirror else {
-            let verdict = judge(self.args, path, drill, self.speech);
-            return self.enter(&path.to_string_lossy(), path.to_str().is_some(), verdict);
+            let name = path.to_string_lossy();
+            let verdict = judge(self.args, path, &name, drill, self.speech);
+            return self.enter(&name, path.to_str().is_some(), verdict);
         };
-        let mut verdict = Verdict::default();
+        let (mut verdict, name) = (Verdict::default(), mirror.renamed(&path.to_string_lossy()));
         match if self.args.quick { Ok(()) } else { mirror.fill(path) } {
             Ok(()) => {
-                verdict = judge(self.args, path, drill, self.speech);
+                verdict = judge(self.args, path, &name, drill, self.speech);
                 mirror.give_back(&mut verdict);
             }
             Err(error) if error.code() == Code::No => verdict.fault(error),
@@ -174,7 +175,7 @@ impl Run<'_> {
         }
         mirror.empty(path);
         verdict.reworded(|error| mirror.told(error), |text| mirror.renamed(text));
-        self.enter(&mirror.renamed(&path.to_string_lossy()), path.to_str().is_some(), verdict)
+        self.enter(&name, path.to_str().is_some(), verdict)
     }
 
     /// Tells of one, by the name that it goes by.
@@ -197,7 +198,7 @@ impl Run<'_> {
 }
 
 /// One backup: checked, and where that is asked for held against a server and drilled.
-fn judge(args: &Args, path: &Path, drill: Option<&drill::Drill<'_>>, speech: &Speech) -> Verdict {
+fn judge(args: &Args, path: &Path, name: &str, drill: Option<&drill::Drill<'_>>, speech: &Speech) -> Verdict {
     let (clock, mut verdict) = (Instant::now(), Verdict::default());
     let checked = check::check(path, args, speech, &mut verdict);
     if let Some(checked) = checked.filter(|_| verdict.passes()) {
@@ -205,7 +206,7 @@ fn judge(args: &Args, path: &Path, drill: Option<&drill::Drill<'_>>, speech: &Sp
             against::against(&checked, args, &mut verdict);
         }
         if let Some(drill) = drill.filter(|_| verdict.passes()) {
-            drill.restore(path, &checked, &mut verdict, speech);
+            drill.restore(name, &checked, &mut verdict, speech);
         }
     }
     verdict.fact("seconds", (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);

@@ -157,7 +157,8 @@ fn a_drill_restores_from_a_store_and_its_history_goes_there() {
     place
         .validate(&["--drill", "-d", "x", "--query", "SELECT count(*) FROM t", "--expect", "1000", &url])
         .exits(0);
-    place.validate(&["--drill", &url]).exits(0);
+    let ran = place.validate(&["--drill", &url]).exits(0).says(&format!("drill of {url} on PostgreSQL"));
+    assert!(!ran.err.contains("mirror"), "{}", ran.err);
     let drills = fs::read_to_string(place.store.file("daily/drills.jsonl")).unwrap();
     assert_eq!(drills.lines().count(), 2, "{drills}");
     assert!(place.verified(&name)["how"].as_str().unwrap().contains("drill"));
