@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kit::catalog::SUMS;
 use kit::codec::Kind as Codec;
-use kit::exit::{Error, Result};
+use kit::exit::{Code, Error, Result};
 use kit::instance::{Programs, Site};
 use kit::out::{self, Speech};
 use kit::place::{self, ensure_dir};
@@ -46,16 +46,16 @@ impl Mirror {
     /// snapshots, or what stands below it.
     ///
     /// # Errors
-    /// [`kit::exit::Code::No`] when there is nothing; what [`Store::look`] meets.
+    /// [`Code::No`] when there is nothing; what [`Store::look`] meets.
     pub(crate) fn of(place: &Place, settings: &Settings, speech: &Speech) -> Result<Self> {
-        for swept in Site::sweep(TAG, Programs::find(None).ok().as_ref())? {
+        for swept in Site::sweep(TAG, Programs::find(None).ok().as_ref()).map_err(lacking)? {
             speech.say(&format!("removed {}, left by a run that was killed", swept.display()));
         }
         let store = Store::open(place, settings)?;
         let mut mirror = Mirror {
             store,
             place: place.clone(),
-            site: Site::bare(TAG)?,
+            site: Site::bare(TAG).map_err(lacking)?,
             objects: BTreeMap::new(),
             whole: BTreeMap::new(),
         };
@@ -68,11 +68,17 @@ impl Mirror {
         let (record, one) = (format!("{key}.json"), mirror.store.list(&prefix)?);
         let ours =
             |o: &Object| stamp.is_some() || o.key == key || o.key == record || o.key.starts_with(&below);
+        let mut is_there = false;
         for object in one.into_iter().filter(ours) {
-            mirror.add(object)?;
+            is_there = true;
+            mirror.add(object, speech)?;
         }
-        if mirror.objects.is_empty() {
-            return Err(Error::no(format!("there is no '{place}'")));
+        match mirror.objects.is_empty() {
+            true if is_there => {
+                return Err(Error::refused(format!("nothing of '{place}' can be a file here")));
+            }
+            true => return Err(Error::no(format!("there is no '{place}'"))),
+            false => {}
         }
         let mut others = vec![beside(SUMS), beside(history::NAME)];
         if bare(name).parse::<Name>().is_ok() {
@@ -86,7 +92,7 @@ impl Mirror {
             if !mirror.objects.contains_key(key)
                 && let Some(object) = mirror.store.look(key)?
             {
-                mirror.add(object)?;
+                mirror.add(object, speech)?;
             }
         }
         Ok(mirror)
@@ -106,13 +112,15 @@ impl Mirror {
         self.site.path().join("b")
     }
 
-    fn add(&mut self, mut object: Object) -> Result<()> {
+    fn add(&mut self, mut object: Object, speech: &Speech) -> Result<()> {
         // the name of a folder, in the eyes of some programs
         if object.key.ends_with('/') && object.bytes == 0 {
             return Ok(());
         }
-        // what no folder can hold is none of ours
-        if Place::parse(&self.store.shown(&object.key)).is_err() {
+        let shown = self.store.shown(&object.key);
+        let passed_over = |why: &str| speech.warn(&format!("{shown} is passed over: {why}"));
+        if object.key.ends_with('/') || Place::parse(&shown).is_err() {
+            passed_over("a part of its key is empty, '.' or '..', or holds a control character");
             return Ok(());
         }
         let whole = is_whole(&object.key);
@@ -133,7 +141,16 @@ impl Mirror {
                 .map_err(fail)?;
             file.set_len(object.bytes).map_err(fail)?;
             Ok(file)
-        })?;
+        });
+        let made = match made {
+            Ok(file) => file,
+            Err(error) if error.code() == Code::Temporary => return Err(error),
+            // such as one that is a file and a folder, or whose name is too long for a file
+            Err(error) => {
+                passed_over(&self.renamed(&error.to_string()));
+                return Ok(());
+            }
+        };
         let bytes = if whole { object.bytes } else { HEAD.min(object.bytes) };
         self.room(bytes)?;
         self.store.fetch(&object, bytes, &made)?;
@@ -246,6 +263,16 @@ impl Mirror {
         let mut lines = error.lines().map(|line| self.renamed(&line));
         let new = Error::new(error.code(), lines.next().unwrap_or_default());
         lines.fold(new, |new, line| new.hint(line.strip_prefix("hint: ").unwrap_or(&line)))
+    }
+}
+
+/// What is wrong with the folder for copies says nothing about a backup.
+fn lacking(error: Error) -> Error {
+    match error.code() {
+        Code::No => {
+            error.with_code(Code::Refused).hint("TMPDIR names the folder for copies: choose another.")
+        }
+        _ => error,
     }
 }
 

@@ -121,12 +121,14 @@ impl Run<'_> {
                 Ok(mut mirror) => choose::within(&mirror.path(), &mut |path| {
                     self.one(path, Some(&mut mirror), drill.as_ref())
                 }),
-                Err(error) if error.code() == Code::Usage => Err(error),
+                // a line of standard input does not end those behind it
+                Err(error) if error.code() == Code::Usage && *which != Which::Stdin => Err(error),
                 Err(error) => {
                     interrupted()?;
                     let mut verdict = Verdict::default();
                     match error.code() {
                         Code::No => verdict.fault(error),
+                        Code::Usage => verdict.unproven(error.with_code(Code::Refused)),
                         _ => verdict.unproven(error),
                     }
                     self.enter(&path.to_string_lossy(), path.to_str().is_some(), verdict)
@@ -170,7 +172,6 @@ impl Run<'_> {
                 verdict = judge(self.args, path, &name, drill, self.speech);
                 mirror.give_back(&mut verdict);
             }
-            Err(error) if error.code() == Code::No => verdict.fault(error),
             Err(error) => verdict.unproven(error),
         }
         mirror.empty(path);

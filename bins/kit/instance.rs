@@ -197,7 +197,9 @@ const PID_FILE: &str = "postmaster.pid";
 /// only one that stands in that directory counts.
 fn server_on(data: &Path) -> Option<Pid> {
     let text = fs::read_to_string(data.join(PID_FILE)).ok()?;
-    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
+    // a server of one session, as initdb runs it, writes its number with a minus (`CreateLockFile`)
+    let number: i32 = text.lines().next()?.trim().parse().ok()?;
+    let pid = Pid::from_raw(number.checked_abs()?)?;
     let stands_in = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok()?;
     (stands_in == data.canonicalize().ok()?).then_some(pid)
 }

@@ -148,6 +148,20 @@ impl Settings {
         self.values.get(name).map(String::as_str)
     }
 
+    /// The directory of backups: the option, else `BACKUP_DIR`, else `backups`.
+    ///
+    /// # Errors
+    /// It is a place in an object store, which would be made a folder called `s3:`.
+    pub fn backups<'a>(&'a self, option: Option<&'a str>) -> Result<&'a str> {
+        let dir = option.or(self.get("BACKUP_DIR")).unwrap_or("backups");
+        if dir.starts_with("s3://") {
+            return Err(Error::usage(format!("'{}' is no directory", crate::exit::plain(dir))).hint(
+                "Backups are made in a directory, and restored from one; copy them to the store, or from there.",
+            ));
+        }
+        Ok(dir)
+    }
+
     /// What client programs need in their environment beyond what they inherit.
     pub fn connection(&self) -> impl Iterator<Item = (&str, &str)> {
         self.connection.iter().map(|(k, v)| (k.as_str(), v.as_str()))
@@ -253,6 +267,14 @@ mod tests {
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_place_in_a_store_is_no_directory_of_backups() {
+        let settings = Settings::from(map(&[("BACKUP_DIR", "s3://keep/daily")]), map(&[])).unwrap();
+        assert_eq!(settings.backups(Some("here")).unwrap(), "here");
+        assert_eq!(settings.backups(None).unwrap_err().code(), crate::exit::Code::Usage);
+        assert_eq!(Settings::default().backups(None).unwrap(), "backups");
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(crate) fn run() -> Result<Code> {
         _ => {}
     }
     let settings = Settings::load()?.with("PATRONI_URLS", args.patroni.as_deref());
-    let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
-    let dir = Path::new(&dir);
+    let dir = settings.backups(args.dir.as_deref())?;
+    let dir = Path::new(dir);
     let speech = Speech::new(TOOL, args.quiet);
     match args.action {
         Action::List => list(&args, dir),

@@ -37,9 +37,8 @@ pub(crate) fn run() -> Result<Code> {
         _ => {}
     }
     let settings = Settings::load()?;
-    let backups =
-        args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
-    let backups = Path::new(&backups);
+    let backups = settings.backups(args.dir.as_deref())?;
+    let backups = Path::new(backups);
     let dir = &backups.join(SNAPSHOTS);
     let speech = Speech::new(TOOL, args.quiet);
     if args.action == Action::List {

@@ -47,8 +47,8 @@ pub(crate) fn run() -> Result<Code> {
         _ => {}
     }
     let settings = Settings::load()?;
-    let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
-    let dir = Path::new(&dir);
+    let dir = settings.backups(args.dir.as_deref())?;
+    let dir = Path::new(dir);
     let speech = Speech::new(TOOL, args.quiet);
     if args.action == Action::List {
         listing::list(&dir.join(SNAPSHOTS), args.json)?;

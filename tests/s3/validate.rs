@@ -125,6 +125,15 @@ fn a_folder_is_all_that_is_in_it() {
     place.validate(&["-o", "s3://keep/daily", "--watch"]).exits(0);
     let ran = feed(&mut place.command(), format!("{}\ns3://keep/none\n", both[0])).exits(3);
     ran.says("bad s3://keep/none: there is no 's3://keep/none'");
+    let ran = feed(&mut place.command(), format!("s3://keep/a//b\n{}\n", both[0])).exits(3);
+    assert_eq!(ran.says("unproven s3://keep/a//b: ").line(), both[0]);
+    // one key that cannot be a file here hides no other
+    fs::create_dir_all(place.store.file("daily/sub")).unwrap();
+    fs::write(place.store.file("daily/sub/tab\t.sql"), "x").unwrap();
+    let ran = place.validate(&["--dir", "s3://keep/daily", "--all"]).exits(0).says("is passed over");
+    assert_eq!(ran.lines().len(), 2);
+    let ran = run(place.command().arg(&both[0]).env("TMPDIR", "/nowhere")).exits(4);
+    ran.says(&format!("unproven {}: ", both[0])).says("TMPDIR");
     place.validate(&["-o", "s3://keep/daily", "--all", "--report", "json", "-"]).exits(0);
 }
 
@@ -139,6 +148,7 @@ fn a_store_that_is_away_or_does_not_let_us_proves_nothing() {
     place.store.busy(1000);
     place.validate(&[&url]).exits(5).says(&format!("unproven {url}: ")).says("it answers 503");
     place.store.busy(0);
+    run(place.command().arg(&url).env("S3_ENDPOINT_URL", "none")).exits(2);
     let ran = run(place.command().arg(&url).env("AWS_SECRET_ACCESS_KEY", "other"));
     ran.exits(4).says("unproven").says("AWS_SECRET_ACCESS_KEY");
     let ran = run(place.command().arg(&url).env_remove("AWS_ACCESS_KEY_ID"));

@@ -8,6 +8,7 @@ use kit::child::{Child, sibling};
 use kit::exit::{Error, Result};
 use kit::instance::{Instance, Programs, Site};
 use kit::pg::major_of;
+use kit::store::Place;
 use kit::volume::set::{Data, Mode, Set};
 
 use crate::cli::Args;
@@ -49,6 +50,12 @@ impl<'a> Way<'a> {
         };
         let (label, data) = data(set).map_err(Error::refused)?;
         let wal = args.wal.as_ref().filter(|_| !until.is_empty());
+        if let Some(place) = wal.filter(|wal| Place::is(Path::new(wal))) {
+            return Err(Error::refused(format!(
+                "a drill recovers from an archive in a directory, not from '{place}'"
+            ))
+            .hint("Copy the archive to a directory, and name that by --wal."));
+        }
         Ok(Way { label, data, until, wal: wal.map(|wal| super::absolute(Path::new(wal))) })
     }
 

@@ -204,7 +204,7 @@ impl Store {
     /// the one that was looked at: one that was replaced meanwhile is not mixed with it.
     ///
     /// # Errors
-    /// [`crate::exit::Code::No`] when it is gone or another; those of [`Store::look`]; a signal; what
+    /// [`crate::exit::Code::Temporary`] when it is gone or another; those of [`Store::look`]; a signal; what
     /// writing the file meets.
     pub fn fetch(&self, object: &Object, bytes: u64, file: &File) -> Result<()> {
         let (next, failed) = (AtomicU64::new(0), Mutex::new(None));
@@ -265,7 +265,7 @@ impl Store {
                 answer.into_reader().read_exact(into).map_err(|e| failure(&ureq::Error::Io(e)))
             },
         )?;
-        read.ok_or_else(|| Error::no(format!("'{shown}' is gone")))
+        read.ok_or_else(|| Error::temporary(format!("'{shown}' is gone")))
     }
 
     /// Reads an object whole, which may have `limit` bytes; `None`: there is none.

@@ -77,7 +77,14 @@ pub(super) fn answered(
     let _ = answer.body_mut().as_reader().take(LONGEST_ERROR).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     let code = element(&text, "Code").unwrap_or_default();
-    let words = match (code, element(&text, "Message")) {
+    let plain = |text: &str| {
+        ["&apos;'", "&quot;\"", "&lt;<", "&gt;>", "&amp;&"].iter().fold(text.to_owned(), |text, pair| {
+            let (entity, letter) = pair.split_at(pair.len() - 1);
+            text.replace(entity, letter)
+        })
+    };
+    let message = element(&text, "Message").map(plain);
+    let words = match (code, message.as_deref()) {
         ("", _) => format!("it answers {status}"),
         (code, None | Some("")) => format!("it answers {status}, {code}"),
         (code, Some(message)) => format!("it answers {status}, {code}: {message}"),
@@ -86,7 +93,8 @@ pub(super) fn answered(
         404 if code != "NoSuchBucket" => Failure::Answer(Answer::Absent),
         // 409: another who writes the same object is not done
         412 => Failure::Answer(Answer::Held),
-        401 | 403 | 404 => Failure::Answer(Answer::Never(words)),
+        // 301, 307: it is elsewhere; 400: not in this region, not signed as it wants
+        300..=404 => Failure::Answer(Answer::Never(words)),
         _ => Failure::Other(words, matches!(status, 409 | 429 | 500..)),
     })
 }
@@ -116,11 +124,11 @@ pub(super) fn tried<T>(
             Ok(done) => return Ok(Some(done)),
             Err(Failure::Answer(Answer::Absent)) => return Ok(None),
             Err(Failure::Answer(Answer::Held)) => {
-                return Err(Error::no(cannot("it is another one by now")));
+                return Err(Error::temporary(cannot("it is another one by now")));
             }
             Err(Failure::Answer(Answer::Never(why))) => {
                 return Err(Error::refused(cannot(&why)).hint(
-                    "Are bucket, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and this machine's clock?",
+                    "Are bucket, S3_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and this machine's clock?",
                 ));
             }
             Err(Failure::Other(why, true)) if left > 0 => {
