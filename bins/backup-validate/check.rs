@@ -80,6 +80,7 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
     }
     // a file of another size is not read: it is not the one that was proven
     if !verdict.passes() {
+        checked.enter_if_known("check", verdict);
         return Ok(checked);
     }
     let manifest = checked.manifest.as_ref();
@@ -91,10 +92,7 @@ fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Res
         verdict.fault(error);
         None
     });
-    // nothing is known of what could not be read
-    if verdict.passes() || verdict.code() == Code::No {
-        checked.enter("check", verdict);
-    }
+    checked.enter_if_known("check", verdict);
     Ok(checked)
 }
 
@@ -193,6 +191,13 @@ impl Checked {
     /// Whether there is a record to enter a proof into.
     pub(crate) fn has_record(&self) -> bool {
         self.manifest.is_some() || self.set.is_some()
+    }
+
+    /// Enters what came of it; nothing is known of what could not be read.
+    fn enter_if_known(&self, how: &str, verdict: &mut Verdict) {
+        if verdict.passes() || verdict.code() == Code::No {
+            self.enter(how, verdict);
+        }
     }
 
     /// Enters that it was proven, and how.

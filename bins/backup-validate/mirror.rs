@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kit::catalog::SUMS;
-use kit::codec::Kind as Codec;
 use kit::exit::{Code, Error, Result};
 use kit::instance::{Programs, Site};
 use kit::out::{self, Speech};
@@ -17,7 +16,7 @@ use kit::place::{self, ensure_dir};
 use kit::settings::Settings;
 use kit::store::{Content, Object, Only, Place, Put, Store};
 use kit::volume::set;
-use kit::wal::archive::IDENTITY;
+use kit::wal::archive::{IDENTITY, bare};
 use kit::wal::name::Name;
 use kit::{history, wal};
 
@@ -131,15 +130,8 @@ impl Mirror {
         }
         let path = self.local(&object.key);
         let made = ensure_dir(place::parent(&path)).and_then(|()| {
-            let fail = |e| Error::io("create", path.display(), &e);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(fail)?;
-            file.set_len(object.bytes).map_err(fail)?;
+            let file = place::create_new(&path)?;
+            file.set_len(object.bytes).map_err(|e| Error::io("create", path.display(), &e))?;
             Ok(file)
         });
         let made = match made {
@@ -198,8 +190,8 @@ impl Mirror {
 
     /// Refuses what does not fit into the folder's file system.
     fn room(&self, bytes: u64) -> Result<()> {
-        let at = rustix::fs::statvfs(self.site.path());
-        let free = at.map_or(u64::MAX, |at| at.f_bavail.saturating_mul(at.f_frsize));
+        // where nobody knows, writing tells
+        let free = place::free(self.site.path()).unwrap_or(u64::MAX);
         if bytes <= free {
             return Ok(());
         }
@@ -284,8 +276,4 @@ fn is_whole(key: &str) -> bool {
 fn look(path: &Path) -> Result<(u64, i64, i64)> {
     let meta = path.metadata().map_err(|e| Error::io("read", path.display(), &e))?;
     Ok((meta.ino(), meta.ctime(), meta.ctime_nsec()))
-}
-
-fn bare(name: &str) -> &str {
-    [Codec::Gzip, Codec::Zstd].iter().find_map(|k| name.strip_suffix(k.suffix())).unwrap_or(name)
 }

@@ -29,16 +29,16 @@ pub(crate) fn run() -> Result<Code> {
     }
     catch_signals()?;
     let settings = Settings::load()?;
-    let dir = args.dir.clone().or(settings.get("BACKUP_DIR").map(str::to_owned)).unwrap_or("backups".into());
+    let dir = settings.place_of_backups(args.dir.as_deref());
     let speech = Speech::new(TOOL, args.quiet);
     for (_, file) in &args.reports {
         catalog::may_write_over(Path::new(file))?;
     }
-    let mut home = match Place::is(Path::new(&dir)) {
-        true => Some(Mirror::of(&Place::parse(&dir)?, &settings, &speech)?),
+    let mut home = match Place::is(Path::new(dir)) {
+        true => Some(Mirror::of(&Place::parse(dir)?, &settings, &speech)?),
         false => None,
     };
-    let path = home.as_ref().map_or(dir.clone().into(), Mirror::path);
+    let path = home.as_ref().map_or(dir.into(), Mirror::path);
     let ended = args.telling.around(TOOL, Some(&path), &settings, &speech, |account| {
         let mut run = Run {
             args: &args,

@@ -29,13 +29,7 @@ impl Part {
     /// Starts `TARGET.part`, mode 0600, which must not exist.
     pub fn create(target: &Path) -> Result<Self> {
         let path = with_suffix(target, PART);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| Error::io("create", path.display(), &e))?;
+        let file = create_new(&path)?;
         Ok(Part { file, path, target: target.to_owned(), placed: false })
     }
 
@@ -215,6 +209,13 @@ pub fn ours_alone(file: &File, path: &Path) -> Result<()> {
     }
     Err(Error::refused(format!("'{}' is not ours alone, and tells what is to be done", path.display()))
         .hint("Look at it; remove it if it is not yours, or run this as its owner."))
+}
+
+/// Makes a file that must not exist, mode 0600.
+pub fn create_new(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(|e| Error::io("create", path.display(), &e))
 }
 
 /// Removes a file; its absence is fine.

@@ -148,12 +148,17 @@ impl Settings {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The directory of backups: the option, else `BACKUP_DIR`, else `backups`.
+    /// Where backups are: the option, else `BACKUP_DIR`, else `backups`.
+    pub fn place_of_backups<'a>(&'a self, option: Option<&'a str>) -> &'a str {
+        option.or(self.get("BACKUP_DIR")).unwrap_or("backups")
+    }
+
+    /// The same, for who takes a directory only.
     ///
     /// # Errors
     /// It is a place in an object store, which would be made a folder called `s3:`.
     pub fn backups<'a>(&'a self, option: Option<&'a str>) -> Result<&'a str> {
-        let dir = option.or(self.get("BACKUP_DIR")).unwrap_or("backups");
+        let dir = self.place_of_backups(option);
         if dir.starts_with("s3://") {
             return Err(Error::usage(format!("'{}' is no directory", crate::exit::plain(dir))).hint(
                 "Backups are made in a directory, and restored from one; copy them to the store, or from there.",

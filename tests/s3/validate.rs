@@ -107,6 +107,8 @@ fn a_quick_look_reads_no_data() {
     assert_eq!(gets(place.store.seen()), 1 + bytes.len().div_ceil(4 << 20), "its head, and then stretches");
     fs::write(&file, &bytes[1..]).unwrap();
     place.validate(&["--quick", &url]).exits(1).says("bytes");
+    place.validate(&[&url]).exits(1).says("bytes");
+    assert_eq!(place.verified(&name)["ok"], Value::Bool(false));
 }
 
 #[test]

@@ -57,7 +57,11 @@ pub(super) fn check(
             Ok(_) => {}
         }
     }
-    if args.quick || !verdict.passes() {
+    if args.quick {
+        return Ok(set);
+    }
+    if !verdict.passes() {
+        enter_if_known(whole, record, &set, verdict);
         return Ok(set);
     }
     let progress =
@@ -72,10 +76,15 @@ pub(super) fn check(
     let entries: u64 = archives.iter().map(|a| a.entries).sum();
     verdict.note(format!("{} volumes, {} entries", archives.len(), out::count(entries)));
     verdict.fact("entries", entries);
-    if whole && (verdict.passes() || verdict.code() == Code::No) {
-        enter(record, &set, "check", verdict);
-    }
+    enter_if_known(whole, record, &set, verdict);
     Ok(set)
+}
+
+/// Enters what came of all of the set; nothing is known of what could not be read.
+fn enter_if_known(whole: bool, record: &Path, set: &Set, verdict: &mut Verdict) {
+    if whole && (verdict.passes() || verdict.code() == Code::No) {
+        enter(record, set, "check", verdict);
+    }
 }
 
 /// A hot snapshot is nothing without the log of its time.

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kit::child::{Child, sibling};
-use kit::codec::Kind as Codec;
 use kit::exit::{Code, Error, Result};
-use kit::wal::archive::{Archive, IDENTITY, Proof, Stored};
+use kit::wal::archive::{Archive, IDENTITY, Proof, Stored, bare};
 use kit::wal::name::Name;
 
 use crate::verdict::Verdict;
@@ -25,8 +24,7 @@ pub(super) fn of(path: &Path) -> Option<Of> {
         return Some(Of::All(path.to_owned()));
     }
     let text = path.file_name()?.to_str()?;
-    let bare = [Codec::Gzip, Codec::Zstd].iter().find_map(|k| text.strip_suffix(k.suffix())).unwrap_or(text);
-    let name = bare.parse::<Name>().ok()?;
+    let name = bare(text).parse::<Name>().ok()?;
     // DIR/TIMELINE/NAME
     let path = std::path::absolute(path).ok()?;
     let dir = path.parent()?.parent()?.to_owned();

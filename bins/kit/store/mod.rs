@@ -32,8 +32,10 @@ use request::{Answer, Failure, answered, failure};
 
 /// How long a signed request is good for; each try is signed anew.
 const SIGNED_FOR: Duration = Duration::from_secs(900);
-/// How long the store may think before it answers, and be silent within an answer.
+/// How long the store may think before it answers …
 const PATIENCE: Duration = Duration::from_secs(60);
+/// … and how long all of a body may take.
+const BODY: Duration = Duration::from_secs(300);
 /// How much one request reads: many small ones hide the way there, and a broken one costs little.
 const RANGE: u64 = 4 << 20;
 /// So many of them at the same time.
@@ -125,8 +127,8 @@ impl Store {
         let agent = http::config()
             .map_err(Error::usage)?
             .timeout_recv_response(Some(PATIENCE))
-            .timeout_send_body(Some(PATIENCE * 5))
-            .timeout_recv_body(Some(PATIENCE * 5))
+            .timeout_send_body(Some(BODY))
+            .timeout_recv_body(Some(BODY))
             .build()
             .into();
         Ok(Store { agent, bucket, credentials })

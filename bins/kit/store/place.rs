@@ -60,6 +60,11 @@ impl Place {
         &self.key[..self.key.len() - self.name().len()]
     }
 
+    /// The key of what stands below it.
+    pub fn below(&self, name: &str) -> String {
+        if self.key.is_empty() { name.to_owned() } else { format!("{}/{name}", self.key) }
+    }
+
     /// Another in the same bucket.
     #[must_use]
     pub fn at(&self, key: &str) -> Self {
@@ -90,6 +95,7 @@ mod tests {
         assert_eq!(place.to_string(), "s3://b/daily/x.sql.gz");
         let all = Place::parse("s3://b").unwrap();
         assert_eq!((all.key(), all.folder(), all.name()), ("", "", ""));
+        assert_eq!((all.below("x"), place.at("daily").below("x")), ("x".into(), "daily/x".into()));
         assert_eq!(Place::parse("s3://b/daily/").unwrap().key(), "daily");
         for wrong in ["s3://", "s3:///x", "s3://b/../x", "s3://b//x", "s3://b c/x", "http://b", "s3://b/x\n"]
         {

@@ -18,7 +18,7 @@ use super::name::{Name, Segment, is_segment_size};
 use crate::codec::{Kind, read::inflated};
 use crate::exit::{Code, Error, Result};
 use crate::place::PART;
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 mod home;
 
@@ -100,8 +100,9 @@ impl Archive {
         let away = |error: Error| error.within(&opening).with_code(Code::Temporary);
         let text = home.identity().map_err(away)?;
         let Some(text) = text else {
+            let is_there = if Place::is(dir) { "Is that its place?" } else { "Is its file system mounted?" };
             return Err(Error::temporary(cannot(format!("there is no '{IDENTITY}' in it")))
-                .hint("Is its file system mounted? A new archive is made once, by the verb init."));
+                .hint(format!("{is_there} A new archive is made once, by the verb init.")));
         };
         let identity: Identity = serde_json::from_slice(&text)
             .map_err(|e| Error::no(cannot(format!("'{IDENTITY}' is damaged: {e}"))))?;
@@ -119,7 +120,7 @@ impl Archive {
     pub fn store(&self, below: &str) -> Option<(&Store, String)> {
         match &self.home {
             Home::Dir(_) => None,
-            Home::Store(store, place) => Some((store, home::key(place, below))),
+            Home::Store(store, place) => Some((store, place.below(below))),
         }
     }
 
@@ -290,7 +291,7 @@ fn away(error: Error) -> Error {
 }
 
 /// The name of a file without what its compression adds.
-fn bare(file: &str) -> &str {
+pub fn bare(file: &str) -> &str {
     [Kind::Gzip, Kind::Zstd].iter().find_map(|k| file.strip_suffix(k.suffix())).unwrap_or(file)
 }
 

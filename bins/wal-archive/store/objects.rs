@@ -6,7 +6,6 @@ use std::path::Path;
 
 use kit::codec::{Codec, Kind};
 use kit::exit::{Error, Result};
-use kit::place;
 use kit::settings::Settings;
 use kit::store::{Content, Only, Place, Put, Store};
 use kit::wal::archive::{Archive, IDENTITY, Identity, Stored};
@@ -21,7 +20,7 @@ const TRIES: usize = 5;
 pub(super) fn init(dir: &Path) -> Result<()> {
     let place = Place::parse(&dir.to_string_lossy())?;
     let store = Store::open(&place, &Settings::load()?)?;
-    let key = if place.key().is_empty() { IDENTITY.into() } else { format!("{}/{IDENTITY}", place.key()) };
+    let key = place.below(IDENTITY);
     if store.look(&key)?.is_none() {
         write(&store, &key, &text(&Identity::fresh())?, Only::IfNew)?;
     }
@@ -54,10 +53,9 @@ pub(super) fn put(
     codec: Codec,
     threads: usize,
 ) -> Result<Option<Stored>> {
-    let folder = archive.folder(source.name.timeline());
-    let path = place::with_suffix(&folder.join(source.name.to_string()), codec.kind.suffix());
-    let key = Place::parse(&path.to_string_lossy())?.key().to_owned();
-    let Some((store, _)) = archive.store("") else {
+    let below = format!("{:08X}/{}{}", source.name.timeline(), source.name, codec.kind.suffix());
+    let path = archive.dir().join(&below);
+    let Some((store, key)) = archive.store(&below) else {
         return Err(Error::no(format!("'{}' is in no store", path.display())));
     };
     let packed;

@@ -45,7 +45,7 @@ impl Home {
                     Err(e) => Err(Error::io("read", path.display(), &e)),
                 }
             }
-            Home::Store(store, place) => store.whole(&key(place, IDENTITY), LONGEST),
+            Home::Store(store, place) => store.whole(&place.below(IDENTITY), LONGEST),
         }
     }
 
@@ -66,7 +66,7 @@ impl Home {
                 Ok(None)
             }
             Home::Store(store, place) => {
-                let keys = paths.map(|path| key(place, &path.to_string_lossy()));
+                let keys = paths.map(|path| place.below(&path.to_string_lossy()));
                 let there = store.list(&keys[0])?;
                 let found = keys.into_iter().find(|key| there.iter().any(|object| object.key == *key));
                 Ok(found.map(|key| store.shown(&key).into()))
@@ -87,7 +87,7 @@ impl Home {
         let is_there = Place::is(path);
         let key = match is_there {
             true => Place::parse(&path.to_string_lossy()).map_err(gone)?.key().to_owned(),
-            false => key(place, &format!("{:08X}/{name}", name.timeline())),
+            false => place.below(&format!("{:08X}/{name}", name.timeline())),
         };
         let object = store.look(&key).map_err(gone)?;
         let digest = |object: &Object| u128::from_str_radix(object.digest.as_deref()?, 16).ok();
@@ -106,7 +106,7 @@ impl Home {
         match self {
             Home::Dir(dir) => place::names(&dir.join(format!("{timeline:08X}"))),
             Home::Store(store, place) => {
-                let prefix = key(place, &format!("{timeline:08X}/"));
+                let prefix = place.below(&format!("{timeline:08X}/"));
                 let there = store.list(&prefix)?;
                 Ok(there.into_iter().map(|object| object.key[prefix.len()..].to_owned()).collect())
             }
@@ -125,7 +125,7 @@ impl Home {
                 }
             }
             Home::Store(store, place) => {
-                let prefix = key(place, "");
+                let prefix = place.below("");
                 for object in store.list(&prefix)? {
                     let Some((folder, name)) = object.key[prefix.len()..].split_once('/') else { continue };
                     if is_folder(folder) {
@@ -150,11 +150,6 @@ impl Home {
 pub(super) struct Open {
     pub(super) file: File,
     pub(super) digests: Vec<u128>,
-}
-
-/// The key of what stands below a place.
-pub(super) fn key(place: &Place, below: &str) -> String {
-    if place.key().is_empty() { below.to_owned() } else { format!("{}/{below}", place.key()) }
 }
 
 /// Whether a name is that of a timeline's folder.
