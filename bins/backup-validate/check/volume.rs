@@ -35,10 +35,27 @@ pub(super) fn check(
     verdict: &mut Verdict,
 ) -> Result<Set> {
     let set = Set::read(record)?;
-    log(&set, args.wal.as_deref(), verdict);
     super::sealed(record, verdict)?;
     let whole = path == record;
-    let mine = |a: &&Archive| whole || path.file_name().is_some_and(|n| n == a.file.name.as_str());
+    archives(&set, path, record, args, speech, verdict)?;
+    // nothing is known of what could not be read, and what its log's archive lacks is no fault of the set
+    if whole && !args.quick && (verdict.passes() || verdict.code() == Code::No) {
+        enter(record, &set, "check", verdict);
+    }
+    log(&set, args.wal.as_deref(), verdict);
+    Ok(set)
+}
+
+/// Each archive of the set, or the one at `path`: there, of its size, and read to its last byte.
+fn archives(
+    set: &Set,
+    path: &Path,
+    record: &Path,
+    args: &Args,
+    speech: &Speech,
+    verdict: &mut Verdict,
+) -> Result<()> {
+    let mine = |a: &&Archive| path == record || path.file_name().is_some_and(|n| n == a.file.name.as_str());
     let archives: Vec<&Archive> = set.volumes.iter().filter(mine).collect();
     if archives.is_empty() {
         return Err(Error::no(format!("the record '{}' does not tell of it", record.display())));
@@ -57,18 +74,14 @@ pub(super) fn check(
             Ok(_) => {}
         }
     }
-    if args.quick {
-        return Ok(set);
-    }
-    if !verdict.passes() {
-        enter_if_known(whole, record, &set, verdict);
-        return Ok(set);
+    if args.quick || !verdict.passes() {
+        return Ok(());
     }
     let progress =
         Progress::start("checking", Some(archives.iter().map(|a| a.raw_bytes).sum()), speech.is_quiet());
     for archive in &archives {
         match verify(dir, archive, |bytes| progress.advance(bytes)) {
-            Ok(_) => sane(&set, archive, verdict),
+            Ok(_) => sane(set, archive, verdict),
             Err(error) => verdict.fault(error),
         }
     }
@@ -76,15 +89,7 @@ pub(super) fn check(
     let entries: u64 = archives.iter().map(|a| a.entries).sum();
     verdict.note(format!("{} volumes, {} entries", archives.len(), out::count(entries)));
     verdict.fact("entries", entries);
-    enter_if_known(whole, record, &set, verdict);
-    Ok(set)
-}
-
-/// Enters what came of all of the set; nothing is known of what could not be read.
-fn enter_if_known(whole: bool, record: &Path, set: &Set, verdict: &mut Verdict) {
-    if whole && (verdict.passes() || verdict.code() == Code::No) {
-        enter(record, set, "check", verdict);
-    }
+    Ok(())
 }
 
 /// A hot snapshot is nothing without the log of its time.
