@@ -131,6 +131,12 @@ impl Settings {
         Settings { values: connection.clone(), connection, alone: true }
     }
 
+    /// The variables that tell where an object store is, for a program of ours that stands in another
+    /// directory.
+    pub fn of_stores(&self) -> impl Iterator<Item = (&str, &str)> {
+        STORE.iter().filter_map(|name| Some((*name, self.get(name)?)))
+    }
+
     /// Whether client programs inherit nothing about a connection.
     pub fn is_alone(&self) -> bool {
         self.alone

@@ -31,8 +31,8 @@ named, of the newest from before that moment):
       --until-name NAME     a restore point of pg_create_restore_point
       --until-immediate     no further than the snapshot needs
       --until-latest        the end of the log
-      --wal DIR             the archive of the log, as wal-archive keeps it: DIR, or
-                            a volume, docker:NAME or podman:NAME
+      --wal DIR             the archive of the log, as wal-archive keeps it: DIR, a
+                            volume, docker:NAME or podman:NAME, or s3://BUCKET/KEY
       --timeline N          along this timeline, where several lead there
       --then WHAT           promote (default): open it; with --into also pause: stay
                             there, to be read; shutdown: end there

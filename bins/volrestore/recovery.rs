@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
@@ -14,7 +14,6 @@ use kit::out::Speech;
 use kit::place;
 use kit::volume::set::Mode;
 use kit::volume::{Place, Volume};
-use kit::wal::archive::Archive;
 
 use crate::choose::Chosen;
 use crate::cli::{Args, Then, Which};
@@ -23,13 +22,16 @@ use crate::into;
 mod replay;
 mod route;
 mod spaces;
+mod wal;
 
 use replay::{Reached, Replay};
 use route::{Log, Route, data_of};
 use spaces::Space;
+use wal::Wal;
 
 /// A recovery that can be done.
 pub(crate) struct Recovery {
+    wal: Wal,
     route: Route,
     /// The path of the data directory in its volume.
     data: String,
@@ -54,7 +56,8 @@ impl Recovery {
             return Err(kit::cli::usage("--until and its like go with --wal DIR"));
         };
         speech.phase("reading the log");
-        let archive = Archive::open(&archive_dir(wal)?)?;
+        let wal = Wal::of(wal)?;
+        let archive = wal.open()?;
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
         let spaces = spaces::find(&route.chosen.set, volume, data)?;
@@ -76,7 +79,7 @@ impl Recovery {
         for line in lines(&route, args) {
             speech.say(&line);
         }
-        Ok(Recovery { route, data, label, spaces, emptied, image })
+        Ok(Recovery { wal, route, data, label, spaces, emptied, image })
     }
 
     /// The snapshot that it begins with, of what is recovered alone.
@@ -86,11 +89,9 @@ impl Recovery {
 
     /// Replays the log over a volume that was filled in at `root`.
     pub(crate) fn replay(&self, args: &Args, root: &Path, speech: &Speech) -> Result<()> {
-        let (Some(until), Some(wal)) = (&args.until, &args.wal) else { return Ok(()) };
-        let archive = archive_dir(wal)?;
-        let archive = std::path::absolute(&archive).map_err(|e| Error::io("find", wal, &e))?;
+        let Some(until) = &args.until else { return Ok(()) };
         let replay = Replay {
-            archive: &archive,
+            wal: &self.wal,
             root,
             image: self.image.as_ref(),
             until,
@@ -147,20 +148,6 @@ fn place_of(volume: &kit::volume::set::Archive, args: &Args) -> Result<Place> {
     match words.find(|v| v.label == volume.label) {
         Some(elsewhere) => Ok(elsewhere.place),
         None => Place::parse(&volume.place, &here).map_err(Error::no),
-    }
-}
-
-/// The folder of an archive, which may be named as a volume of Docker or Podman.
-fn archive_dir(word: &str) -> Result<PathBuf> {
-    if kit::store::Place::is(Path::new(word)) {
-        return Err(Error::usage("--wal: a recovery reads an archive in a directory")
-            .hint("Copy it there first; or let the server's own restore_command read the store."));
-    }
-    match Place::parse(word, Path::new("/")) {
-        Ok(place @ (Place::Docker(_) | Place::Podman(_))) => {
-            place.directory()?.ok_or_else(|| Error::no(format!("there is no volume {place}")))
-        }
-        _ => Ok(word.into()),
     }
 }
 

@@ -7,16 +7,16 @@ use crate::lab::{Ran, names, run, wait_until};
 use crate::stage::{Stage, flip, recover};
 use crate::store::Store;
 
-const ARCHIVE: &str = "s3://keep/wal/shop";
+pub(crate) const ARCHIVE: &str = "s3://keep/wal/shop";
 
 /// A server and an archive in a store.
-struct Place {
-    stage: Stage,
-    store: Store,
+pub(crate) struct Place {
+    pub(crate) stage: Stage,
+    pub(crate) store: Store,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let place = Place { stage: Stage::hoarding(), store: Store::start() };
         place.wal(&["init", "-a", ARCHIVE]).exits(0);
         place
@@ -32,8 +32,16 @@ impl Place {
         self.wal(&[&["push", "-a", ARCHIVE, &path, name], options].concat())
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.store.file(&format!("wal/shop/{}/{name}", &name[..8]))
+    }
+
+    /// The server archives into the store.
+    pub(crate) fn archives(&self) {
+        let server = &self.stage.server;
+        let command = self.command(&format!("push -a {ARCHIVE} --compress zstd --ahead 4 %p %f"));
+        server.sql("postgres", &format!("ALTER SYSTEM SET archive_command = '{command}'"));
+        server.sql("postgres", "SELECT pg_reload_conf()");
     }
 
     /// A command of the server's, which knows where the store is.
@@ -52,9 +60,7 @@ impl Place {
 fn a_server_archives_into_a_store_and_is_recovered_from_it() {
     let place = Place::new();
     let server = &place.stage.server;
-    let command = place.command(&format!("push -a {ARCHIVE} --compress zstd --ahead 4 %p %f"));
-    server.sql("postgres", &format!("ALTER SYSTEM SET archive_command = '{command}'"));
-    server.sql("postgres", "SELECT pg_reload_conf()");
+    place.archives();
     let base = place.stage.base("base");
     place.stage.fill(6);
     server.sql("postgres", "CREATE TABLE kept AS SELECT generate_series(1, 500) AS id");

@@ -8,6 +8,7 @@ use kit::child::{Child, sibling};
 use kit::exit::{Error, Result};
 use kit::instance::{Instance, Programs, Site};
 use kit::pg::major_of;
+use kit::settings::Settings;
 use kit::store::Place;
 use kit::volume::set::{Data, Mode, Set};
 
@@ -50,13 +51,7 @@ impl<'a> Way<'a> {
         };
         let (label, data) = data(set).map_err(Error::refused)?;
         let wal = args.wal.as_ref().filter(|_| !until.is_empty());
-        if let Some(place) = wal.filter(|wal| Place::is(Path::new(wal))) {
-            return Err(Error::refused(format!(
-                "a drill recovers from an archive in a directory, not from '{place}'"
-            ))
-            .hint("Copy the archive to a directory, and name that by --wal."));
-        }
-        Ok(Way { label, data, until, wal: wal.map(|wal| super::absolute(Path::new(wal))) })
+        Ok(Way { label, data, until, wal: wal.map(|wal| archive(Path::new(wal))) })
     }
 
     /// Puts the snapshot of `record` into a folder of our own, recovers it, and starts its server. Where
@@ -77,12 +72,17 @@ impl<'a> Way<'a> {
         let mut command = Command::new(sibling(program));
         command.args(["--quiet", "--notify", "none"]).args(&self.until);
         if let Some(wal) = &self.wal {
-            command.arg("--wal").arg(wal);
+            command.arg("--wal").arg(wal).envs(Settings::load()?.of_stores());
         }
         command.arg("--into").arg(volumes).arg(super::absolute(record)).current_dir(folder);
         let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
         if ended.ok() { Ok(()) } else { Err(super::hints::of_drill(ended.told())) }
     }
+}
+
+/// The archive as a program names it that stands elsewhere.
+fn archive(wal: &Path) -> PathBuf {
+    if Place::is(wal) { wal.to_owned() } else { super::absolute(wal) }
 }
 
 /// The data directory that a drill starts: that of the volume which leads. `Err`: why there is none.

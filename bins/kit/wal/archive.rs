@@ -94,8 +94,25 @@ impl Archive {
     /// [`Code::No`] when what makes it an archive is damaged.
     /// [`Code::Refused`] when a later version of these programs made it.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::at(dir, None)
+    }
+
+    /// Opens the archive in `dir`, and makes the folder `copies` one of what is read from it, if it is in
+    /// a store: a server may then read that where it reaches no store. Each file is fetched once.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open`]; what writing meets.
+    pub fn copying(dir: &Path, copies: &Path) -> Result<Self> {
+        let archive = Self::at(dir, Some(copies))?;
+        let path = copies.join(IDENTITY);
+        let text = serde_json::to_vec(&archive.identity).map_err(|e| Error::no(e.to_string()))?;
+        std::fs::write(&path, text).map_err(|e| Error::io("write", path.display(), &e))?;
+        Ok(archive)
+    }
+
+    fn at(dir: &Path, copies: Option<&Path>) -> Result<Self> {
         let cannot = |cause: String| format!("cannot open the archive '{}': {cause}", dir.display());
-        let home = Home::of(dir)?;
+        let home = Home::of(dir, copies)?;
         let opening = format!("cannot open the archive '{}'", dir.display());
         let away = |error: Error| error.within(&opening).with_code(Code::Temporary);
         let text = home.identity().map_err(away)?;
@@ -120,7 +137,7 @@ impl Archive {
     pub fn store(&self, below: &str) -> Option<(&Store, String)> {
         match &self.home {
             Home::Dir(_) => None,
-            Home::Store(store, place) => Some((store, place.below(below))),
+            Home::Store(store, place, _) => Some((store, place.below(below))),
         }
     }
 

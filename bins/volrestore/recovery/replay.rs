@@ -14,6 +14,7 @@ use kit::pg::Server;
 use kit::settings::Settings;
 use kit::wal::name::{Name, Segment};
 
+use super::wal::Wal;
 use crate::cli::{TOOL, Then};
 use crate::until::Until;
 
@@ -27,7 +28,7 @@ const TIMELINE: &str = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()
 
 /// What is to be done with a data directory.
 pub(crate) struct Replay<'a> {
-    pub(crate) archive: &'a Path,
+    pub(crate) wal: &'a Wal,
     /// The volume that holds the data directory.
     pub(crate) root: &'a Path,
     /// The engine and the image that has the server's programs; `None`: they are here.
@@ -63,11 +64,12 @@ impl Replay<'_> {
         let site = Site::bare(TOOL)?;
         let programs = self.programs(&site, data)?;
         programs.give(site.path())?;
+        self.wal.give(&programs)?;
         let _gone = Gone(&programs);
         let found = program()?;
         let get = copy(&found, &site, &programs)?;
         signal(data)?;
-        let restore = self.get(&get, &format!(" --ahead {AHEAD}"));
+        let restore = self.get(&get, &self.wal.here(), &format!(" --ahead {AHEAD}"));
         let mut settings = self.until.settings();
         settings.extend([
             ("restore_command", restore),
@@ -115,7 +117,7 @@ impl Replay<'_> {
             return Programs::exactly(major(data)?)?.for_data(data);
         };
         let name = site.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mounts = [site.path(), self.root, self.archive].map(Path::to_owned).to_vec();
+        let mounts = vec![site.path().to_owned(), self.root.to_owned(), self.wal.here()];
         Programs::inside(major(data)?, Inside { engine, image: image.clone(), name, mounts })?.for_data(data)
     }
 
@@ -162,14 +164,14 @@ impl Replay<'_> {
 
     /// The `restore_command`. The server reads ahead of its replay, and must not be stopped by a gap behind
     /// its target.
-    fn get(&self, program: &Path, options: &str) -> String {
+    fn get(&self, program: &Path, archive: &Path, options: &str) -> String {
         let gap = self.gap.map_or(String::new(), |gap| format!(" --accept-gap {gap}"));
-        format!("{} get -a {}{options}{gap} %f %p", shell(program), shell(self.archive))
+        format!("{} get -a {}{options}{gap} %f %p", shell(program), shell(archive))
     }
 
     /// Has the next start of the server come to the target again, and stay there.
     fn leave(&self, data: &Path, get: &Path) -> Result<()> {
-        let restore = self.get(get, "");
+        let restore = self.get(get, self.wal.dir(), "");
         let action = if self.then == Then::Pause { "pause" } else { "shutdown" };
         let mut lines = vec![
             ("restore_command", restore),

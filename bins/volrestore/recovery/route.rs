@@ -193,7 +193,8 @@ impl<'a> Log<'a> {
         let mut reader = Reader::new(self.archive);
         let (mut last, mut found, mut early, mut outside) = (None, None, None, None);
         let mut end = base.start;
-        for segment in &way.segments {
+        let mut segments = way.segments.iter();
+        for segment in segments.by_ref() {
             let Some(stored) = self.files.get(&Name::Segment(*segment)) else { break };
             let seen = reader.read(stored, |event| {
                 if event.start < base.start || found.is_some() {
@@ -261,6 +262,12 @@ impl<'a> Log<'a> {
             return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
                 .hint("What the server has not archived yet it does with: SELECT pg_switch_wal(). The end of what is there: --until-latest."));
         };
+        // a target within a record is met at the next one, which may begin in the segment behind; of a store
+        // it must be at hand, and whatever is wrong with it the server tells, if it needs it
+        let behind = segments.next().and_then(|segment| self.files.get(&Name::Segment(*segment)));
+        if let (Some(stored), Some(_)) = (behind, self.archive.store("")) {
+            let _ = self.archive.read(stored, |_| Ok(()));
+        }
         Ok(Reach { timeline, end: place, last, why, gap: way.missing })
     }
 }

@@ -21,17 +21,19 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Clone)]
 pub(super) enum Home {
     Dir(PathBuf),
-    Store(Arc<Store>, Place),
+    /// A place in a store, and the folder that keeps copies of what is read.
+    Store(Arc<Store>, Place, Option<PathBuf>),
 }
 
 impl Home {
-    /// Of the archive that is called `dir`.
-    pub(super) fn of(dir: &Path) -> Result<Self> {
+    /// Of the archive that is called `dir`. What is read from a store is kept in `copies`.
+    pub(super) fn of(dir: &Path, copies: Option<&Path>) -> Result<Self> {
         if !Place::is(dir) {
             return Ok(Home::Dir(dir.to_owned()));
         }
         let place = Place::parse(&dir.to_string_lossy())?;
-        Ok(Home::Store(Arc::new(Store::open(&place, &Settings::load()?)?), place))
+        let store = Arc::new(Store::open(&place, &Settings::load()?)?);
+        Ok(Home::Store(store, place, copies.map(Path::to_owned)))
     }
 
     /// The text of `archive.json`; `None`: there is none.
@@ -45,7 +47,7 @@ impl Home {
                     Err(e) => Err(Error::io("read", path.display(), &e)),
                 }
             }
-            Home::Store(store, place) => store.whole(&place.below(IDENTITY), LONGEST),
+            Home::Store(store, place, _) => store.whole(&place.below(IDENTITY), LONGEST),
         }
     }
 
@@ -65,7 +67,7 @@ impl Home {
                 }
                 Ok(None)
             }
-            Home::Store(store, place) => {
+            Home::Store(store, place, _) => {
                 let keys = paths.map(|path| place.below(&path.to_string_lossy()));
                 let there = store.list(&keys[0])?;
                 let found = keys.into_iter().find(|key| there.iter().any(|object| object.key == *key));
@@ -80,7 +82,7 @@ impl Home {
         let away =
             |e: io::Error| Fault::Away(Error::temporary(Error::io("read", path.display(), &e).to_string()));
         let gone = |error: Error| Fault::Away(error.with_code(Code::Temporary));
-        let Home::Store(store, place) = self else {
+        let Home::Store(store, place, copies) = self else {
             let file = place::open_regular(path).map_err(away)?;
             return Ok(Open { file, digests: sums::find(folder, name).map_err(away)? });
         };
@@ -96,16 +98,27 @@ impl Home {
             return Ok(Open { file: place::open_regular(path).map_err(away)?, digests });
         }
         let object = object.ok_or_else(|| gone(Error::no(format!("'{}' is gone", path.display()))))?;
-        let file = tempfile::tempfile().map_err(|e| Fault::Taker(Error::io("create", "a copy", &e)))?;
-        store.fetch(&object, object.bytes, &file).map_err(gone)?;
-        Ok(Open { file, digests })
+        let Some(copies) = copies else {
+            let file = tempfile::tempfile().map_err(|e| Fault::Taker(Error::io("create", "a copy", &e)))?;
+            store.fetch(&object, object.bytes, &file).map_err(gone)?;
+            return Ok(Open { file, digests });
+        };
+        let folder = copies.join(format!("{:08X}", name.timeline()));
+        let copy = folder.join(path.file_name().unwrap_or_default());
+        if !copy.exists() {
+            let part = place::with_suffix(&copy, place::PART);
+            let file = new_copy(&folder, name, &part, &digests).map_err(Fault::Taker)?;
+            store.fetch(&object, object.bytes, &file).map_err(gone)?;
+            fs::rename(&part, &copy).map_err(|e| Fault::Taker(Error::io("rename", part.display(), &e)))?;
+        }
+        Ok(Open { file: place::open_regular(&copy).map_err(away)?, digests })
     }
 
     /// The names of the files in the folder of a timeline.
     pub(super) fn names(&self, timeline: u32) -> Result<Vec<String>> {
         match self {
             Home::Dir(dir) => place::names(&dir.join(format!("{timeline:08X}"))),
-            Home::Store(store, place) => {
+            Home::Store(store, place, _) => {
                 let prefix = place.below(&format!("{timeline:08X}/"));
                 let there = store.list(&prefix)?;
                 Ok(there.into_iter().map(|object| object.key[prefix.len()..].to_owned()).collect())
@@ -124,7 +137,7 @@ impl Home {
                     all.extend(names.into_iter().map(|n| (folder.clone(), n.clone(), there.join(n))));
                 }
             }
-            Home::Store(store, place) => {
+            Home::Store(store, place, _) => {
                 let prefix = place.below("");
                 for object in store.list(&prefix)? {
                     let Some((folder, name)) = object.key[prefix.len()..].split_once('/') else { continue };
@@ -141,9 +154,20 @@ impl Home {
     pub(super) fn remove(&self, path: &Path) -> Result<()> {
         match self {
             Home::Dir(_) => place::remove_if_there(path),
-            Home::Store(store, _) => store.remove(Place::parse(&path.to_string_lossy())?.key()),
+            Home::Store(store, ..) => store.remove(Place::parse(&path.to_string_lossy())?.key()),
         }
     }
+}
+
+/// An empty file for a copy, in the folder of its timeline, which is told the digests.
+fn new_copy(folder: &Path, name: Name, path: &Path, digests: &[u128]) -> Result<File> {
+    place::ensure_dir(folder)?;
+    for digest in digests {
+        let fail = |e| Error::io("write", sums::list(folder, name).display(), &e);
+        sums::add(folder, name, *digest).map_err(fail)?;
+    }
+    place::remove_if_there(path)?;
+    place::create_new(path)
 }
 
 /// A file of an archive, open.
