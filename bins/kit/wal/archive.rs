@@ -170,8 +170,12 @@ impl Archive {
         if let Some(path) = self.home.find(name).map_err(temporary)? {
             return Ok(Some(Stored { name, path }));
         }
-        // the archive may have gone since it was opened; then nothing is proven
-        Archive::open(&self.dir).map(|_| None)
+        match self.home {
+            // the archive may have gone since it was opened; then nothing is proven
+            Home::Dir(_) => Archive::open(&self.dir).map(|_| None),
+            // a store that lists a bucket has it
+            Home::Store(..) => Ok(None),
+        }
     }
 
     /// Reads a file to its end, hands what it inflates to on to `take`, and proves it: by its codec's
