@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kit::catalog::SUMS;
 use kit::exit::{Code, Error, Result};
-use kit::instance::{Programs, Site};
+use kit::instance::Site;
 use kit::out::{self, Speech};
 use kit::place::{self, ensure_dir};
 use kit::settings::Settings;
@@ -47,7 +47,7 @@ impl Mirror {
     /// # Errors
     /// [`Code::No`] when there is nothing; what [`Store::look`] meets.
     pub(crate) fn of(place: &Place, settings: &Settings, speech: &Speech) -> Result<Self> {
-        for swept in Site::sweep(TAG, Programs::find(None).ok().as_ref()).map_err(lacking)? {
+        for swept in Site::sweep(TAG).map_err(lacking)? {
             speech.say(&format!("removed {}, left by a run that was killed", swept.display()));
         }
         let store = Store::open(place, settings)?;

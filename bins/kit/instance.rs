@@ -22,7 +22,7 @@ use crate::settings::Settings;
 mod programs;
 mod site;
 
-pub use programs::{Inside, Programs};
+pub use programs::{Inside, Programs, remove_container};
 pub use site::Site;
 
 /// The port in the socket's name; nobody listens on the network.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kit::child::{catch_signals, clean_up};
 use kit::exit::{Code, Error, Result};
+use kit::instance::{Site, remove_container};
 use kit::lock::Lock;
 use kit::notify::{Account, Telling};
 use kit::out::{self, Speech};
@@ -66,6 +67,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     }
     place::ensure_dir(dir)?;
     let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
+    sweep(speech)?;
     let ended = journal::resume(dir, speech, |journal| refill::again(args, journal, dir, speech))?;
     // killed before its services started: it is done, but nobody heard of it
     let unheard = services::mend(backups, speech) && ended.is_none();
@@ -102,6 +104,16 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
         )),
         _ => undo::undo(args, backups, dir, speech, account),
     }
+}
+
+/// Ends the private servers of runs that were killed, which would go on writing into what is removed next.
+fn sweep(speech: &Speech) -> Result<()> {
+    for left in Site::sweep(TOOL)? {
+        let name = left.file_name().unwrap_or_default().to_string_lossy();
+        ["docker", "podman"].iter().for_each(|engine| remove_container(engine, &name));
+        speech.say(&format!("removed {}, left by a run that was killed", left.display()));
+    }
+    Ok(())
 }
 
 /// Whether the restore that was just ended is the one that is asked for.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::host::{Host, home};
 use crate::lab::{Ran, run, wait_until};
 use crate::sh;
@@ -51,6 +53,16 @@ impl Stack {
         let ran = Ran::from(self.host.make(words));
         println!("make {} ({} s)\n{}{}", words.join(" "), begun.elapsed().as_secs(), ran.out, ran.err);
         ran
+    }
+
+    /// Begins `make WORDS`, and kills all of it once it has come so far.
+    #[track_caller]
+    pub(crate) fn kill(&self, words: &[&str], so_far: impl FnMut() -> bool) {
+        let mut command = self.host.command("make");
+        let mut child = command.args(words).process_group(0).spawn().unwrap();
+        wait_until(&format!("make {} has come so far", words.join(" ")), so_far);
+        kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
+        child.wait().unwrap();
     }
 
     /// The status of the script behind a target that fails.

@@ -59,7 +59,7 @@ fn only_what_lost_its_owner_is_swept() {
     let path = dead.path().to_owned();
     // as after a kill: the lock is free, the folder there
     std::mem::forget(dead);
-    assert!(Site::sweep("pgkeep-swept", Some(&programs)).unwrap().is_empty(), "its lock is still held");
+    assert!(Site::sweep("pgkeep-swept").unwrap().is_empty(), "its lock is still held");
     let lock = path.join("lock");
     fs::remove_file(&lock).unwrap();
     fs::write(&lock, "").unwrap();
@@ -68,7 +68,7 @@ fn only_what_lost_its_owner_is_swept() {
     fs::write(path.join("data/postmaster.pid"), "-4164\n").unwrap();
     let mine = Path::new("/tmp/pgkeep-swept-notes");
     fs::create_dir_all(mine).unwrap();
-    assert_eq!(Site::sweep("pgkeep-swept", Some(&programs)).unwrap(), std::slice::from_ref(&path));
+    assert_eq!(Site::sweep("pgkeep-swept").unwrap(), std::slice::from_ref(&path));
     assert!(!path.exists() && alive.path().exists() && mine.exists());
     fs::remove_dir(mine).unwrap();
 }

@@ -16,6 +16,7 @@ mod drill;
 mod each_call;
 mod get;
 mod hot;
+mod killed;
 mod moment;
 mod prune;
 mod push;

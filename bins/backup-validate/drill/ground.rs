@@ -36,12 +36,7 @@ pub(super) fn sweep(place: &Place) -> Result<Vec<String>> {
 }
 
 fn sweep_all(place: &Place) -> Result<Vec<String>> {
-    let programs = match (Programs::find(None), place) {
-        // a container needs none of this machine's
-        (Err(_), Place::Docker(_)) => return docker::sweep(),
-        (found, _) => found?,
-    };
-    let sites = Site::sweep(TAG, Some(&programs))?;
+    let sites = Site::sweep(TAG)?;
     let mut swept: Vec<String> = sites.iter().map(|path| path.display().to_string()).collect();
     if let Place::Docker(_) = place {
         swept.extend(docker::sweep()?);

@@ -152,7 +152,7 @@ impl Programs {
     /// Removes the container of a server that was ended hard.
     pub fn remove(&self) {
         if let Some(Inside { engine, name, .. }) = &self.inside {
-            let _ = converse(Command::new(engine).args(["rm", "-f", "-v", name]), engine, "");
+            remove_container(engine, name);
         }
     }
 
@@ -173,11 +173,11 @@ impl Programs {
         let Some(Runner { user, group }) = self.runner else { return Ok(()) };
         chown(path, Some(user), Some(group)).map_err(|e| Error::io("give away", path.display(), &e))
     }
+}
 
-    /// The user who runs them, by number.
-    pub(super) fn user(&self) -> u32 {
-        self.runner.map_or(rustix::process::geteuid().as_raw(), |r| r.user)
-    }
+/// Removes a container; that there is none is fine.
+pub fn remove_container(engine: &str, name: &str) {
+    let _ = converse(Command::new(engine).args(["rm", "-f", "-v", name]), engine, "");
 }
 
 impl Runner {

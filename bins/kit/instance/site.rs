@@ -2,12 +2,13 @@
 //! found by the next run: its lock is free, so whoever made it is dead.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Programs, server_on};
 use crate::exit::{Error, Result};
@@ -76,8 +77,8 @@ impl Site {
     }
 
     /// Removes what runs that were killed have left: their servers are ended, their folders go. The
-    /// paths of those folders, for a message. Without `programs` there is nobody who runs servers for us.
-    pub fn sweep(tag: &str, programs: Option<&Programs>) -> Result<Vec<PathBuf>> {
+    /// paths of those folders, for a message.
+    pub fn sweep(tag: &str) -> Result<Vec<PathBuf>> {
         let temp = temp()?;
         let mut swept = Vec::new();
         let entries = fs::read_dir(&temp).map_err(|e| Error::io("list", temp.display(), &e))?;
@@ -88,7 +89,7 @@ impl Site {
                 .and_then(|n| n.strip_prefix(tag)?.strip_prefix('-'))
                 .is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()));
             let path = entry.path();
-            if ours && is_left_behind(&path, programs) {
+            if ours && is_left_behind(&path) {
                 end_servers(&path);
                 // another sweeper may be quicker
                 let _ = fs::remove_dir_all(&path);
@@ -122,12 +123,12 @@ impl Drop for Site {
 }
 
 /// Whether a folder of ours has lost its owner. Anybody may make a folder of such a name below
-/// `TMPDIR`; only those that belong to us or to whoever runs servers for us are looked at.
-fn is_left_behind(path: &Path, programs: Option<&Programs>) -> bool {
+/// `TMPDIR`: ours are those that belong to us. Of root's the server's user has some, who may be anybody; a
+/// folder that somebody else made up is his loss.
+fn is_left_behind(path: &Path) -> bool {
     let Ok(meta) = path.symlink_metadata() else { return false };
-    let ours = rustix::process::geteuid().as_raw() == meta.uid()
-        || programs.is_some_and(|programs| programs.user() == meta.uid());
-    if !meta.is_dir() || meta.mode() & 0o077 != 0 || !ours {
+    let we = rustix::process::geteuid();
+    if !meta.is_dir() || meta.mode() & 0o077 != 0 || !(we.is_root() || we.as_raw() == meta.uid()) {
         return false;
     }
     let no_follow = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
@@ -142,17 +143,34 @@ fn is_left_behind(path: &Path, programs: Option<&Programs>) -> bool {
     }
 }
 
-/// Ends the servers whose data directories are in `site`.
+/// Ends the servers whose data directories are in `site`, and the one that has its socket there, which a
+/// container may be around.
 fn end_servers(site: &Path) {
     for entry in fs::read_dir(site).into_iter().flatten().flatten() {
-        let data = entry.path();
-        for signal in [Signal::QUIT, Signal::KILL] {
-            let Some(pid) = server_on(&data) else { break };
-            let _ = kill_process(pid, signal);
-            let end = Instant::now() + PATIENCE;
-            while server_on(&data).is_some() && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        end(|| server_on(&entry.path()));
+    }
+    end(|| listening_in(site));
+}
+
+fn end(server: impl Fn() -> Option<Pid>) {
+    for signal in [Signal::QUIT, Signal::KILL] {
+        let Some(pid) = server() else { break };
+        let _ = kill_process(pid, signal);
+        let end = Instant::now() + PATIENCE;
+        while server().is_some() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// A process that was started with its socket in `site`, a path that nobody could guess.
+fn listening_in(site: &Path) -> Option<Pid> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let found = numbers.find(|number| {
+        let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.windows(2).any(|pair| pair == [b"-k", site.as_os_str().as_bytes()])
+    });
+    Pid::from_raw(found?)
 }

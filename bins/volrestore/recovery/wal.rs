@@ -14,8 +14,6 @@ use kit::wal::archive::Archive;
 
 use crate::cli::TOOL;
 
-/// The folder's name begins with the program's and this.
-const TAG: &str = "wal";
 /// What is in the folder beside its lock.
 const COPIES: &str = "wal";
 
@@ -30,9 +28,7 @@ impl Wal {
     /// The archive that is called `word`.
     pub(super) fn of(word: &str) -> Result<Self> {
         if kit::store::Place::is(Path::new(word)) {
-            let tag = format!("{TOOL}-{TAG}");
-            Site::sweep(&tag, Programs::find(None).ok().as_ref())?;
-            let site = Site::bare(&tag)?;
+            let site = Site::bare(TOOL)?;
             place::ensure_dir(&site.path().join(COPIES))?;
             return Ok(Wal { dir: word.into(), copies: Some(site) });
         }
