@@ -63,7 +63,7 @@ fn one(path: &Path, name: Name, args: &Args, alone: bool, speech: &Speech) -> Re
     };
     let mut errors = Vec::new();
     for dir in &args.archives {
-        let stored = store::admit(dir, &source).and_then(|a| store::put(&a, &source, args.codec, alone));
+        let stored = store::put(dir, &source, args.codec, alone);
         errors.extend(stored.err());
     }
     let failed = errors.len();

@@ -28,6 +28,8 @@ mod objects;
 
 /// How much is read, digested and written at a time: what fits the cache.
 const CHUNK: usize = 256 << 10;
+/// So many are on their way between reading and writing.
+const BUFFERS: usize = 3;
 /// Bytes of a piece that is compressed by itself.
 const PIECE: usize = 1 << 20;
 const IDENTITY_WAIT: Duration = Duration::from_secs(10);
@@ -50,7 +52,7 @@ pub(crate) fn init(dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`kit::exit::Code::Refused`] when it is another's.
-pub(crate) fn admit(dir: &Path, source: &Source) -> Result<Archive> {
+fn admit(dir: &Path, source: &Source) -> Result<Archive> {
     let archive = Archive::open(dir)?;
     if merged(&archive, source)?.is_none() {
         return Ok(archive);
@@ -107,25 +109,21 @@ fn text(identity: &Identity) -> Result<String> {
     text.map(|text| text + "\n").map_err(|e| Error::no(format!("cannot write '{IDENTITY}': {e}")))
 }
 
-/// Stores a file. `Ok` only when it and its name are on stable storage. `alone`: all cores are ours.
+/// Stores a file in the archive in `dir`. `Ok` only when it and its name are on stable storage. `alone`: all
+/// cores are ours.
 ///
 /// # Errors
-/// [`kit::exit::Code::Refused`] when other content stands under the name.
-pub(crate) fn put(archive: &Archive, source: &Source, codec: Codec, alone: bool) -> Result<Stored> {
-    if let Some(stored) = archive.find(source.name)? {
-        return same(archive, stored, source);
-    }
+/// [`kit::exit::Code::Refused`] when other content stands under the name, or the archive is another's.
+pub(crate) fn put(dir: &Path, source: &Source, codec: Codec, alone: bool) -> Result<Stored> {
     // histories and labels are small, and read by people
     let codec = if source.name.segment().is_some() { codec } else { Codec { kind: Kind::None, level: None } };
     let threads = if alone { cores() } else { 1 };
-    if Place::is(archive.dir()) {
-        return match objects::put(archive, source, codec, threads)? {
-            Some(stored) => Ok(stored),
-            None => match archive.find(source.name)? {
-                Some(stored) => same(archive, stored, source),
-                None => Err(Error::temporary(format!("{} was there, and is gone again", source.name))),
-            },
-        };
+    if Place::is(dir) {
+        return objects::put(dir, source, codec, threads);
+    }
+    let archive = &admit(dir, source)?;
+    if let Some(stored) = archive.find(source.name)? {
+        return same(archive, stored, source);
     }
     let folder = archive.folder(source.name.timeline());
     if !folder.is_dir() {
@@ -224,17 +222,39 @@ fn different(path: &str, stored: &str) -> Error {
         .hint("A server that was cloned, or brought back without a timeline of its own, writes other content under the same names: give it an archive of its own.")
 }
 
-/// Digests the file, and hands on what it reads.
+/// Digests the file, and hands on what it reads; reading and digesting go on meanwhile.
 fn digest(source: &Source, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u128> {
-    let (mut digest, mut at, mut buffer) = (Xxh3::new(), 0, Buffer::zeros(CHUNK));
-    while at < source.bytes {
-        interrupted()?;
-        let piece = read(source, at, &mut buffer)?;
-        digest.update(piece);
-        take(piece)?;
-        at += piece.len() as u64;
-    }
-    Ok(digest.digest128())
+    let (ready, pieces) = sync_channel::<(Buffer, Result<usize>)>(BUFFERS);
+    let (back, free) = sync_channel::<Buffer>(BUFFERS);
+    let read_all = move || {
+        let (mut digest, mut at) = (Xxh3::new(), 0);
+        while at < source.bytes {
+            // nobody wants the rest
+            let Ok(mut buffer) = free.recv() else { break };
+            let length = read(source, at, &mut buffer).map(|piece| {
+                digest.update(piece);
+                piece.len()
+            });
+            at += length.as_ref().map_or(source.bytes, |length| *length as u64);
+            if ready.send((buffer, length)).is_err() {
+                break;
+            }
+        }
+        digest.digest128()
+    };
+    // what is sent back goes with the closure, so that no reader waits for it
+    std::thread::scope(move |scope| {
+        let reader = scope.spawn(read_all);
+        for _ in 0..BUFFERS {
+            let _ = back.send(Buffer::zeros(CHUNK));
+        }
+        for (buffer, length) in pieces {
+            interrupted()?;
+            take(&buffer[..length?])?;
+            let _ = back.send(buffer);
+        }
+        reader.join().map_err(|_| Error::no("cannot read: a thread failed"))
+    })
 }
 
 /// Compresses the file piece by piece, each of the threads every so many-th. The server waits for it: unlike a

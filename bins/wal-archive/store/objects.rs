@@ -10,7 +10,7 @@ use kit::settings::Settings;
 use kit::store::{Content, Only, Place, Put, Store};
 use kit::wal::archive::{Archive, IDENTITY, Identity, Stored};
 
-use super::{digest, pack, text};
+use super::{admit, digest, pack, same, text};
 use crate::source::Source;
 
 /// So often the identity is tried while others change it.
@@ -46,33 +46,59 @@ pub(super) fn identify(
     Err(lost())
 }
 
-/// Stores a file; `None`: there is one of that name.
-pub(super) fn put(
-    archive: &Archive,
-    source: &Source,
-    codec: Codec,
-    threads: usize,
-) -> Result<Option<Stored>> {
-    let below = format!("{:08X}/{}{}", source.name.timeline(), source.name, codec.kind.suffix());
-    let path = archive.dir().join(&below);
-    let Some((store, key)) = archive.store(&below) else {
-        return Err(Error::no(format!("'{}' is in no store", path.display())));
-    };
-    let packed;
-    let content = if codec.kind == Kind::None {
-        let digest = digest(source, |_| Ok(()))?;
-        Content { file: &source.file, bytes: source.bytes, digest: Some(format!("{digest:032x}")) }
-    } else {
-        let mut copy = tempfile()?;
-        pack(source, codec, &mut copy, Path::new("a temporary file"), threads)?;
-        packed = copy;
-        let bytes = packed.metadata().map_err(|e| Error::io("read", "a temporary file", &e))?.len();
-        Content { file: &packed, bytes, digest: None }
-    };
-    Ok(match store.put(&key, &content, Only::IfNew)? {
-        Put::Done => Some(Stored { name: source.name, path }),
-        Put::Held => None,
+/// Stores a file. It is made ready while the store is asked what it has: each answer takes a while to come.
+pub(super) fn put(dir: &Path, source: &Source, codec: Codec, threads: usize) -> Result<Stored> {
+    std::thread::scope(|scope| {
+        let ready = scope.spawn(|| Ready::of(source, codec, threads));
+        let archive = admit(dir, source)?;
+        if let Some(stored) = archive.find(source.name)? {
+            return same(&archive, stored, source);
+        }
+        let ready = ready.join().map_err(|_| Error::no("cannot compress: a thread failed"))??;
+        let below = format!("{:08X}/{}{}", source.name.timeline(), source.name, codec.kind.suffix());
+        let path = archive.dir().join(&below);
+        let Some((store, key)) = archive.store(&below) else {
+            return Err(Error::no(format!("'{}' is in no store", path.display())));
+        };
+        match store.put(&key, &ready.content(source)?, Only::IfNew)? {
+            Put::Done => Ok(Stored { name: source.name, path }),
+            Put::Held => match archive.find(source.name)? {
+                Some(stored) => same(&archive, stored, source),
+                None => Err(Error::temporary(format!("{} was there, and is gone again", source.name))),
+            },
+        }
     })
+}
+
+/// What is sent.
+enum Ready {
+    /// The file as it is, with its digest.
+    Plain(u128),
+    /// Compressed; its codec has checksums.
+    Packed(File),
+}
+
+impl Ready {
+    fn of(source: &Source, codec: Codec, threads: usize) -> Result<Self> {
+        if codec.kind == Kind::None {
+            return digest(source, |_| Ok(())).map(Ready::Plain);
+        }
+        let mut packed = tempfile()?;
+        pack(source, codec, &mut packed, Path::new("a temporary file"), threads)?;
+        Ok(Ready::Packed(packed))
+    }
+
+    fn content<'a>(&'a self, source: &'a Source) -> Result<Content<'a>> {
+        Ok(match self {
+            Ready::Plain(digest) => {
+                Content { file: &source.file, bytes: source.bytes, digest: Some(format!("{digest:032x}")) }
+            }
+            Ready::Packed(file) => {
+                let bytes = file.metadata().map_err(|e| Error::io("read", "a temporary file", &e))?.len();
+                Content { file, bytes, digest: None }
+            }
+        })
+    }
 }
 
 fn write(store: &Store, key: &str, text: &str, only: Only<'_>) -> Result<Put> {
