@@ -39,7 +39,7 @@ named, of the newest from before that moment):
       --within SPAN         how long the replay may take, default 6h
 
 What is done:
-      --helper IMAGE        what fills new volumes in a container where only root may
+      --helper IMAGE        what reaches volumes in a container where only root may
                             enter them, default debian:bookworm-slim
                             [BACKUP_HELPER_IMAGE]
       --into DIR            restore to DIR/LABEL, which must be new; touch nothing else

@@ -12,9 +12,10 @@ use kit::volume::Place;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{Journal, Move, there};
+use crate::journal::{Journal, Move};
 use crate::plan::room;
 use crate::run::restored;
+use crate::site::{Site, there};
 use crate::unpack::{filled_and_proven, proven};
 
 /// What a file takes on the disk beyond its bytes, at most.
@@ -41,7 +42,10 @@ pub(crate) fn into(
         proven(args, chosen, speech)?;
     }
     // as much as they can take at most, as their record has it
-    let needs = targets.iter().zip(volumes).map(|(t, a)| (t.as_path(), a.content_bytes + a.entries * BLOCK));
+    let needs = targets
+        .iter()
+        .zip(volumes)
+        .map(|(t, a)| (&Site::Here, t.as_path(), a.content_bytes + a.entries * BLOCK));
     room(&needs.collect::<Vec<_>>(), &[])?;
     // a recovery leads them elsewhere
     for link in volumes.iter().flat_map(|a| &a.links).filter(|_| args.until.is_none()) {
@@ -89,7 +93,7 @@ fn journal(chosen: &Chosen, dir: &Path) -> Result<Journal> {
     let all = |stamp: Stamp| -> Vec<Move> {
         let of = |label: &String| {
             let live = dir.join(label);
-            Move::beside(label, &Place::Dir(live.clone()), &live, stamp)
+            Move::beside(label, &Place::Dir(live.clone()), &Site::Here, &live, stamp)
         };
         chosen.set.volumes.iter().map(|a| of(&a.label)).collect()
     };

@@ -6,7 +6,6 @@
 //! can be undone. How far the changing of names came is seen by what stands on the disk. Where there is
 //! no room beside, `.swap.json` also covers the time in which volumes are emptied and filled.
 
-use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use kit::volume::{Place, SWAPPING, live};
 use serde::{Deserialize, Serialize};
 
 use crate::choose::Chosen;
+use crate::site::{Site, Sites, rename, there};
 
 const FILLING: &str = ".restore.json";
 const DONE: &str = ".before_";
@@ -67,7 +67,7 @@ pub(crate) struct Journal {
 }
 
 /// A directory and what takes its place; all three are beside one another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Move {
     /// The volume's label.
     pub(crate) label: String,
@@ -79,16 +79,40 @@ pub(crate) struct Move {
     pub(crate) staged: PathBuf,
     /// The name of what had it before.
     pub(crate) before: PathBuf,
+    /// From where they are reached: that is found out by each run.
+    #[serde(skip)]
+    pub(crate) site: Site,
 }
 
 impl Move {
     /// Refuses a volume on which somebody runs, in a container or not.
     pub(crate) fn is_idle(&self) -> Result<()> {
+        self.place()?.no_container_runs(&[])?;
+        match self.site {
+            Site::Here => nobody_on(&self.live),
+            // processes have other numbers there, if any could be seen; containers are told by the engine
+            Site::Behind(_) => Ok(()),
+        }
+    }
+
+    fn place(&self) -> Result<Place> {
         let place = Place::parse(&self.place, Path::new("/"));
-        place
-            .map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))?
-            .no_container_runs(&[])?;
-        nobody_on(&self.live)
+        place.map_err(|e| Error::no(format!("cannot replace '{}': {e}", self.place)))
+    }
+
+    /// Whether something has its name.
+    pub(crate) fn is_live(&self) -> Result<bool> {
+        self.site.there(&self.live)
+    }
+
+    /// Whether what will have its name waits beside it.
+    pub(crate) fn is_staged(&self) -> Result<bool> {
+        self.site.there(&self.staged)
+    }
+
+    /// Whether what had its name before is there.
+    pub(crate) fn has_before(&self) -> Result<bool> {
+        self.site.there(&self.before)
     }
 
     /// What may be made of it later: the same with other names beside it.
@@ -98,7 +122,7 @@ impl Move {
     }
 
     /// `live` and two names beside it.
-    pub(crate) fn beside(label: &str, place: &Place, live: &Path, stamp: Stamp) -> Self {
+    pub(crate) fn beside(label: &str, place: &Place, site: &Site, live: &Path, stamp: Stamp) -> Self {
         let beside = |what: &str| place::with_suffix(live, &format!(".{what}_{}", stamp.compact()));
         Move {
             label: label.to_owned(),
@@ -106,30 +130,31 @@ impl Move {
             live: live.to_owned(),
             staged: beside("restore"),
             before: beside("before"),
+            site: site.clone(),
         }
     }
 
     /// Gives both directories their names, as far as that was not done before.
     fn settle(&self) -> Result<()> {
-        if !there(&self.staged) {
+        if !self.is_staged()? {
             return Ok(());
         }
-        if there(&self.live) {
-            rename(&self.live, &self.before)?;
+        if self.is_live()? {
+            self.site.rename(&self.live, &self.before)?;
         }
-        rename(&self.staged, &self.live)?;
-        place::sync_dir(place::parent(&self.live))
+        self.site.rename(&self.staged, &self.live)?;
+        self.site.sync_dir(place::parent(&self.live))
     }
 
     /// The opposite, as far as it was done.
     fn take_back(&self) -> Result<()> {
-        if !there(&self.staged) {
-            rename(&self.live, &self.staged)?;
+        if !self.is_staged()? {
+            self.site.rename(&self.live, &self.staged)?;
         }
-        if !there(&self.live) && there(&self.before) {
-            rename(&self.before, &self.live)?;
+        if !self.is_live()? && self.has_before()? {
+            self.site.rename(&self.before, &self.live)?;
         }
-        place::sync_dir(place::parent(&self.live))
+        self.site.sync_dir(place::parent(&self.live))
     }
 }
 
@@ -169,9 +194,9 @@ impl Journal {
     /// Empties the volumes, but keeps their directories; removes what was filled of those that take their places.
     pub(crate) fn empty(&self) -> Result<()> {
         for m in &self.moves {
-            remove_tree(&m.staged)?;
-            if there(&m.live) {
-                empty(&m.live).map_err(|e| Error::io("empty", m.live.display(), &e))?;
+            m.site.remove_tree(&m.staged)?;
+            if m.is_live()? {
+                m.site.empty(&m.live)?;
             }
         }
         Ok(())
@@ -191,7 +216,7 @@ impl Journal {
             return Ok(());
         }
         for m in self.moves.iter().filter(|_| self.fills) {
-            remove_tree(&m.staged)?;
+            m.site.remove_tree(&m.staged)?;
         }
         for made in &self.made {
             let made = Place::parse(made, Path::new("/")).map_err(Error::no)?;
@@ -223,7 +248,7 @@ impl Journal {
         self.moves.iter().try_for_each(Move::settle)?;
         if self.room == Room::Emptied {
             // to empty directories nobody goes back
-            self.moves.iter().try_for_each(|m| remove_tree(&m.before))?;
+            self.moves.iter().try_for_each(|m| m.site.remove_tree(&m.before))?;
             place::remove_if_there(&dir.join(SWAPPING))?;
             return place::sync_dir(dir);
         }
@@ -246,11 +271,16 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
 /// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
 /// back the time of the snapshot that it took.
 pub(crate) fn resume(
-    dir: &Path,
+    sites: Sites<'_>,
     speech: &Speech,
     refill: impl FnOnce(&Journal) -> Result<String>,
 ) -> Result<Option<Journal>> {
-    let mut swapping = read(&dir.join(SWAPPING))?;
+    let dir = sites.dir;
+    let (mut swapping, filling) = (read(&dir.join(SWAPPING), sites)?, read(&dir.join(FILLING), sites)?);
+    // what one of that run still does must have ended before anything is looked at
+    for m in swapping.iter().chain(&filling).flat_map(|journal| &journal.moves) {
+        sites.sweep(&m.place()?, &m.site)?;
+    }
     if let Some(journal) = &mut swapping {
         journal.moves.iter().try_for_each(Move::is_idle)?;
         speech.warn(&format!("ending the restore of {} that was cut off", journal.snapshot));
@@ -259,24 +289,27 @@ pub(crate) fn resume(
         }
         journal.settle(dir)?;
     }
-    if let Some(journal) = read(&dir.join(FILLING))? {
+    if let Some(journal) = filling {
         speech
             .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
         journal.abandon(dir)?;
-        for m in journal.moves.iter().filter(|m| journal.into && there(&m.live)) {
-            speech.say(&format!("{} was whole by then, and stays", m.live.display()));
+        for m in journal.moves.iter().filter(|_| journal.into) {
+            if m.is_live()? {
+                speech.say(&format!("{} was whole by then, and stays", m.live.display()));
+            }
         }
     }
     Ok(swapping)
 }
 
 /// Restores that can be undone, the latest first: those of which something from before is there.
-pub(crate) fn done(dir: &Path) -> Result<Vec<(PathBuf, Journal)>> {
+pub(crate) fn done(sites: Sites<'_>) -> Result<Vec<(PathBuf, Journal)>> {
+    let dir = sites.dir;
     let mut found = Vec::new();
     for name in place::names(dir)?.iter().rev().filter(|n| n.starts_with(DONE) && n.ends_with(".json")) {
         let path = dir.join(name);
-        if let Some(journal) = read(&path)? {
-            if journal.moves.iter().any(|m| there(&m.before)) {
+        if let Some(journal) = read(&path, sites)? {
+            if any(&journal.moves, Move::has_before)? {
                 found.push((path, journal));
             } else {
                 place::remove_if_there(&path)?;
@@ -288,13 +321,13 @@ pub(crate) fn done(dir: &Path) -> Result<Vec<(PathBuf, Journal)>> {
 
 /// Keeps what was before the latest `keep` restores, and before the one of time `spared`; removes the
 /// rest.
-pub(crate) fn tidy(dir: &Path, keep: usize, spared: Option<&str>, speech: &Speech) -> Result<()> {
-    let superseded = done(dir)?.into_iter().skip(keep);
+pub(crate) fn tidy(sites: Sites<'_>, keep: usize, spared: Option<&str>, speech: &Speech) -> Result<()> {
+    let superseded = done(sites)?.into_iter().skip(keep);
     for (path, journal) in superseded.filter(|(_, journal)| spared != Some(&journal.stamp)) {
         for m in &journal.moves {
-            if there(&m.before) {
+            if m.has_before()? {
                 speech.say(&format!("removing {}", m.before.display()));
-                remove_tree(&m.before)?;
+                m.site.remove_tree(&m.before)?;
             }
         }
         place::remove_if_there(&path)?;
@@ -318,61 +351,29 @@ pub(crate) fn nobody_on(dir: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a directory that a restore has left without a name, and that no journal here tells of.
-pub(crate) fn is_no_half(live: &Path) -> Result<()> {
-    if there(live) {
-        return Ok(());
+/// Whether that is so of any of them.
+pub(crate) fn any<T>(all: &[T], is: impl Fn(&T) -> Result<bool>) -> Result<bool> {
+    for one in all {
+        if is(one)? {
+            return Ok(true);
+        }
     }
-    let begin = format!("{}.restore_", live.file_name().unwrap_or_default().to_string_lossy());
-    let parent = place::parent(live);
-    let names = if parent.is_dir() { place::names(parent)? } else { Vec::new() };
-    let stamps = names.iter().filter_map(|name| name.strip_prefix(&begin));
-    let before = |stamp: &str| place::with_suffix(live, &format!(".before_{stamp}"));
-    match stamps.map(before).find(|before| there(before)) {
-        Some(before) => Err(Error::refused(format!(
-            "a restore of '{}' was cut off while names changed, and its journal is elsewhere: '{}' was there",
-            live.display(),
-            before.display()
-        ))
-        .hint("Run that restore again with its own --dir, which ends it.")),
-        None => Ok(()),
-    }
+    Ok(false)
 }
 
-/// Whether something of that name is there, be it a broken link.
-pub(crate) fn there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
-fn read(path: &Path) -> Result<Option<Journal>> {
+fn read(path: &Path, sites: Sites<'_>) -> Result<Option<Journal>> {
     let file = match place::open_regular(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|e| Error::io("read", path.display(), &e))?,
     };
     place::ours_alone(&file, path)?;
     let journal = serde_json::from_reader(BufReader::new(file));
-    journal.map(Some).map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))
-}
-
-/// A rename that never overwrites.
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    place::rename_new(from, to).map_err(|e| Error::io("rename", from.display(), &e))
-}
-
-fn empty(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let is_dir = entry.file_type()?.is_dir();
-        if is_dir { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    let mut journal: Journal =
+        journal.map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))?;
+    for m in &mut journal.moves {
+        m.site = sites.again(&m.place()?, &m.live)?;
     }
-    Ok(())
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
-        _ => Ok(()),
-    }
+    Ok(Some(journal))
 }
 
 #[cfg(test)]

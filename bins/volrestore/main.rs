@@ -18,6 +18,8 @@ mod recovery;
 mod refill;
 mod rows;
 mod run;
+mod site;
+mod through;
 mod undo;
 mod unpack;
 mod until;

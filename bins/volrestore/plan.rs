@@ -1,21 +1,21 @@
 //! What a restore will do, found out before it does anything.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kit::exit::{Error, Result};
-use kit::out;
 use kit::stamp::Stamp;
 use kit::volume::control::Control;
 use kit::volume::entry::Found;
 use kit::volume::set::{Archive, Content, Data, Link, Set};
 use kit::volume::verify::Proven;
-use kit::volume::{Place, Volume, used};
+use kit::volume::{Place, Volume};
+use kit::{out, place};
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::journal::{self, Journal, Move, Room, there};
+use crate::journal::{self, Journal, Move, Room, any};
+use crate::site::{Disk, Site, Sites, there};
 
 mod archives;
 
@@ -27,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) place: Place,
     /// The directory that changes names; `None`: an engine's volume that is not there yet.
     pub(crate) live: Option<PathBuf>,
+    /// From where that is reached.
+    pub(crate) site: Site,
     /// The cluster that is there now.
     present: Option<Control>,
     /// It is not in the set: it is emptied.
@@ -41,13 +43,40 @@ impl Target {
         };
         // what it was started with in a container names files of that container
         let ours = matches!(self.place, Place::Dir(_));
-        now.system_identifier == data.control.system_identifier && archives(&live.join(&data.path), ours)
+        now.system_identifier == data.control.system_identifier
+            && archives(&self.site, &live.join(&data.path), ours)
+    }
+
+    /// Whether there is something whose place is taken.
+    pub(crate) fn is_live(&self) -> Result<bool> {
+        self.live.as_ref().map_or(Ok(false), |live| self.site.there(live))
+    }
+
+    /// Whether its files are, or will be, reached from here.
+    pub(crate) fn is_here(&self) -> Result<bool> {
+        Ok(matches!(self.site, Site::Here) && (self.live.is_some() || self.place.is_reachable()?))
+    }
+
+    /// Makes the volume if it is not there.
+    pub(crate) fn make(&mut self, sites: Sites<'_>) -> Result<()> {
+        if self.live.is_none() {
+            self.place.create()?;
+            let made = sites.find(&self.place)?;
+            let (site, live) = made.ok_or_else(|| Error::no(format!("cannot create {}", self.place)))?;
+            (self.site, self.live) = (site, Some(live));
+        }
+        Ok(())
     }
 }
 
 /// Where each volume of the set goes: where it came from, or where the command line says. Behind them
 /// come the volumes that are emptied, those that are there.
-pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<Vec<Target>> {
+pub(crate) fn targets(
+    set: &Set,
+    words: &[String],
+    forget: &[String],
+    sites: Sites<'_>,
+) -> Result<Vec<Target>> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
     let mut elsewhere = BTreeMap::new();
     for word in words {
@@ -69,20 +98,22 @@ pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<
             None => Place::parse(&archive.place, &here)
                 .map_err(|e| Error::no(format!("cannot restore '{}': {e}", archive.label)))?,
         };
-        let live = place.directory()?.map(|path| replaceable(&path)).transpose()?;
-        live.as_deref().map_or(Ok(()), journal::is_no_half)?;
-        let of = |data: &Data| Control::of(&live.as_ref()?.join(&data.path)).ok().flatten();
+        let (site, live) = sites.find(&place)?.map_or_else(Default::default, |(s, path)| (s, Some(path)));
+        live.as_deref().map_or(Ok(()), |live| is_no_half(&site, live))?;
+        let of = |data: &Data| site.control(&live.as_ref()?.join(&data.path)).ok().flatten();
         let present = archive.data.first().and_then(of);
-        targets.push(Target { label: archive.label.clone(), place, live, present, forgotten: false });
+        targets.push(Target { label: archive.label.clone(), place, live, site, present, forgotten: false });
     }
     for word in forget {
         let place = Place::parse(word, &here).map_err(kit::cli::usage)?;
-        let live = place.directory()?.filter(|path| there(path));
-        if let Some(live) = live.map(|path| replaceable(&path)).transpose()? {
+        if let Some((site, live)) = sites.find(&place)?
+            && site.there(&live)?
+        {
             targets.push(Target {
                 label: word.clone(),
                 place,
                 live: Some(live),
+                site,
                 present: None,
                 forgotten: true,
             });
@@ -103,25 +134,27 @@ pub(crate) fn targets(set: &Set, words: &[String], forget: &[String]) -> Result<
     Ok(targets)
 }
 
-/// The real name of a directory that another can take the place of.
-fn replaceable(path: &Path) -> Result<PathBuf> {
-    if !there(path) {
-        return Ok(path.to_owned());
+/// Refuses a directory that a restore has left without a name, and that no journal here tells of.
+fn is_no_half(site: &Site, live: &Path) -> Result<()> {
+    if site.there(live)? {
+        return Ok(());
     }
-    let fail = |e| Error::io("replace", path.display(), &e);
-    let real = path.canonicalize().map_err(fail)?;
-    let device = |p: &Path| p.metadata().map(|m| m.dev()).map_err(fail);
-    if !real.is_dir() {
-        return Err(Error::refused(format!("cannot replace '{}': it is no directory", real.display())));
-    }
-    if real.parent().is_none_or(|parent| device(&real).ok() != device(parent).ok()) {
+    let begin = format!("{}.restore_", live.file_name().unwrap_or_default().to_string_lossy());
+    let names = site.names(place::parent(live))?;
+    let stamps = names.iter().filter_map(|name| name.strip_prefix(&begin));
+    let before = |stamp: &str| place::with_suffix(live, &format!(".before_{stamp}"));
+    for before in stamps.map(before) {
+        if !site.there(&before)? {
+            continue;
+        }
         return Err(Error::refused(format!(
-            "cannot replace '{}': it is a file system of its own, which cannot change names",
-            real.display()
+            "a restore of '{}' was cut off while names changed, and its journal is elsewhere: '{}' was there",
+            live.display(),
+            before.display()
         ))
-        .hint("Restore beside it with --into DIR, and move the files."));
+        .hint("Run that restore again with its own --dir, which ends it."));
     }
-    Ok(real)
+    Ok(())
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.
@@ -134,11 +167,11 @@ pub(crate) fn journal(
 ) -> Result<Journal> {
     let mut stamp = Stamp::now();
     let all = |stamp: Stamp| -> Vec<Move> {
-        let of = |t: &Target| Some(Move::beside(&t.label, &t.place, t.live.as_ref()?, stamp));
+        let of = |t: &Target| Some(Move::beside(&t.label, &t.place, &t.site, t.live.as_ref()?, stamp));
         targets.iter().filter_map(of).collect()
     };
-    let taken = |m: &Move| there(&m.staged) || there(&m.before);
-    while there(&journal::record(dir, &stamp.compact())) || all(stamp).iter().any(taken) {
+    let taken = |m: &Move| Ok(m.is_staged()? || m.has_before()?);
+    while there(&journal::record(dir, &stamp.compact())) || any(&all(stamp), taken)? {
         stamp = stamp.plus(1);
     }
     Ok(Journal {
@@ -189,12 +222,7 @@ pub(crate) fn judge_links(archive: &Archive, found: &Found, allow: bool) -> Resu
 
 /// Where there is room to fill volumes in: beside what is there, or, where `--keep-before 0` lets that go, once it
 /// has been removed.
-pub(crate) fn room_of(
-    args: &Args,
-    chosen: &Chosen,
-    targets: &[Target],
-    needs: &[(&Path, u64)],
-) -> Result<Room> {
+pub(crate) fn room_of(args: &Args, chosen: &Chosen, targets: &[Target], needs: &[Need<'_>]) -> Result<Room> {
     let short = match room(needs, &[]) {
         Ok(()) => return Ok(Room::Beside),
         Err(error) => error,
@@ -209,33 +237,37 @@ pub(crate) fn room_of(
         );
     }
     let mut freed = Vec::new();
-    for live in targets.iter().filter_map(|t| t.live.as_deref()).filter(|live| there(live)) {
-        freed.push((live, used(live, false).map_err(|e| Error::io("read", live.display(), &e))?));
+    for target in targets {
+        if let Some(live) = &target.live
+            && target.is_live()?
+        {
+            freed.push((&target.site, live.as_path(), target.site.used(live)?));
+        }
     }
     room(needs, &freed)?;
     let record = chosen.path.canonicalize().map_err(|e| Error::io("find", chosen.path.display(), &e))?;
     Ok(Room::Emptying(record))
 }
 
+/// What is filled in or freed: where, and how many bytes.
+pub(crate) type Need<'a> = (&'a Site, &'a Path, u64);
+
 /// Refuses to begin what the disk has no room for, also when what is `freed` has been removed.
-pub(crate) fn room(needs: &[(&Path, u64)], freed: &[(&Path, u64)]) -> Result<()> {
-    let mut by_device: BTreeMap<u64, (PathBuf, u64, u64)> = BTreeMap::new();
-    let needs = needs.iter().map(|(path, bytes)| (path, *bytes, 0));
-    for (path, needed, freed) in needs.chain(freed.iter().map(|(path, bytes)| (path, 0, *bytes))) {
-        let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
-        let device = existing.metadata().map_err(|e| Error::io("read", existing.display(), &e))?.dev();
-        let all = by_device.entry(device).or_insert_with(|| (existing.to_owned(), 0, 0));
-        *all = (std::mem::take(&mut all.0), all.1 + needed, all.2 + freed);
+pub(crate) fn room(needs: &[Need<'_>], freed: &[Need<'_>]) -> Result<()> {
+    let mut disks: BTreeMap<u64, (Disk, u64)> = BTreeMap::new();
+    let signed = needs.iter().map(|need| (need, true)).chain(freed.iter().map(|need| (need, false)));
+    for ((site, path, bytes), needed) in signed {
+        let disk = site.disk(path)?;
+        let (disk, all) = disks.entry(disk.device).or_insert((disk, 0));
+        if needed { *all += bytes } else { disk.free = disk.free.saturating_add(*bytes) }
     }
-    for (path, needed, freed) in by_device.values() {
-        let free = kit::place::free(path).map_err(|e| Error::io("read", path.display(), &e))?;
-        let free = free.saturating_add(*freed);
-        if free < *needed {
+    for (Disk { path, free, .. }, needed) in disks.values() {
+        if free < needed {
             return Err(Error::temporary(format!(
                 "no room in '{}': {} are needed, {} are free",
                 path.display(),
                 out::bytes(*needed),
-                out::bytes(free)
+                out::bytes(*free)
             ))
             .hint("Make room, or restore elsewhere."));
         }
@@ -250,10 +282,11 @@ pub(crate) fn lines(
     targets: &[Target],
     proven: &[Proven],
     room: &Room,
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for (i, target) in targets.iter().enumerate() {
-        let kept = target.live.as_ref().filter(|live| there(live));
+        let is_live = target.is_live()?;
+        let kept = target.live.as_ref().filter(|_| is_live);
         match chosen.set.archive(&target.label).filter(|_| !target.forgotten) {
             Some(archive) => {
                 lines.extend(lines_of(target, archive));
@@ -294,7 +327,7 @@ pub(crate) fn lines(
         lines.push(format!("start   that of {leader} first, which led, and {last} when it leads"));
     }
     lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));
-    lines
+    Ok(lines)
 }
 
 fn lines_of(target: &Target, archive: &Archive) -> Vec<String> {

@@ -1,12 +1,10 @@
 //! Filling what takes the places of volumes: beside them, or, where there was no room for that, in the
 //! midst of a restore that a kill has cut off.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use kit::exit::{Error, Result};
 use kit::out::Speech;
-use kit::place;
 use kit::volume::verify::Proven;
 
 use crate::choose::{Chosen, choose};
@@ -27,24 +25,13 @@ pub(crate) fn fill_all(
     for m in &journal.moves {
         let all = chosen.set.volumes.iter().zip(proven);
         let Some((archive, proven)) = all.into_iter().find(|(archive, _)| archive.label == m.label) else {
-            empty_like(&m.live, &m.staged)?;
+            m.site.empty_like(&m.live, &m.staged)?;
             continue;
         };
-        place::ensure_dir(place::parent(&m.live))?;
-        filled(archive, proven, &m.staged, speech)?;
+        filled(archive, proven, m, speech)?;
         finish(&m.staged)?;
     }
     Ok(())
-}
-
-/// An empty directory of the same owner and mode.
-fn empty_like(live: &Path, new: &Path) -> Result<()> {
-    let fail = |e| Error::io("create", new.display(), &e);
-    let meta = live.metadata().map_err(fail)?;
-    std::fs::create_dir(new).map_err(fail)?;
-    std::os::unix::fs::chown(new, Some(meta.uid()), Some(meta.gid())).map_err(fail)?;
-    std::fs::set_permissions(new, meta.permissions()).map_err(fail)?;
-    place::sync_dir(place::parent(new))
 }
 
 /// Empties and fills again what a restore without room has left, and gives back the time of the snapshot

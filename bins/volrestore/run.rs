@@ -17,10 +17,11 @@ use kit::volume::{helper, listing};
 use crate::choose::choose;
 use crate::cli::{self, Action, Args, TOOL, Which};
 use crate::help::HELP;
-use crate::journal::{self, Journal, Move, Room, there};
-use crate::plan::{Target, lines, room_of, targets};
+use crate::journal::{self, Journal, Move, Room, any};
+use crate::plan::{Need, Target, lines, room_of, targets};
 use crate::recovery::Recovery;
 use crate::rows::Rows;
+use crate::site::Sites;
 use crate::unpack::proven;
 use crate::{into, made, plan, recovery, refill, undo};
 
@@ -68,7 +69,8 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     place::ensure_dir(dir)?;
     let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
     sweep(speech)?;
-    let ended = journal::resume(dir, speech, |journal| refill::again(args, journal, dir, speech))?;
+    let sites = Sites { dir, image: args.helper.as_deref().unwrap_or(helper::IMAGE) };
+    let ended = journal::resume(sites, speech, |journal| refill::again(args, journal, dir, speech))?;
     // killed before its services started: it is done, but nobody heard of it
     let unheard = services::mend(backups, speech) && ended.is_none();
     // asked once: from here on it is as if it had been named
@@ -95,14 +97,14 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             {
                 return tell_done(ended, speech, account);
             }
-            let latest = if unheard { journal::done(dir)?.into_iter().next() } else { None };
+            let latest = if unheard { journal::done(sites)?.into_iter().next() } else { None };
             let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which, spared.as_deref(), backups, dir, speech, account)
+            restore(args, which, spared.as_deref(), backups, sites, speech, account)
         }
         _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
             "the restore that was ended had no room to keep what was there: nothing can come back",
         )),
-        _ => undo::undo(args, backups, dir, speech, account),
+        _ => undo::undo(args, backups, sites, speech, account),
     }
 }
 
@@ -143,10 +145,11 @@ fn restore(
     which: Option<&Which>,
     spared: Option<&str>,
     backups: &Path,
-    dir: &Path,
+    sites: Sites<'_>,
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
+    let dir = sites.dir;
     let recovery = args.until.is_some().then(|| Recovery::find(args, which, dir, speech)).transpose()?;
     let named;
     let chosen = match (&recovery, which) {
@@ -159,26 +162,25 @@ fn restore(
         (None, None) => return Err(kit::cli::usage("no snapshot is named")),
     };
     let emptied = recovery.as_ref().map_or(&[][..], |recovery| &recovery.emptied);
-    let mut targets = targets(&chosen.set, &args.volumes, &[&args.forget, emptied].concat())?;
+    let mut targets = targets(&chosen.set, &args.volumes, &[&args.forget, emptied].concat(), sites)?;
     if args.services.stop.is_none() {
         targets.iter().try_for_each(|t| t.place.no_container_runs(&args.services.services))?;
     }
     if !args.services.stop_something() {
         plan::journal(args, chosen, &targets, dir, Room::Beside)?.moves.iter().try_for_each(Move::is_idle)?;
     }
-    let image = args.helper.as_deref().unwrap_or(helper::IMAGE);
-    let helpers = made::helpers(&targets, image, dir)?;
-    if !helpers.is_empty() && recovery.is_some() {
+    let helpers = made::helpers(&targets, sites)?;
+    if recovery.is_some() && any(&targets, |target| target.is_here().map(|here| !here))? {
         return Err(Error::refused("cannot recover in a volume that only root may enter")
             .hint("Recover beside, with --into DIR, or run this as root."));
     }
-    let replaces = targets.iter().any(|t| t.live.as_ref().is_some_and(|live| there(live)));
+    let replaces = any(&targets, Target::is_live)?;
     if replaces && !args.dry_run {
         may_ask(args)?;
     }
     let proven = proven(args, chosen, speech)?;
     let room = room_of(args, chosen, &targets, &needs(&targets, &proven))?;
-    for line in lines(args, chosen, &targets, &proven, &room) {
+    for line in lines(args, chosen, &targets, &proven, &room)? {
         if args.dry_run { out::record(&line).map(drop)? } else { speech.say(&line) }
     }
     if args.dry_run {
@@ -188,7 +190,7 @@ fn restore(
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
     }
     if !helpers.is_empty() {
-        made::make(chosen, &targets, &helpers, &proven, dir, speech)?;
+        made::make(chosen, &targets, &helpers, &proven, sites, speech)?;
         for archive in &chosen.set.volumes {
             restored(&archive.label, account)?;
         }
@@ -196,9 +198,7 @@ fn restore(
         services::stop(&wanted, backups, speech)?.start()?;
         return Ok(Code::Done);
     }
-    for target in targets.iter_mut().filter(|t| t.live.is_none()) {
-        target.live = Some(target.place.create()?);
-    }
+    targets.iter_mut().try_for_each(|target| target.make(sites))?;
     let now = room_of(args, chosen, &targets, &needs(&targets, &proven))?;
     if room == Room::Beside && now != room {
         // nobody agreed to that
@@ -221,11 +221,13 @@ fn restore(
     if let Some(rows) = rows {
         rows.tell(speech);
     }
-    for m in journal.moves.iter().filter(|m| there(&m.before) && args.keep_before > 0) {
-        let back = if journal.branches { "" } else { "; --undo goes back to it" };
-        speech.say(&format!("what was there is kept as {}{back}", m.before.display()));
+    for m in journal.moves.iter().filter(|_| args.keep_before > 0) {
+        if m.has_before()? {
+            let back = if journal.branches { "" } else { "; --undo goes back to it" };
+            speech.say(&format!("what was there is kept as {}{back}", m.before.display()));
+        }
     }
-    journal::tidy(dir, args.keep_before, spared, speech)?;
+    journal::tidy(sites, args.keep_before, spared, speech)?;
     Ok(Code::Done)
 }
 
@@ -236,8 +238,8 @@ pub(crate) fn restored(what: &str, account: &Account<'_>) -> Result<()> {
 }
 
 /// Where each volume is filled in, and how much room that takes.
-fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<(&'a Path, u64)> {
-    let need = |(t, p): (&'a Target, &Proven)| Some((place::parent(t.live.as_ref()?), p.found.room));
+fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<Need<'a>> {
+    let need = |(t, p): (&'a Target, &Proven)| Some((&t.site, place::parent(t.live.as_ref()?), p.found.room));
     targets.iter().zip(proven).filter_map(need).collect()
 }
 

@@ -9,18 +9,19 @@ use kit::place;
 use kit::stamp::Stamp;
 
 use crate::cli::Args;
-use crate::journal::{self, Journal, Move, Room, there};
+use crate::journal::{self, Journal, Room, any};
 use crate::run::{confirm, restored, swap_stopped};
+use crate::site::Sites;
 
 /// Undoes the latest restore. What it brought stays beside, so that this can be undone too.
 pub(crate) fn undo(
     args: &Args,
     backups: &Path,
-    dir: &Path,
+    sites: Sites<'_>,
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let Some((record, latest)) = journal::done(dir)?.into_iter().next() else {
+    let Some((record, latest)) = journal::done(sites)?.into_iter().next() else {
         return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
     };
     if latest.branches {
@@ -30,11 +31,16 @@ pub(crate) fn undo(
         .hint("Recover once more, to the end of the timeline that it was on: --until-latest --timeline N."));
     }
     let mut stamp = Stamp::now();
-    while latest.moves.iter().any(|m| there(&m.again(stamp).before)) {
+    while any(&latest.moves, |m| m.again(stamp).has_before())? {
         stamp = stamp.plus(1);
     }
     // of a volume that was not there before, nothing can come back
-    let moves: Vec<Move> = latest.moves.iter().filter(|m| there(&m.before)).map(|m| m.again(stamp)).collect();
+    let mut moves = Vec::new();
+    for m in &latest.moves {
+        if m.has_before()? {
+            moves.push(m.again(stamp));
+        }
+    }
     let journal = Journal {
         stamp: stamp.compact(),
         snapshot: format!("what was before {}", latest.snapshot),
@@ -54,7 +60,7 @@ pub(crate) fn undo(
         return Ok(Code::Done);
     }
     confirm(args, "WARNING: This will take back the latest restore!\n")?;
-    let started = swap_stopped(args, backups, dir, &journal, speech, |_| Ok(()))?;
+    let started = swap_stopped(args, backups, sites.dir, &journal, speech, |_| Ok(()))?;
     place::remove_if_there(&record)?;
     for m in &journal.moves {
         restored(&m.label, account)?;

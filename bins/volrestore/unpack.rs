@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kit::exit::Result;
 use kit::out::Speech;
+use kit::place;
 use kit::progress::Progress;
 use kit::volume::set::Archive;
 use kit::volume::tar::Reader;
@@ -12,7 +13,10 @@ use kit::volume::verify::{Proven, pour, verify, verify_on_the_way};
 use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::fill::{Fill, fill};
+use crate::journal::Move;
 use crate::plan::judge_links;
+use crate::site::Site;
+use crate::through;
 
 /// All archives of the snapshot, proven before anything is done with them.
 pub(crate) fn proven(args: &Args, chosen: &Chosen, speech: &Speech) -> Result<Vec<Proven>> {
@@ -32,8 +36,15 @@ pub(crate) fn proven(args: &Args, chosen: &Chosen, speech: &Speech) -> Result<Ve
 }
 
 /// Fills a new directory from an archive that is proven.
-pub(crate) fn filled(archive: &Archive, proven: &Proven, target: &Path, speech: &Speech) -> Result<()> {
-    unpacked(archive, target, speech, |fill, progress| {
+pub(crate) fn filled(archive: &Archive, proven: &Proven, m: &Move, speech: &Speech) -> Result<()> {
+    if let Site::Behind(behind) = &m.site {
+        behind.make(&m.staged)?;
+        let helper = behind.helper().at(&m.staged);
+        through::fill(&helper, archive, proven, &m.staged.display().to_string(), speech)?;
+        return m.site.sync_dir(place::parent(&m.staged));
+    }
+    place::ensure_dir(place::parent(&m.live))?;
+    unpacked(archive, &m.staged, speech, |fill, progress| {
         let mut reader = Reader::default();
         pour(&proven.file, &archive.file.name, archive, |bytes| {
             progress.advance(bytes.len() as u64);

@@ -62,10 +62,8 @@ impl Place {
         if self.is_open(&path) {
             return Ok(Some(path));
         }
-        let engine = self.engine().map_or("docker", |(engine, _)| engine);
         Err(Error::refused(format!("cannot reach the files of {self}: only root may"))
-            .hint("Run this as root, on the machine of the engine.")
-            .hint(format!("Or restore into a volume that is not there yet: LABEL={engine}:NEW.")))
+            .hint("Run this as root, on the machine of the engine."))
     }
 
     /// Whether its files in `path` can be reached from here as its containers do. Of an engine's volume that is for
@@ -74,12 +72,12 @@ impl Place {
         self.engine().is_none() || rustix::process::geteuid().is_root() && path.read_dir().is_ok()
     }
 
-    /// Makes the volume, which must not be there, and gives back where its files are.
-    pub fn create(&self) -> Result<PathBuf> {
-        if let Some((engine, name)) = self.engine() {
-            ask(engine, &["volume", "create", name])?;
+    /// Makes the volume, which must not be there.
+    pub fn create(&self) -> Result<()> {
+        match self.engine() {
+            Some((engine, name)) => ask(engine, &["volume", "create", name]).map(drop),
+            None => Ok(()),
         }
-        self.directory()?.ok_or_else(|| Error::no(format!("cannot create {self}")))
     }
 
     /// Whether the files of the engine's volumes can be reached from here, also of those that are not there yet.
@@ -121,11 +119,14 @@ impl Place {
         Ok(ask(engine, &["volume", "inspect", "--format", &format, name])?.concat() == mark)
     }
 
-    /// The containers that use the volume; of a directory nobody knows.
+    /// The containers that use the volume, by its name or by its directory's; of a directory nobody knows.
     pub fn users(&self) -> Result<Vec<User>> {
         let Some((engine, name)) = self.engine() else { return Ok(Vec::new()) };
         let format = format!("{{{{.Names}}}}\t{{{{.State}}}}\t{{{{{}}}}}", service(engine));
-        let lines = ask(engine, &["ps", "-a", "--filter", &format!("volume={name}"), "--format", &format])?;
+        let mut filters = vec![format!("--filter=volume={name}")];
+        filters.extend(self.mountpoint()?.map(|path| format!("--filter=volume={}", path.display())));
+        let words = ["ps", "-a", "--format", &format].into_iter();
+        let lines = ask(engine, &words.chain(filters.iter().map(String::as_str)).collect::<Vec<_>>())?;
         let user = |line: &String| {
             let mut cells = line.split('\t');
             let mut cell = || cells.next().unwrap_or_default().to_owned();

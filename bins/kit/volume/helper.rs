@@ -1,11 +1,11 @@
 //! A container beside a named volume: whoever may use the engine reaches the volume's files through it,
-//! where only root may enter the directory that the engine keeps them in.
+//! where only root may enter the directory that the engine keeps them in; and that directory itself.
 //!
 //! It has no network and no right but the one that it needs, and its image is never fetched by itself. It ends with
 //! whoever started it, however he ends: it watches its standard input.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Place;
@@ -46,13 +46,15 @@ pub struct Helper {
     place: Place,
     engine: &'static str,
     volume: String,
+    /// A directory of the engine's machine that is mounted in the volume's stead.
+    folder: Option<PathBuf>,
     image: String,
     label: String,
 }
 
 /// A container at work.
-pub struct Running<'a> {
-    helper: &'a Helper,
+pub struct Running {
+    helper: Helper,
     /// What it does, for messages.
     verb: &'static str,
     child: Child,
@@ -78,7 +80,30 @@ impl Helper {
             _ => e,
         })?;
         let label = label(folder);
-        Ok(Helper { place: place.clone(), engine, volume: volume.to_owned(), image: image.to_owned(), label })
+        let (place, volume, image) = (place.clone(), volume.to_owned(), image.to_owned());
+        Ok(Helper { place, engine, volume, folder: None, image, label })
+    }
+
+    /// The same of a directory of the engine's machine, which is there: one beside the volume's, or that of both.
+    #[must_use]
+    pub fn at(&self, folder: &Path) -> Self {
+        Helper { folder: Some(folder.to_owned()), ..self.clone() }
+    }
+
+    /// The same of the volume itself.
+    #[must_use]
+    pub fn volume(&self) -> Self {
+        Helper { folder: None, ..self.clone() }
+    }
+
+    /// The volume.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The image.
+    pub fn image(&self) -> &str {
+        &self.image
     }
 
     /// Ends the containers that somebody left behind who was killed; the folder's lock is held.
@@ -96,7 +121,7 @@ impl Helper {
     ///
     /// # Errors
     /// The volume is gone: the engine would make an empty one.
-    pub fn read(&self, script: &str) -> Result<Running<'_>> {
+    pub fn read(&self, script: &str) -> Result<Running> {
         if self.place.mountpoint()?.is_none() {
             return Err(Error::no(format!("there is no volume {}", self.place)));
         }
@@ -114,32 +139,59 @@ impl Helper {
     /// # Errors
     /// Those of [`Helper::read`]; the image has no `du`.
     pub fn size(&self) -> Result<u64> {
-        let mut running = self.read("du -sk .")?;
-        let mut said = String::new();
-        running.stdout()?.read_to_string(&mut said).map_err(|e| Error::io("read from", self.engine, &e))?;
-        running.end()?;
+        let said = self.told("du -sk .")?;
         let kib = said.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok());
         kib.map(|kib| kib.saturating_mul(1024))
             .ok_or_else(|| Error::no(format!("cannot tell how large {} is: '{}'", self.place, said.trim())))
     }
 
+    /// The device and the number of the volume's directory, as `DEVICE:NUMBER`: none other on the engine's machine has
+    /// the same.
+    ///
+    /// # Errors
+    /// Those of [`Helper::read`]; the image has no `stat`.
+    pub fn identity(&self) -> Result<String> {
+        Ok(self.told("stat -c %d:%i .")?.trim().to_owned())
+    }
+
+    /// What a script that reads prints.
+    fn told(&self, script: &str) -> Result<String> {
+        let mut running = self.read(script)?;
+        let mut said = String::new();
+        running.stdout()?.read_to_string(&mut said).map_err(|e| Error::io("read from", self.engine, &e))?;
+        running.end()?;
+        Ok(said)
+    }
+
     /// Starts a container that fills the volume with the tar on its standard input.
-    pub fn unpack(&self) -> Result<Running<'_>> {
+    pub fn unpack(&self) -> Result<Running> {
         self.start("fill", "rw", &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"], UNPACK)
     }
 
-    fn start(&self, verb: &'static str, mode: &str, may: &[&str], script: &str) -> Result<Running<'_>> {
-        let mount = format!("{}:{INSIDE}:{mode},nocopy", self.volume);
+    /// Starts a shell in the volume that may change it. It does what its standard input says, and ends with that.
+    pub fn shell(&self) -> Result<Running> {
+        let script = format!("cd {INSIDE} && exec sh -s");
+        self.start("change", "rw", &["CHOWN", "DAC_OVERRIDE", "FOWNER"], &script)
+    }
+
+    fn start(&self, verb: &'static str, mode: &str, may: &[&str], script: &str) -> Result<Running> {
         let mut command = Command::new(self.engine);
         command.args(["run", "--rm", "-i", "--pull=never", "--network=none", "--read-only", "--user=0:0"]);
         // an engine's log would hold all that is read
         command.args(["--log-driver=none", "--cap-drop=ALL"]);
         command.args(may.iter().map(|right| format!("--cap-add={right}")));
-        command.args(["--label", &self.label, "--volume", &mount, "--entrypoint=sh", "--", &self.image]);
-        command.args(["-c", script]);
+        match &self.folder {
+            None => command.args(["--volume", &format!("{}:{INSIDE}:{mode},nocopy", self.volume)]),
+            // one that is not there is an error then, where `--volume` makes it
+            Some(folder) => {
+                let only = if mode == "ro" { ",readonly" } else { "" };
+                command.arg(format!("--mount=type=bind,source={},target={INSIDE}{only}", folder.display()))
+            }
+        };
+        command.args(["--label", &self.label, "--entrypoint=sh", "--", &self.image, "-c", script]);
         let mut child = Child::spawn(&mut command, self.engine, Stdio::piped(), Stdio::piped())?;
         let stdin = child.stdin();
-        Ok(Running { helper: self, verb, child, stdin })
+        Ok(Running { helper: self.clone(), verb, child, stdin })
     }
 
     fn failed(&self, verb: &str, ended: &Ended) -> Error {
@@ -168,7 +220,7 @@ impl Helper {
     }
 }
 
-impl Running<'_> {
+impl Running {
     /// What it writes, once.
     pub fn stdout(&mut self) -> Result<Source> {
         self.child.stdout().ok_or_else(|| Error::no(format!("cannot read from {}", self.helper.engine)))

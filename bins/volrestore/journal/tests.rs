@@ -1,12 +1,18 @@
 //! A journal cut off at each step.
 
+use std::fs;
+
 use super::*;
+
+fn here(dir: &Path) -> Sites<'_> {
+    Sites { dir, image: "none" }
+}
 
 /// A directory with a volume and what takes its place, and the journal of that.
 fn stage() -> (tempfile::TempDir, Journal) {
     let dir = tempfile::tempdir().unwrap();
     let live = dir.path().join("data");
-    let m = Move::beside("data", &Place::Dir(live.clone()), &live, Stamp::from_unix(0));
+    let m = Move::beside("data", &Place::Dir(live.clone()), &Site::Here, &live, Stamp::from_unix(0));
     for (path, text) in [(&m.live, "old"), (&m.staged, "new")] {
         fs::create_dir(path).unwrap();
         fs::write(path.join("is"), text).unwrap();
@@ -44,12 +50,12 @@ fn wherever_it_is_cut_off_the_next_run_ends_it() {
             &|| fs::rename(&m.staged, &m.live).unwrap(),
         ];
         all.iter().take(steps).for_each(|step| step());
-        resume(dir.path(), &speech, |_| Ok(String::new())).unwrap();
+        resume(here(dir.path()), &speech, |_| Ok(String::new())).unwrap();
         let (now, before) = if steps == 0 { ("old", "") } else { ("new", "old") };
         assert_eq!((is(&m.live).as_str(), is(&m.before).as_str()), (now, before), "{steps}");
         assert!(!there(&m.staged) && !there(&filling) && !there(&swapping), "{steps}");
-        assert_eq!(done(dir.path()).unwrap().len(), usize::from(steps > 0));
-        resume(dir.path(), &speech, |_| Ok(String::new())).unwrap();
+        assert_eq!(done(here(dir.path())).unwrap().len(), usize::from(steps > 0));
+        resume(here(dir.path()), &speech, |_| Ok(String::new())).unwrap();
     }
 }
 
@@ -57,7 +63,7 @@ fn wherever_it_is_cut_off_the_next_run_ends_it() {
 fn names_that_cannot_change_are_taken_back() {
     let (dir, mut journal) = stage();
     let other = dir.path().join("other");
-    let other = Move::beside("other", &Place::Dir(other.clone()), &other, Stamp::from_unix(0));
+    let other = Move::beside("other", &Place::Dir(other.clone()), &Site::Here, &other, Stamp::from_unix(0));
     for path in [&other.live, &other.staged, &other.before] {
         fs::create_dir(path).unwrap();
     }
@@ -92,7 +98,7 @@ fn what_was_emptied_first_is_ended_by_the_next_run_wherever_it_is_cut_off() {
         ];
         all.iter().take(steps).for_each(|step| step());
         for _ in 0..2 {
-            resume(dir.path(), &speech, refill).unwrap();
+            resume(here(dir.path()), &speech, refill).unwrap();
             assert_eq!(is(&m.live), if steps == 0 { "old" } else { "new" }, "{steps}");
         }
         let left: Vec<String> = place::names(dir.path()).unwrap();

@@ -1,8 +1,9 @@
 //! Whether a server archives its log, as the files of its data directory tell: what it was started with last
 //! (`postmaster.opts`), what `ALTER SYSTEM` has set, its configuration and what that includes, in this order.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::site::Site;
 
 /// The setting that is asked for.
 const MODE: &str = "archive_mode";
@@ -11,8 +12,8 @@ const DEPTH: u32 = 10;
 
 /// Whether the server of this data directory archives. The configuration may be elsewhere, if files are where the
 /// server has them: `here`.
-pub(super) fn archives(data: &Path, here: bool) -> bool {
-    let started = options(&fs::read_to_string(data.join("postmaster.opts")).unwrap_or_default());
+pub(super) fn archives(site: &Site, data: &Path, here: bool) -> bool {
+    let started = options(&site.text(&data.join("postmaster.opts")).unwrap_or_default());
     let option = |name: &str| started.iter().rfind(|(n, _)| n == name).map(|(_, value)| value.clone());
     let configured = option("config_file")
         .map(PathBuf::from)
@@ -20,8 +21,8 @@ pub(super) fn archives(data: &Path, here: bool) -> bool {
         .filter(|path| here && path.is_absolute() && path.is_file());
     let configured = configured.unwrap_or_else(|| data.join("postgresql.conf"));
     let mode = option(MODE)
-        .or_else(|| mode_in(&data.join("postgresql.auto.conf"), DEPTH))
-        .or_else(|| mode_in(&configured, DEPTH));
+        .or_else(|| mode_in(site, &data.join("postgresql.auto.conf"), DEPTH))
+        .or_else(|| mode_in(site, &configured, DEPTH));
     mode.is_some_and(|mode| !["off", "false", "no", "0"].contains(&mode.to_ascii_lowercase().as_str()))
 }
 
@@ -49,19 +50,19 @@ fn options(line: &str) -> Vec<(String, String)> {
 }
 
 /// What a file says of it, with those that it includes; the last word counts.
-fn mode_in(file: &Path, depth: u32) -> Option<String> {
-    let text = fs::read_to_string(file).ok().filter(|_| depth > 0)?;
+fn mode_in(site: &Site, file: &Path, depth: u32) -> Option<String> {
+    let text = site.text(file).filter(|_| depth > 0)?;
     let mut mode = None;
     for (name, value) in text.lines().filter_map(setting) {
         let path = kit::place::parent(file).join(&value);
         let said = match name.as_str() {
             MODE => Some(value),
-            "include" | "include_if_exists" => mode_in(&path, depth - 1),
+            "include" | "include_if_exists" => mode_in(site, &path, depth - 1),
             "include_dir" => {
-                let mut names = kit::place::names(&path).unwrap_or_default();
+                let mut names = site.names(&path).unwrap_or_default();
                 names.retain(|name| name.ends_with(".conf") && !name.starts_with('.'));
                 names.sort();
-                names.iter().rev().find_map(|name| mode_in(&path.join(name), depth - 1))
+                names.iter().rev().find_map(|name| mode_in(site, &path.join(name), depth - 1))
             }
             _ => None,
         };
@@ -86,7 +87,13 @@ fn setting(line: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn archives(data: &Path, here: bool) -> bool {
+        super::archives(&Site::Here, data, here)
+    }
 
     #[test]
     fn the_last_word_counts_and_the_command_line_before_all() {
