@@ -75,8 +75,7 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech, account: &Account
 }
 
 fn manifest(dump: &Dump, path: &Path, facts: &Facts, walked: Walked, format: Format) -> Manifest {
-    let modified = dump.file.metadata().and_then(|m| m.modified()).ok();
-    let seconds = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let seconds = dump.file.modified().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     let created = seconds.map_or(Stamp::now(), |d| Stamp::from_unix(d.as_secs() as i64));
     let named = facts.databases.iter().filter(|d| !d.name.is_empty());
     Manifest {
@@ -125,17 +124,17 @@ fn through(dump: &Dump, look: &mut Look<'_>) -> Result<Walked> {
         breaks.clear();
         Ok(())
     };
-    if dump.is_archive()? { unpack(dump, pass) } else { walk(&dump.file, &dump.name, pass) }
+    if dump.is_archive()? { unpack(dump, pass) } else { walk(&*dump.file, &dump.name, pass) }
 }
 
 /// Goes through an archive; its manifest has no pieces to seek to.
 fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Walked> {
-    if dump.is_folder() || !dump.beginning(5)?.starts_with(b"PGDMP") {
+    if dump.is_folder() || !dump.beginning()?.starts_with(b"PGDMP") {
         return Err(Error::refused(format!("'{}' is neither plain nor a custom archive", dump.name))
             .hint("Only these have manifests."));
     }
     dump.whole(feed)?;
-    let seen = read::read(&dump.file, &dump.name, None, |_| Ok(()))?;
+    let seen = read::read(&*dump.file, &dump.name, None, |_| Ok(()))?;
     let (kind, bytes, raw_bytes, sha256) = (seen.kind, seen.bytes, seen.raw_bytes, seen.sha256);
     Ok(Walked { kind, frames: Vec::new(), bytes, raw_bytes, sha256 })
 }
@@ -151,7 +150,7 @@ fn reframe(dump: &Dump, copy: &Part, look: &mut Look<'_>) -> Result<Walked> {
         Some("zst") => Kind::Zstd,
         _ => Kind::None,
     };
-    let source = read::inflated(&dump.file, &dump.name, dump.kind()?)?;
+    let source = read::inflated(&*dump.file, &dump.name, dump.kind()?)?;
     let codec = Codec { kind, level: None };
     let written = write(codec, source, look, copy.file(), &copy.path().display().to_string())?;
     let (bytes, raw_bytes, sha256) = (written.bytes, written.raw_bytes, written.sha256);

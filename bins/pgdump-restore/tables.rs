@@ -149,26 +149,23 @@ fn inspect(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Command> {
     if let Some(only) = &args.only {
         command.args(["--database", only]);
     }
-    match &chosen.path {
-        Some(path) => {
-            command.arg("--").arg(path);
-        }
-        None => {
-            use std::io::Seek;
-            let fail = |e| Error::io("read", &chosen.name, &e);
-            let mut file = chosen.file.try_clone().map_err(fail)?;
-            file.rewind().map_err(fail)?;
-            command.arg("-").stdin(file);
-        }
+    if let Some(kept) = &chosen.kept {
+        use std::io::Seek;
+        let fail = |e| Error::io("read", &chosen.name, &e);
+        let mut file = kept.try_clone().map_err(fail)?;
+        file.rewind().map_err(fail)?;
+        command.arg("-").stdin(file);
+    } else if let Some(path) = &chosen.path {
+        command.arg("--").arg(path);
     }
     Ok(command)
 }
 
 /// Standard input of such a command.
 fn input(chosen: &Dump) -> Result<Stdio> {
-    match &chosen.path {
-        Some(_) => Ok(Stdio::null()),
-        None => Ok(chosen.file.try_clone().map_err(|e| Error::io("read", &chosen.name, &e))?.into()),
+    match &chosen.kept {
+        None => Ok(Stdio::null()),
+        Some(kept) => Ok(kept.try_clone().map_err(|e| Error::io("read", &chosen.name, &e))?.into()),
     }
 }
 
