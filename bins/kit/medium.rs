@@ -3,6 +3,7 @@
 //! Whoever reads says beforehand which stretches come next, so that a medium that is far away can fetch
 //! them ahead.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -51,9 +52,14 @@ pub trait Medium: Send + Sync {
         Ok(())
     }
 
+    /// All from a place to the end.
+    fn from(&self, at: u64) -> Box<dyn Read + '_> {
+        self.stretches(std::slice::from_ref(&(at..u64::MAX)))
+    }
+
     /// All of it, from its beginning.
     fn all(&self) -> Box<dyn Read + '_> {
-        self.stretches(&[0..u64::MAX])
+        self.from(0)
     }
 }
 
@@ -67,8 +73,7 @@ impl Medium for File {
     }
 
     fn stretches(&self, stretches: &[Range<u64>]) -> Box<dyn Read + '_> {
-        let mut left = stretches.to_vec().into_iter();
-        Box::new(Run { file: self, now: left.next().unwrap_or(0..0), left })
+        Box::new(Run { file: self, now: 0..0, left: VecDeque::from(stretches.to_vec()) })
     }
 
     fn modified(&self) -> Option<SystemTime> {
@@ -80,13 +85,13 @@ impl Medium for File {
 struct Run<'a> {
     file: &'a File,
     now: Range<u64>,
-    left: std::vec::IntoIter<Range<u64>>,
+    left: VecDeque<Range<u64>>,
 }
 
 impl Read for Run<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.now.is_empty() {
-            match self.left.next() {
+            match self.left.pop_front() {
                 Some(next) => self.now = next,
                 None => return Ok(0),
             }
@@ -140,7 +145,7 @@ impl<'a> Onward<'a> {
 
 impl Read for Onward<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let reader = self.reader.get_or_insert_with(|| self.medium.stretches(&[self.at..u64::MAX]));
+        let reader = self.reader.get_or_insert_with(|| self.medium.from(self.at));
         let n = reader.read(into)?;
         self.at += n as u64;
         Ok(n)

@@ -4,6 +4,8 @@
 //! manifest is believed where it tells of a file of this size. An archive of pg_dump is the SQL that
 //! pg_restore would make of it; offsets in it are offsets in that.
 
+mod remote;
+
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Range;

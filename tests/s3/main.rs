@@ -8,6 +8,7 @@ mod lab;
 #[allow(dead_code)] // what its own target uses
 mod stage;
 
+mod inspect;
 mod store;
 mod validate;
 mod wal;

@@ -43,6 +43,8 @@ struct Shared {
     delay: AtomicU64,
     /// So many of the next requests are answered 503.
     busy: AtomicUsize,
+    /// Bytes of all answers.
+    given: AtomicU64,
     /// `METHOD /path` of each request.
     seen: Mutex<VecDeque<String>>,
 }
@@ -70,7 +72,11 @@ impl hyper::service::Service<hyper::Request<hyper::body::Incoming>> for Service 
                 *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(response);
             }
-            inner.call(request).await
+            let answer = inner.call(request).await;
+            let length = answer.as_ref().ok().and_then(|a| a.headers().get("content-length"));
+            let length = length.and_then(|n| n.to_str().ok()?.parse().ok()).unwrap_or(0);
+            shared.given.fetch_add(length, Ordering::Relaxed);
+            answer
         })
     }
 }
@@ -122,6 +128,11 @@ impl Store {
     /// Answers 503 to so many of the next requests.
     pub(crate) fn busy(&self, requests: usize) {
         self.shared.busy.store(requests, Ordering::Relaxed);
+    }
+
+    /// How many bytes it has given since it was last asked.
+    pub(crate) fn given(&self) -> u64 {
+        self.shared.given.swap(0, Ordering::Relaxed)
     }
 
     /// The requests since it was last asked.
