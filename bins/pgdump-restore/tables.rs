@@ -67,7 +67,7 @@ pub(crate) fn restore(
 ) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let own = server.facts().system_identifier.as_deref().filter(|_| *which == Which::Latest);
-    let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
+    let chosen = choose(which, settings, dir, args.name.as_deref(), own, speech)?;
     let listed = list(args, &chosen)?;
     let live = target(args, &listed, &server)?;
     let all = there(&server, &live.name)?;
@@ -155,8 +155,10 @@ fn inspect(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Command> {
         let mut file = kept.try_clone().map_err(fail)?;
         file.rewind().map_err(fail)?;
         command.arg("-").stdin(file);
-    } else if let Some(path) = &chosen.path {
-        command.arg("--").arg(path);
+    } else {
+        // an object has no path, and is called by its place
+        let name = chosen.path.as_deref().unwrap_or(Path::new(&chosen.name));
+        command.arg("--").arg(name);
     }
     Ok(command)
 }
@@ -292,7 +294,7 @@ fn sorted(args: &Args, chosen: &Dump, listed: &[Listed], there: &[There]) -> Res
                 .hint("--replace needs none; --data-only adds rows.")),
             None => Ok(Found { present, parts: Vec::new(), missing: Vec::new() }),
         },
-        _ if chosen.path.is_none() && !missing.is_empty() && !present.is_empty() => {
+        _ if chosen.kept.is_some() && !missing.is_empty() && !present.is_empty() => {
             Err(Error::refused("some of the tables are there, and some are not")
                 .hint("Restore them in two runs, from a file."))
         }

@@ -9,6 +9,7 @@ mod lab;
 mod stage;
 
 mod inspect;
+mod restore;
 mod store;
 mod validate;
 mod wal;
