@@ -298,13 +298,8 @@ fn check(args: &Args) -> Result<()> {
     if args.verb == Verb::Diff && args.file == "-" && args.other == "-" {
         return Err(usage("diff: only one dump can come from standard input"));
     }
-    if args.verb == Verb::Index && args.reframe.is_none() {
-        if args.file == "-" {
-            return Err(usage("index: the manifest is written beside a file, and - is none"));
-        }
-        if Place::is(Path::new(&args.file)) {
-            return Err(usage("index: the manifest is written beside a file; --reframe NEW makes one"));
-        }
+    if args.verb == Verb::Index && args.file == "-" && args.reframe.is_none() {
+        return Err(usage("index: the manifest is written beside a file, and - is none"));
     }
     if args.reframe.as_ref().is_some_and(|new| Place::is(Path::new(new))) {
         return Err(usage("--reframe takes the name of a new file, not a place in a store"));
@@ -340,7 +335,6 @@ mod tests {
             &["extract", "-t", "a.b.c.d", "a"],
             &["tables", "--clean", "a"],
             &["index", "-"],
-            &["index", "s3://keep/a"],
             &["index", "a", "--reframe", "s3://keep/a"],
             &["s3://keep/../a"],
             &["diff", "a", "s3://"],

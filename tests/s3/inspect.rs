@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::lab::{Ran, Server, end, run, tool, wait_until};
+use crate::lab::{Ran, Server, end, names, run, tool, wait_until};
 use crate::store::Store;
 
 /// A store, and a folder of dumps that are put into it.
@@ -260,6 +260,29 @@ fn a_flipped_bit_and_a_wrong_manifest_are_seen() {
 }
 
 #[test]
+fn a_manifest_is_made_beside_the_object() {
+    let place = Place::new();
+    let name = place.back_up(300_000, &["--compress", "zstd"]);
+    let (url, manifest) = (url(&name), place.file(&format!("{name}.json")));
+    place.inspect(&["index", "-q", &url]).exits(4).says("is there already");
+    let want = place.inspect(&["tables", &url]).exits(0).out;
+    fs::remove_file(&manifest).unwrap();
+    assert_eq!(place.inspect(&["index", "-q", &url]).exits(0).line(), format!("{url}.json"));
+    assert!(manifest.exists());
+    place.store.given();
+    let ran = place.inspect(&["tables", &url]).exits(0);
+    let bytes = fs::metadata(place.file(&name)).unwrap().len();
+    assert!(place.store.given() < bytes / 8);
+    assert_eq!((ran.out, ran.err.as_str()), (want, ""));
+    place.inspect(&["extract", "-t", "last", &url]).exits(0);
+    // nothing is left here
+    let folder = tempfile::tempdir().unwrap();
+    fs::remove_file(&manifest).unwrap();
+    run(place.command(&["index", "-q", &url]).env("TMPDIR", folder.path())).exits(0);
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn what_is_missing_away_or_closed_is_told_apart() {
     let place = Place::new();
     let name = place.back_up(10_000, &[]);
@@ -267,7 +290,6 @@ fn what_is_missing_away_or_closed_is_told_apart() {
     place.inspect(&["s3://keep/daily/none.sql"]).exits(1).says("there is no 's3://keep/daily/none.sql'");
     place.inspect(&["s3://keep"]).exits(2).says("names no object");
     place.inspect(&["s3://nowhere/x"]).exits(4).says("NoSuchBucket");
-    place.inspect(&["index", &url]).exits(2);
     fs::write(place.file("nothing.sql"), "").unwrap();
     fs::write(place.dir.path().join("nothing.sql"), "").unwrap();
     place.same("nothing.sql", &["tables"]).exits(1);
