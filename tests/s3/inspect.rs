@@ -169,7 +169,12 @@ fn one_table_of_a_large_dump_takes_a_small_part_of_it() {
 fn what_is_long_comes_in_many_requests_and_in_order() {
     let place = Place::new();
     let name = place.back_up(600_000, &["--compress", "none"]);
+    place.store.seen();
+    place.store.connections();
     place.same(&name, &["cat"]).exits(0);
+    // a connection serves many requests: to make one takes as long as several of these
+    let (requests, connections) = (place.store.seen().len(), place.store.connections());
+    assert!(requests > 10 && connections < 8, "{requests} on {connections}");
     fs::remove_file(place.file(&format!("{name}.json"))).unwrap();
     fs::remove_file(place.dir.path().join(format!("{name}.json"))).unwrap();
     place.store.busy(2);

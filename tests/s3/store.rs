@@ -45,6 +45,8 @@ struct Shared {
     busy: AtomicUsize,
     /// Bytes of all answers.
     given: AtomicU64,
+    /// Connections that were made.
+    connections: AtomicUsize,
     /// `METHOD /path` of each request.
     seen: Mutex<VecDeque<String>>,
 }
@@ -135,6 +137,11 @@ impl Store {
         self.shared.given.swap(0, Ordering::Relaxed)
     }
 
+    /// How many connections were made since it was last asked.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.swap(0, Ordering::Relaxed)
+    }
+
     /// The requests since it was last asked.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap().drain(..).collect()
@@ -145,6 +152,7 @@ async fn serve(listener: TcpListener, service: Service) {
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         let service = service.clone();
+        service.shared.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
         });

@@ -184,8 +184,7 @@ impl Store {
                 };
                 let modified = answer.header("last-modified").and_then(Stamp::parse_http);
                 let mut head = vec![0; length.min(bytes) as usize];
-                let read = answer.into_reader().read_exact(&mut head);
-                read.map_err(|e| failure(&ureq::Error::Io(e)))?;
+                answer.fill(&mut head)?;
                 Ok(Some(Begun { object, head, modified }))
             },
         )?;
@@ -310,7 +309,7 @@ impl Store {
                 if is_another {
                     return Err(Failure::Answer(Answer::Held));
                 }
-                answer.into_reader().read_exact(into).map_err(|e| failure(&ureq::Error::Io(e)))
+                answer.fill(into)
             },
         )?;
         read.ok_or_else(|| Error::temporary(format!("'{shown}' is gone")))

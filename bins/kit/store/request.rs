@@ -65,6 +65,14 @@ impl Good {
         self.0.body_mut().with_config().limit(limit).read_to_string().map_err(|e| failure(&e))
     }
 
+    /// Fills `into` with its body, which is as long. The connection serves the next request only when the
+    /// end has been seen.
+    pub(super) fn fill(self, into: &mut [u8]) -> std::result::Result<(), Failure> {
+        let mut reader = self.into_reader();
+        let done = reader.read_exact(into).and_then(|()| reader.read(&mut [0]));
+        done.map(drop).map_err(|e| failure(&ureq::Error::Io(e)))
+    }
+
     pub(super) fn into_reader(self) -> BodyReader<'static> {
         self.0.into_body().into_reader()
     }
