@@ -1,11 +1,13 @@
 //! The command line of `dump-inspect`. Pure: touches no file, asks no clock.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use kit::cli::{bad, text, usage, utf8};
 use kit::exit::Result;
 use kit::notify::Telling;
 use kit::pg::LONGEST_NAME;
+use kit::store::Place;
 use lexopt::prelude::*;
 
 use crate::pattern::Pattern;
@@ -22,7 +24,8 @@ Usage: dump-inspect [OPTIONS] [VERB] FILE
        dump-inspect [OPTIONS] diff FILE FILE
 
 FILE is a dump: plain SQL, or an archive of pg_dump (custom, tar, a directory), also
-compressed with gzip or zstd. Records go to standard output, one a line.
+compressed with gzip or zstd. s3://BUCKET/KEY is one in an object store, of which only
+what is needed is fetched. Records go to standard output, one a line.
 
 What is in it:
   summary                   what it is a dump of, and how much (the default)
@@ -83,13 +86,14 @@ Options:
 
 Exit codes:
   0  done
-  1  the dump is damaged or incomplete, or does not hold what was asked for; guard:
-     something was found
+  1  the dump is absent, damaged or incomplete, or does not hold what was asked for;
+     guard: something was found
   2  the command line is wrong
   3  done in part: --salvage had to leave something out
   4  refused: a kind of file that is not read (xz, UTF-16 …), or what cannot be done
-     safely; the hint says what to do
-  5  temporary: disk full, interrupted
+     safely, or a store does not let us; the hint says what to do
+  5  temporary: disk full, interrupted; a store is away, or an object was replaced
+     while it was read
 ";
 
 /// What is asked for.
@@ -242,6 +246,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         Err(words) if words.is_empty() => return Err(usage("no FILE: give a dump, or - for standard input")),
         Err(words) => return Err(usage(format!("'{}' is no verb, or one FILE too many", words[0]))),
     }
+    for place in [&args.file, &args.other].into_iter().filter(|file| Place::is(Path::new(file))) {
+        Place::parse(place)?;
+    }
     check(&args)?;
     // CSV holds rows and nothing else
     args.data_only |= args.csv;
@@ -294,6 +301,9 @@ fn check(args: &Args) -> Result<()> {
     if args.verb == Verb::Index && args.file == "-" && args.reframe.is_none() {
         return Err(usage("index: the manifest is written beside a file, and - is none"));
     }
+    if args.reframe.as_ref().is_some_and(|new| Place::is(Path::new(new))) {
+        return Err(usage("--reframe takes the name of a new file, not a place in a store"));
+    }
     Ok(())
 }
 
@@ -325,6 +335,9 @@ mod tests {
             &["extract", "-t", "a.b.c.d", "a"],
             &["tables", "--clean", "a"],
             &["index", "-"],
+            &["index", "a", "--reframe", "s3://keep/a"],
+            &["s3://keep/../a"],
+            &["diff", "a", "s3://"],
             &["diff", "a"],
             &["diff", "-", "-"],
             &["tables", "--rows", "a"],

@@ -1,13 +1,13 @@
 //! What is in a dump: from its manifest where it has one, else from one pass over it.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use kit::child::interrupted;
 use kit::digest::Depth;
 use kit::dump::scan::{Facts, Kind, Scan, text_of};
 use kit::exit::{Code, Error, Result};
-use kit::manifest::{Item, Toc, each_item};
+use kit::manifest::{Item, Text, Toc};
 use kit::progress::Progress;
 use kit::source::Dump;
 
@@ -28,7 +28,7 @@ pub(crate) struct Contents {
 }
 
 enum Items {
-    Manifest(PathBuf),
+    Manifest(Arc<Text>),
     Scanned(RefCell<Toc>),
 }
 
@@ -58,7 +58,7 @@ fn scan(dump: &Dump, depth: Depth, quiet: bool) -> Result<(Facts, Toc, Option<St
 impl Contents {
     /// Of a dump; `depth` says what must be known of its rows, unless its manifest knows.
     pub(crate) fn of(dump: &Dump, depth: Depth, quiet: bool) -> Result<Self> {
-        if let (Some(m), Some(path)) = (dump.believed(), &dump.path) {
+        if let (Some(m), Some(text)) = (dump.believed(), &dump.text) {
             return Ok(Contents {
                 kind: Some(m.kind.word()),
                 server_version: m.source.server_version.clone(),
@@ -70,7 +70,7 @@ impl Contents {
                 large_objects: m.large_objects,
                 raw_bytes: m.raw_bytes,
                 incomplete: None,
-                items: Items::Manifest(path.clone()),
+                items: Items::Manifest(text.clone()),
             });
         }
         let (facts, toc, damage) = scan(dump, depth, quiet)?;
@@ -97,7 +97,7 @@ impl Contents {
     /// again, but not from within.
     pub(crate) fn each(&self, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
         match &self.items {
-            Items::Manifest(path) => each_item(path, each),
+            Items::Manifest(text) => text.each_item(each),
             Items::Scanned(toc) => toc.borrow_mut().each(each),
         }
     }

@@ -15,21 +15,24 @@ use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::place::{self, Part};
 use kit::progress::Progress;
+use kit::settings::Settings;
 use kit::source::Dump;
 use kit::stamp::Stamp;
+use kit::store::{Content, Only, Place, Put, Store};
 
 use crate::cli::{Args, TOOL};
 
 /// Goes through the dump and writes its manifest beside it, or beside the copy; prints its path.
 pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
-    let path = match &args.reframe {
-        Some(copy) => PathBuf::from(copy),
-        None => dump.path.clone().ok_or_else(|| Error::usage("index takes a file"))?,
+    let there = There::of(args)?;
+    let path = match (&args.reframe, &there) {
+        (Some(copy), _) => PathBuf::from(copy),
+        (None, Some(there)) => there.path(),
+        (None, None) => dump.path.clone().ok_or_else(|| Error::usage("index takes a file"))?,
     };
     let beside = path_of(&path);
     if beside.exists() {
-        return Err(Error::refused(format!("'{}' is there already", beside.display()))
-            .hint("Remove it first, if it is not the dump's."));
+        return Err(is_there(&beside.display().to_string()));
     }
     let clock = std::time::Instant::now();
     let mut toc = Toc::new(place::parent(&path), None);
@@ -69,14 +72,62 @@ pub(crate) fn index(dump: &Dump, args: &Args, speech: &Speech, account: &Account
             part of it all before that must be inflated; --reframe makes a copy in pieces",
         );
     }
-    account.made(beside.display().to_string());
-    out::record(&beside.display().to_string())?;
+    let made = there.map_or(Ok(beside.display().to_string()), |there| there.put(&beside))?;
+    account.made(made.clone());
+    out::record(&made)?;
     Ok(Code::Done)
 }
 
+fn is_there(manifest: &str) -> Error {
+    Error::refused(format!("'{manifest}' is there already")).hint("Remove it first, if it is not the dump's.")
+}
+
+/// Where the manifest of a dump in a store goes, and a folder in which it is made.
+struct There {
+    store: Store,
+    place: Place,
+    folder: tempfile::TempDir,
+}
+
+impl There {
+    /// `None`: it goes beside a file. Refuses when there is one already.
+    fn of(args: &Args) -> Result<Option<Self>> {
+        if args.reframe.is_some() || !Place::is(Path::new(&args.file)) {
+            return Ok(None);
+        }
+        let place = Place::parse(&args.file)?;
+        let store = Store::open(&place, &Settings::load()?)?;
+        let folder = tempfile::tempdir().map_err(|e| Error::io("create", "a temporary folder", &e))?;
+        let there = There { store, place, folder };
+        match there.store.look(&there.key())? {
+            Some(object) => Err(is_there(&there.store.shown(&object.key))),
+            None => Ok(Some(there)),
+        }
+    }
+
+    /// What stands for the dump.
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(self.place.name())
+    }
+
+    fn key(&self) -> String {
+        path_of(Path::new(self.place.key())).display().to_string()
+    }
+
+    /// Puts the manifest beside the dump, unless somebody else has; its place.
+    fn put(self, manifest: &Path) -> Result<String> {
+        let (key, fail) = (self.key(), |e| Error::io("read", manifest.display(), &e));
+        let file = place::open_regular(manifest).map_err(fail)?;
+        let content = Content { bytes: file.metadata().map_err(fail)?.len(), file: &file, digest: None };
+        match self.store.put(&key, &content, Only::IfNew)? {
+            Put::Done => Ok(self.store.shown(&key)),
+            Put::Held => Err(is_there(&self.store.shown(&key))),
+        }
+    }
+}
+
 fn manifest(dump: &Dump, path: &Path, facts: &Facts, walked: Walked, format: Format) -> Manifest {
-    let modified = dump.file.metadata().and_then(|m| m.modified()).ok();
-    let seconds = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let seconds = dump.file.modified().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     let created = seconds.map_or(Stamp::now(), |d| Stamp::from_unix(d.as_secs() as i64));
     let named = facts.databases.iter().filter(|d| !d.name.is_empty());
     Manifest {
@@ -125,17 +176,17 @@ fn through(dump: &Dump, look: &mut Look<'_>) -> Result<Walked> {
         breaks.clear();
         Ok(())
     };
-    if dump.is_archive()? { unpack(dump, pass) } else { walk(&dump.file, &dump.name, pass) }
+    if dump.is_archive()? { unpack(dump, pass) } else { walk(&*dump.file, &dump.name, pass) }
 }
 
 /// Goes through an archive; its manifest has no pieces to seek to.
 fn unpack(dump: &Dump, feed: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Walked> {
-    if dump.is_folder() || !dump.beginning(5)?.starts_with(b"PGDMP") {
+    if dump.is_folder() || !dump.beginning()?.starts_with(b"PGDMP") {
         return Err(Error::refused(format!("'{}' is neither plain nor a custom archive", dump.name))
             .hint("Only these have manifests."));
     }
     dump.whole(feed)?;
-    let seen = read::read(&dump.file, &dump.name, None, |_| Ok(()))?;
+    let seen = read::read(&*dump.file, &dump.name, None, |_| Ok(()))?;
     let (kind, bytes, raw_bytes, sha256) = (seen.kind, seen.bytes, seen.raw_bytes, seen.sha256);
     Ok(Walked { kind, frames: Vec::new(), bytes, raw_bytes, sha256 })
 }
@@ -151,7 +202,7 @@ fn reframe(dump: &Dump, copy: &Part, look: &mut Look<'_>) -> Result<Walked> {
         Some("zst") => Kind::Zstd,
         _ => Kind::None,
     };
-    let source = read::inflated(&dump.file, &dump.name, dump.kind()?)?;
+    let source = read::inflated(&*dump.file, &dump.name, dump.kind()?)?;
     let codec = Codec { kind, level: None };
     let written = write(codec, source, look, copy.file(), &copy.path().display().to_string())?;
     let (bytes, raw_bytes, sha256) = (written.bytes, written.raw_bytes, written.sha256);

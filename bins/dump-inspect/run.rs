@@ -8,7 +8,9 @@ use kit::dump::scan::Scan;
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
 use kit::out::{self, Output, Speech};
+use kit::settings::Settings;
 use kit::source::Dump;
+use kit::store::Place;
 
 use crate::cli::{self, Action, Args, HELP, TOOL, Verb};
 use crate::contents::Contents;
@@ -53,7 +55,11 @@ fn look(args: &Args, speech: &Speech, account: &Account<'_>) -> Result<Code> {
 }
 
 fn open(file: &str, speech: &Speech) -> Result<Dump> {
-    let dump = if file == "-" { Dump::stdin()? } else { Dump::open(Path::new(file))? };
+    let dump = match Path::new(file) {
+        _ if file == "-" => Dump::stdin()?,
+        path if Place::is(path) => Dump::at(&Place::parse(file)?, &Settings::load()?)?,
+        path => Dump::open(path)?,
+    };
     if let Some(fault) = &dump.fault {
         speech.warn(&format!("warning: {fault}; it is read without its manifest"));
     }

@@ -12,7 +12,7 @@ use kit::digest::Depth;
 use kit::dump::columns::Columns;
 use kit::dump::scan::{Scan, text_of};
 use kit::exit::{Code, Error, Result};
-use kit::manifest::{Item, each_item};
+use kit::manifest::Item;
 use kit::out::Speech;
 use kit::source::Dump;
 
@@ -74,8 +74,8 @@ const UNFINISHED: &str = "UNFINISHED";
 /// The parts that the manifest knows of.
 fn indexed(dump: &Dump) -> Result<Vec<Item>> {
     let mut items = Vec::new();
-    let path = dump.path.as_deref().ok_or_else(|| Error::no("a manifest stands beside a file"))?;
-    each_item(path, &mut |item| {
+    let text = dump.text.as_ref().ok_or_else(|| Error::no("a manifest stands beside a file"))?;
+    text.each_item(&mut |item| {
         items.push(item);
         Ok(())
     })?;
@@ -95,6 +95,10 @@ fn prefix(dump: &Dump, speech: &Speech) -> Result<(Vec<Item>, Vec<Range<u64>>)> 
     });
     if let Err(error) = read {
         kit::child::interrupted()?;
+        // what a store that is away does not give is not damaged
+        if error.code() == Code::Temporary {
+            return Err(error);
+        }
         if dump.kind()? != Kind::None {
             speech.warn(
                 "not proven: what is given of the compressed piece that is damaged or cut, in a file of one \

@@ -78,8 +78,12 @@ impl Error {
     }
 
     /// `cannot VERB 'THING': cause`, with the code that the cause deserves: a full disk, quota
-    /// or file size limit is worth a retry, the rest is not.
+    /// or file size limit is worth a retry, the rest is not. One of these errors that comes within `cause`
+    /// is given back as it is.
     pub fn io(verb: &str, thing: impl fmt::Display, cause: &io::Error) -> Self {
+        if let Some(ours) = Self::within_io(cause) {
+            return ours;
+        }
         let code = match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Code::Temporary
@@ -93,6 +97,11 @@ impl Error {
         let mut first = text.chars();
         let text: String = first.next().map_or(String::new(), |c| c.to_lowercase().chain(first).collect());
         Self::new(code, format!("cannot {verb} '{thing}': {text}"))
+    }
+
+    /// The one of these errors that an I/O error carries.
+    pub fn within_io(cause: &io::Error) -> Option<Self> {
+        cause.get_ref()?.downcast_ref::<Error>().cloned()
     }
 
     /// The same failure with another exit code.

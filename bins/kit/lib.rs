@@ -14,6 +14,7 @@ pub mod out;
 pub mod settings;
 
 pub mod digest;
+pub mod medium;
 pub mod place;
 
 pub mod lock;
@@ -23,6 +24,7 @@ pub mod progress;
 pub mod services;
 
 pub mod codec;
+pub mod store;
 
 pub mod archive;
 pub mod dump;
@@ -30,7 +32,6 @@ pub mod manifest;
 pub mod source;
 
 pub mod proof;
-pub mod store;
 
 pub mod catalog;
 pub mod retention;

@@ -3,6 +3,7 @@
 //! `docs/formats.md` describes it field by field. Its head is small and always read whole; the
 //! table of contents may have a million lines, so it is written and read as a stream.
 
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Frame, Kind as Codec};
 use crate::exit::{Error, Result};
+use crate::medium::Medium;
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
@@ -209,23 +211,50 @@ impl Manifest {
     /// # Errors
     /// One that cannot be read, is no manifest, or is of a newer format.
     pub fn of(artifact: &Path) -> Result<Option<Self>> {
+        Text::beside(artifact)?.map(|text| text.manifest()).transpose()
+    }
+}
+
+/// The text of a manifest, opened once: whatever stands in its place meanwhile, the same is read again.
+pub struct Text {
+    file: File,
+    name: String,
+}
+
+impl Text {
+    /// Of a file; `name` is what messages call it.
+    pub fn new(file: File, name: String) -> Self {
+        Text { file, name }
+    }
+
+    /// That of `artifact`. `Ok(None)`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn beside(artifact: &Path) -> Result<Option<Self>> {
         let path = path_of(artifact);
-        let file = match place::open_regular(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| Error::io("read", path.display(), &e))?,
-        };
-        let mut input = serde_json::Deserializer::from_reader(BufReader::new(file));
-        let manifest = Self::deserialize(&mut input).and_then(|m| input.end().map(|()| m));
-        let manifest = manifest.map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))?;
+        match place::open_regular(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", path.display(), &e)),
+            Ok(file) => Ok(Some(Self::new(file, path.display().to_string()))),
+        }
+    }
+
+    /// All but the table of contents, though that is checked to be there whole.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::of`].
+    pub fn manifest(&self) -> Result<Manifest> {
+        let name = &self.name;
+        let mut input = serde_json::Deserializer::from_reader(BufReader::new(self.file.all()));
+        let manifest = Manifest::deserialize(&mut input).and_then(|m| input.end().map(|()| m));
+        let manifest = manifest.map_err(|e| Error::no(format!("cannot read '{name}': {e}")))?;
         if manifest.format_version > FORMAT_VERSION {
-            let newer = format!(
-                "cannot read '{}': its format {} is newer than {FORMAT_VERSION}",
-                path.display(),
-                manifest.format_version
-            );
+            let format = manifest.format_version;
+            let newer = format!("cannot read '{name}': its format {format} is newer than {FORMAT_VERSION}");
             return Err(Error::refused(newer).hint("Use a newer release of these programs."));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
     }
 }
 

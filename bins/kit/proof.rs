@@ -14,10 +14,10 @@ use crate::source::Dump;
 /// When it is damaged; what `sink` answers; a signal.
 pub fn read(dump: &Dump, mut sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Seen> {
     if !dump.is_archive()? {
-        return read::read(&dump.file, &dump.name, dump.index(), sink);
+        return read::read(&*dump.file, &dump.name, dump.index(), sink);
     }
     // an archive is sought in; its digest takes a pass of its own
-    let seen = read::read(&dump.file, &dump.name, None, |_| Ok(()))?;
+    let seen = read::read(&*dump.file, &dump.name, None, |_| Ok(()))?;
     dump.whole(&mut sink)?;
     Ok(seen)
 }

@@ -4,12 +4,13 @@
 //! manifest is believed where it tells of a file of this size. An archive of pg_dump is the SQL that
 //! pg_restore would make of it; offsets in it are offsets in that.
 
+mod remote;
+
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::archive::{self, Archive, Input};
 use crate::buffer::Buffer;
@@ -19,7 +20,8 @@ use crate::codec::table::seek_table;
 use crate::codec::{Frame, Kind, read, seek};
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Text};
+use crate::medium::Medium;
 use crate::place::open_regular;
 
 /// How much of a file is read at a time; it stays in the processor's cache.
@@ -31,21 +33,27 @@ const HEAD: u64 = 262;
 /// An open dump.
 pub struct Dump {
     /// The file, or the copy of what came from standard input; of a folder its `toc.dat`.
-    pub file: File,
+    pub file: Arc<dyn Medium>,
+    /// The copy of standard input, to be handed to another program.
+    pub kept: Option<File>,
     /// The folder of `pg_dump -Fd`.
     folder: Option<PathBuf>,
     /// For messages.
     pub name: String,
     /// Where the file is; `None` for standard input.
     pub path: Option<PathBuf>,
+    /// The manifest beside it, if it has one that can be read.
+    pub text: Option<Arc<Text>>,
     /// What its manifest says, if it has one.
     pub manifest: Option<Manifest>,
     /// Why its manifest cannot be read, if it has one that cannot.
     pub fault: Option<Error>,
     /// The manifest is believed although the file has another size.
     trusted: bool,
-    /// zstd's own seek table, and what the whole inflates to.
-    table: Option<(Vec<Frame>, u64)>,
+    /// zstd's own seek table, and what the whole inflates to, once somebody has asked.
+    table: OnceLock<Option<(Vec<Frame>, u64)>>,
+    /// The first bytes, inflated, once somebody has asked.
+    head: OnceLock<Vec<u8>>,
 }
 
 impl Dump {
@@ -68,12 +76,34 @@ impl Dump {
         })?;
         // a link is another name of a backup, whose manifest stands beside the backup
         let real = path.canonicalize().unwrap_or(path.to_owned());
-        let (manifest, fault) = match Manifest::of(&real) {
-            Ok(manifest) => (manifest, None),
-            Err(error) => (None, Some(error)),
-        };
-        let table = seek_table(&file);
-        Ok(Dump { file, folder, name, path: Some(real), manifest, fault, trusted: false, table })
+        let dump = Dump { folder, path: Some(real.clone()), ..Self::of(Arc::new(file), name) };
+        Ok(dump.with(Text::beside(&real)))
+    }
+
+    fn of(file: Arc<dyn Medium>, name: String) -> Self {
+        Dump {
+            file,
+            kept: None,
+            folder: None,
+            name,
+            path: None,
+            text: None,
+            manifest: None,
+            fault: None,
+            trusted: false,
+            table: OnceLock::new(),
+            head: OnceLock::new(),
+        }
+    }
+
+    /// The same with its manifest, if it has one.
+    fn with(mut self, text: Result<Option<Text>>) -> Self {
+        match text.and_then(|text| text.map(|text| Ok((text.manifest()?, text))).transpose()) {
+            Ok(Some((manifest, text))) => (self.manifest, self.text) = (Some(manifest), Some(Arc::new(text))),
+            Ok(None) => {}
+            Err(error) => self.fault = Some(error),
+        }
+        self
     }
 
     /// Keeps standard input in an unnamed file, because a dump is read more than once.
@@ -86,15 +116,13 @@ impl Dump {
         }
         let mut file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file", &e))?;
         let copied = io::copy(&mut Source::stdin()?, &mut file).and_then(|_| file.rewind());
-        copied.map_err(|e| {
+        let kept = copied.and_then(|()| file.try_clone());
+        let kept = kept.map_err(|e| {
             interrupted().err().unwrap_or_else(|| {
                 Error::io("keep", "standard input", &e).hint("TMPDIR names the directory where it is kept.")
             })
         })?;
-        let name = "standard input".into();
-        let table = seek_table(&file);
-        let (manifest, fault, trusted) = (None, None, false);
-        Ok(Dump { file, folder: None, name, path: None, manifest, fault, trusted, table })
+        Ok(Dump { kept: Some(kept), ..Self::of(Arc::new(file), "standard input".into()) })
     }
 
     /// Whether it is the folder of `pg_dump -Fd`.
@@ -104,7 +132,7 @@ impl Dump {
 
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
-        let Some(folder) = &self.folder else { return self.file.metadata().map_or(0, |m| m.len()) };
+        let Some(folder) = &self.folder else { return self.file.bytes().unwrap_or(0) };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum()
     }
@@ -120,16 +148,14 @@ impl Dump {
     /// When it cannot be read; a signal.
     pub fn differs(&self) -> Result<bool> {
         let Some(manifest) = self.believed() else { return Ok(false) };
-        let (mut sha, mut at, mut buffer) = (Sha::default(), 0, Buffer::zeros(CHUNK));
+        let (mut sha, mut buffer, mut all) = (Sha::default(), Buffer::zeros(CHUNK), self.file.all());
         loop {
             interrupted()?;
-            let read = self.file.read_at(&mut buffer, at);
-            let n = read.map_err(|e| Error::io("read", &self.name, &e))?;
+            let n = all.read(&mut buffer).map_err(|e| Error::io("read", &self.name, &e))?;
             if n == 0 {
                 return Ok(sha.hex() != manifest.file.sha256);
             }
             sha.update(&buffer[..n]);
-            at += n as u64;
         }
     }
 
@@ -141,45 +167,54 @@ impl Dump {
     /// Where its pieces begin, if that is known.
     pub fn index(&self) -> Option<read::Index<'_>> {
         let of_manifest = self.believed().map(|m| read::Index { frames: &m.frames, raw_bytes: m.raw_bytes });
-        let of_file =
-            self.table.as_ref().map(|(frames, raw_bytes)| read::Index { frames, raw_bytes: *raw_bytes });
-        of_manifest.or(of_file)
+        let of_file = || {
+            // no other file can have one
+            let table = self.table.get_or_init(|| {
+                self.kind().ok().filter(|kind| *kind == Kind::Zstd).and_then(|_| seek_table(&*self.file))
+            });
+            table.as_ref().map(|(frames, raw_bytes)| read::Index { frames, raw_bytes: *raw_bytes })
+        };
+        of_manifest.or_else(of_file)
     }
 
-    /// The first bytes, inflated.
-    pub fn beginning(&self, n: u64) -> Result<Vec<u8>> {
-        read::peek(&self.file, &self.name, n)
+    /// The first bytes, inflated: so many that they tell what it is.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn beginning(&self) -> Result<&[u8]> {
+        if let Some(head) = self.head.get() {
+            return Ok(head);
+        }
+        let head = read::peek(&*self.file, &self.name, HEAD)?;
+        Ok(self.head.get_or_init(|| head))
     }
 
     /// How the file is compressed, by its content.
     pub fn kind(&self) -> Result<Kind> {
-        let mut first = [0; 4];
-        let fail = |e| Error::io("read", &self.name, &e);
-        let n = self.file.read_at(&mut first, 0).map_err(fail)?;
-        Ok(Kind::detect(&first[..n]))
+        read::detect(&*self.file).map_err(|e| Error::io("read", &self.name, &e))
     }
 
     /// Whether it is an archive of pg_dump, perhaps compressed once more.
     pub fn is_archive(&self) -> Result<bool> {
-        Ok(self.folder.is_some() || archive::detect(&self.beginning(HEAD)?).is_some())
+        Ok(self.folder.is_some() || archive::detect(self.beginning()?).is_some())
     }
 
     /// Refuses what is no dump, by its first bytes. `then`: where a hint sends what it makes of it, such as
     /// `| psql`.
     pub fn readable(&self, then: &str) -> Result<()> {
-        let head = self.beginning(HEAD)?;
+        let head = self.beginning()?;
         let refused = |what: &str, how: &str| {
             let error = Error::refused(format!("'{}' is {what}", self.name));
             Err(error.hint(format!("Turn it into SQL on the way: {how} FILE {then}")))
         };
-        if let Some(program) = Kind::foreign(&head) {
+        if let Some(program) = Kind::foreign(head) {
             return refused(&format!("compressed by {program}"), &format!("{program} -dc"));
         }
         // such as `>` of PowerShell writes
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return refused("UTF-16", "iconv -f UTF-16 -t UTF-8");
         }
-        if head.get(257..262) == Some(b"ustar") && archive::detect(&head).is_none() {
+        if head.get(257..262) == Some(b"ustar") && archive::detect(head).is_none() {
             let what = Error::refused(format!("'{}' is a tar file, but not one of pg_dump", self.name));
             return Err(what.hint("Take the dump out of it: tar -xf FILE"));
         }
@@ -190,9 +225,9 @@ impl Dump {
         let mut inflated;
         let input = match (&self.folder, self.kind()?) {
             (Some(folder), _) => Input::Directory(folder),
-            (None, Kind::None) => Input::File(&self.file),
+            (None, Kind::None) => Input::Medium(&*self.file),
             (None, kind) => {
-                inflated = read::inflated(&self.file, &self.name, kind)?;
+                inflated = read::inflated(&*self.file, &self.name, kind)?;
                 Input::Stream(&mut *inflated)
             }
         };
@@ -208,15 +243,12 @@ impl Dump {
             return self.archive(&mut sink);
         }
         if self.kind()? != Kind::None {
-            return read::read(&self.file, &self.name, self.index(), sink).map(|_| ());
+            return read::read(&*self.file, &self.name, self.index(), sink).map(|_| ());
         }
-        let mut file = &self.file;
-        let fail = |e| Error::io("read", &self.name, &e);
-        file.rewind().map_err(fail)?;
-        let mut buffer = Buffer::zeros(CHUNK);
+        let (mut all, mut buffer) = (self.file.all(), Buffer::zeros(CHUNK));
         loop {
             interrupted()?;
-            let n = file.read(&mut buffer).map_err(fail)?;
+            let n = all.read(&mut buffer).map_err(|e| Error::io("read", &self.name, &e))?;
             if n == 0 {
                 return Ok(());
             }
@@ -244,7 +276,7 @@ impl Dump {
             _ if self.is_archive()? => self.sliced(ranges, sink),
             (Kind::None, _) => self.plain(ranges, &mut sink),
             (kind, Some(index)) if index.fits(self.believed().map_or(self.bytes(), |m| m.file.bytes)) => {
-                seek::ranges(&self.file, &self.name, kind, index, ranges, sink)
+                seek::ranges(&*self.file, &self.name, kind, index, ranges, sink)
             }
             _ => self.sliced(ranges, sink),
         }
@@ -264,8 +296,7 @@ impl Dump {
             (_, Some(index)) => (index.frames.into(), index.raw_bytes),
             _ => return Ok(None),
         };
-        let file = self.file.try_clone().map_err(|e| Error::io("read", &self.name, &e))?;
-        let (file, name, sums) = (file.into(), self.name.as_str().into(), Arc::default());
+        let (file, name, sums) = (self.file.clone(), self.name.as_str().into(), Arc::default());
         Ok(Some(Stretches { file, name, kind, frames, raw_bytes, sums }))
     }
 
@@ -277,23 +308,22 @@ impl Dump {
         match self.kind()? {
             // a file that was cut has fewer bytes than its manifest says
             kind if kind != Kind::None && index.fits(m.file.bytes) && !self.is_archive()? => {
-                seek::intact(&self.file, &self.name, kind, index).map(Some)
+                seek::intact(&*self.file, &self.name, kind, index).map(Some)
             }
             _ => Ok(None),
         }
     }
 
     fn plain(&self, ranges: &[Range<u64>], sink: &mut impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
-        let mut buffer = Buffer::zeros(CHUNK);
+        let (mut reader, mut buffer) = (self.file.stretches(ranges), Buffer::zeros(CHUNK));
         for (i, range) in ranges.iter().enumerate() {
-            let mut at = range.start;
-            while at < range.end {
+            let mut left = range.end - range.start;
+            while left > 0 {
                 interrupted()?;
-                let n = (range.end - at).min(CHUNK as u64) as usize;
-                let read = self.file.read_exact_at(&mut buffer[..n], at);
-                read.map_err(|e| Error::io("read", &self.name, &e))?;
+                let n = left.min(CHUNK as u64) as usize;
+                reader.read_exact(&mut buffer[..n]).map_err(|e| Error::io("read", &self.name, &e))?;
                 sink(i, &buffer[..n])?;
-                at += n as u64;
+                left -= n as u64;
             }
         }
         Ok(())
@@ -305,8 +335,10 @@ impl Dump {
         ranges: &[Range<u64>],
         mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
     ) -> Result<()> {
-        let (mut at, mut first) = (0, 0);
-        let mut enough = ranges.is_empty();
+        let (mut at, mut first, mut enough) = (0, 0, false);
+        if ranges.is_empty() {
+            return Ok(());
+        }
         let outcome = self.whole(|bytes| {
             let chunk = at..at + bytes.len() as u64;
             at = chunk.end;

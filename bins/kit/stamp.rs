@@ -53,6 +53,16 @@ impl Stamp {
         Self::civil_to_unix(n(0..4)?, n(4..6)?, n(6..8)?, n(9..11)?, n(11..13)?, n(13..15)?)
     }
 
+    /// Reads the time of an HTTP header, as all write it now: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110,
+    /// 5.6.7).
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [_, day, month, year, time, "GMT"] = words[..] else { return None };
+        const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        let month = MONTHS.find(month).filter(|at| at % 3 == 0 && month.len() == 3)? / 3 + 1;
+        Self::parse_compact(&format!("{year}{month:02}{day}_{}", time.replace(':', "")))
+    }
+
     /// Reads RFC 3339 in UTC, as [`fmt::Display`] writes it: `2026-01-26T12:00:00Z`.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let bare = text.strip_suffix('Z')?;
@@ -138,6 +148,17 @@ mod tests {
         assert_eq!(s.compact(), "20251127_143022");
         assert_eq!(s.to_string(), "2025-11-27T14:30:22Z");
         assert_eq!(Stamp::parse_rfc3339(&s.to_string()), Some(s));
+    }
+
+    #[test]
+    fn the_time_of_an_http_header() {
+        let s = Stamp::parse_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(s.to_string(), "1994-11-06T08:49:37Z");
+        for text in
+            ["", "Sun, 06 anF 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET", "Sunday, 06-Nov-94"]
+        {
+            assert_eq!(Stamp::parse_http(text), None, "{text}");
+        }
     }
 
     #[test]

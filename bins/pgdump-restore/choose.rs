@@ -7,8 +7,10 @@ use kit::catalog::{self, Backup, located};
 use kit::exit::{Error, Result};
 use kit::manifest::Kin;
 use kit::out::{self, Speech};
+use kit::settings::Settings;
 use kit::source::Dump;
 use kit::stamp::Stamp;
+use kit::store::Place;
 
 use crate::cli::Which;
 
@@ -19,6 +21,7 @@ const OFFERED: usize = 10;
 /// `server`: the system identifier of the server to restore to, where it is known.
 pub(crate) fn choose(
     which: &Which,
+    settings: &Settings,
     dir: &Path,
     series: Option<&str>,
     server: Option<&str>,
@@ -26,6 +29,9 @@ pub(crate) fn choose(
 ) -> Result<Dump> {
     match which {
         Which::Stdin => Dump::stdin(),
+        Which::File(name) if Place::is(Path::new(name)) => {
+            Ok(told(Dump::at(&Place::parse(name)?, settings)?, speech))
+        }
         Which::File(name) => open(&located(name, dir), speech),
         Which::Latest => open(&latest(dir, series, server, speech)?.path, speech),
         Which::Pick => open(&pick(dir, series)?, speech),
@@ -35,10 +41,15 @@ pub(crate) fn choose(
 fn open(path: &Path, speech: &Speech) -> Result<Dump> {
     let dump = Dump::open(path)
         .map_err(|e| if path.exists() { e } else { e.hint("--list shows the backups that are there.") })?;
+    Ok(told(dump, speech))
+}
+
+/// The same, when it was told that its manifest cannot be read, if so.
+fn told(dump: Dump, speech: &Speech) -> Dump {
     if let Some(fault) = &dump.fault {
         speech.warn(&format!("warning: {fault}; the dump is checked without it"));
     }
-    Ok(dump)
+    dump
 }
 
 /// The newest proven backup, if there is no doubt which that is.

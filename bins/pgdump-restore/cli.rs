@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
 use kit::exit::Result;
@@ -9,6 +10,7 @@ use kit::notify::Telling;
 use kit::pg::LONGEST_NAME;
 use kit::services::Wanted;
 use kit::stamp::Stamp;
+use kit::store::Place;
 use lexopt::prelude::*;
 
 /// The program's name, as messages begin with it.
@@ -138,7 +140,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("drop-before") => actions.push(Action::DropBefore(stamp(&mut parser, "--drop-before")?)),
             Value(word) => actions.push(Action::Restore(match utf8(word, "FILE")? {
                 word if word == "-" => Which::Stdin,
-                word => Which::File(word),
+                word => {
+                    if Place::is(Path::new(&word)) {
+                        Place::parse(&word)?;
+                    }
+                    Which::File(word)
+                }
             })),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(text(&mut parser, "--name")?),
@@ -305,6 +312,9 @@ mod tests {
         let action = |words: &[&str]| parsed(words).map(|a| a.action);
         assert_eq!(action(&["a.sql", "-y"]).unwrap(), Action::Restore(Which::File("a.sql".into())));
         assert_eq!(action(&["-"]).unwrap(), Action::Restore(Which::Stdin));
+        let there = "s3://keep/a.sql";
+        assert_eq!(action(&[there]).unwrap(), Action::Restore(Which::File(there.into())));
+        assert_eq!(action(&["s3://keep/../a"]).unwrap_err().code(), kit::exit::Code::Usage);
         assert_eq!(action(&["--undo"]).unwrap(), Action::Undo(None));
         let stamp = Stamp::parse_compact("20261121_064645");
         assert_eq!(action(&["--undo", "20261121_064645", "-y"]).unwrap(), Action::Undo(stamp));

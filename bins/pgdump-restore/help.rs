@@ -14,7 +14,8 @@ dump are left alone. The connection string of each goes to standard output.
 
 What to restore:
   FILE                      a dump: plain, gzip, zstd, or an archive (custom, tar,
-                            directory); a bare name is looked for in DIR too
+                            directory); a bare name is looked for in DIR too;
+                            s3://BUCKET/KEY is one in an object store
       --latest              the newest proven backup in DIR
       --pick                choose from the last 10, newest first
       --list                list the backups, newest first, and end
@@ -76,6 +77,7 @@ Exit codes:
   0  done, and every table has the rows of the dump
   1  the dump is damaged or incomplete, a statement failed, or the rows differ
   2  the command line is wrong
-  4  refused: not confirmed, or a guardrail holds; the hint says what would lift it
-  5  temporary: server unreachable, disk full, interrupted
+  4  refused: not confirmed, a guardrail holds, or a store does not let us; the hint
+     says what would lift it
+  5  temporary: server or store unreachable, disk full, interrupted
 ";

@@ -86,7 +86,7 @@ fn restore(
     // of the backups of several servers in one place, the latest is that of this one
     let early = if *which == Which::Latest { Some(find()?) } else { None };
     let own = early.as_ref().and_then(|s| s.facts().system_identifier.as_deref());
-    let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
+    let chosen = choose(which, settings, dir, args.name.as_deref(), own, speech)?;
     let server = early.map_or_else(find, Ok)?;
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
     speech.phase(&format!("checking {}", chosen.name));

@@ -67,7 +67,7 @@ pub(crate) fn restore(
 ) -> Result<Code> {
     let server = Server::find(args.via.clone(), settings, None)?;
     let own = server.facts().system_identifier.as_deref().filter(|_| *which == Which::Latest);
-    let chosen = choose(which, dir, args.name.as_deref(), own, speech)?;
+    let chosen = choose(which, settings, dir, args.name.as_deref(), own, speech)?;
     let listed = list(args, &chosen)?;
     let live = target(args, &listed, &server)?;
     let all = there(&server, &live.name)?;
@@ -149,26 +149,25 @@ fn inspect(args: &Args, chosen: &Dump, words: &[&str]) -> Result<Command> {
     if let Some(only) = &args.only {
         command.args(["--database", only]);
     }
-    match &chosen.path {
-        Some(path) => {
-            command.arg("--").arg(path);
-        }
-        None => {
-            use std::io::Seek;
-            let fail = |e| Error::io("read", &chosen.name, &e);
-            let mut file = chosen.file.try_clone().map_err(fail)?;
-            file.rewind().map_err(fail)?;
-            command.arg("-").stdin(file);
-        }
+    if let Some(kept) = &chosen.kept {
+        use std::io::Seek;
+        let fail = |e| Error::io("read", &chosen.name, &e);
+        let mut file = kept.try_clone().map_err(fail)?;
+        file.rewind().map_err(fail)?;
+        command.arg("-").stdin(file);
+    } else {
+        // an object has no path, and is called by its place
+        let name = chosen.path.as_deref().unwrap_or(Path::new(&chosen.name));
+        command.arg("--").arg(name);
     }
     Ok(command)
 }
 
 /// Standard input of such a command.
 fn input(chosen: &Dump) -> Result<Stdio> {
-    match &chosen.path {
-        Some(_) => Ok(Stdio::null()),
-        None => Ok(chosen.file.try_clone().map_err(|e| Error::io("read", &chosen.name, &e))?.into()),
+    match &chosen.kept {
+        None => Ok(Stdio::null()),
+        Some(kept) => Ok(kept.try_clone().map_err(|e| Error::io("read", &chosen.name, &e))?.into()),
     }
 }
 
@@ -295,7 +294,7 @@ fn sorted(args: &Args, chosen: &Dump, listed: &[Listed], there: &[There]) -> Res
                 .hint("--replace needs none; --data-only adds rows.")),
             None => Ok(Found { present, parts: Vec::new(), missing: Vec::new() }),
         },
-        _ if chosen.path.is_none() && !missing.is_empty() && !present.is_empty() => {
+        _ if chosen.kept.is_some() && !missing.is_empty() && !present.is_empty() => {
             Err(Error::refused("some of the tables are there, and some are not")
                 .hint("Restore them in two runs, from a file."))
         }

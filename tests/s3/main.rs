@@ -8,7 +8,9 @@ mod lab;
 #[allow(dead_code)] // what its own target uses
 mod stage;
 
+mod inspect;
 mod recovery;
+mod restore;
 mod store;
 mod validate;
 mod wal;

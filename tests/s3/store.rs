@@ -43,6 +43,10 @@ struct Shared {
     delay: AtomicU64,
     /// So many of the next requests are answered 503.
     busy: AtomicUsize,
+    /// Bytes of all answers.
+    given: AtomicU64,
+    /// Connections that were made.
+    connections: AtomicUsize,
     /// `METHOD /path` of each request.
     seen: Mutex<VecDeque<String>>,
 }
@@ -70,7 +74,11 @@ impl hyper::service::Service<hyper::Request<hyper::body::Incoming>> for Service 
                 *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(response);
             }
-            inner.call(request).await
+            let answer = inner.call(request).await;
+            let length = answer.as_ref().ok().and_then(|a| a.headers().get("content-length"));
+            let length = length.and_then(|n| n.to_str().ok()?.parse().ok()).unwrap_or(0);
+            shared.given.fetch_add(length, Ordering::Relaxed);
+            answer
         })
     }
 }
@@ -124,6 +132,16 @@ impl Store {
         self.shared.busy.store(requests, Ordering::Relaxed);
     }
 
+    /// How many bytes it has given since it was last asked.
+    pub(crate) fn given(&self) -> u64 {
+        self.shared.given.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many connections were made since it was last asked.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.swap(0, Ordering::Relaxed)
+    }
+
     /// The requests since it was last asked.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap().drain(..).collect()
@@ -134,6 +152,7 @@ async fn serve(listener: TcpListener, service: Service) {
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         let service = service.clone();
+        service.shared.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
         });

@@ -117,7 +117,7 @@ fn by_walking(
     manifest: &Manifest,
     sink: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
 ) -> Result<Seen> {
-    let walked = walk(&dump.file, &dump.name, sink)?;
+    let walked = walk(&*dump.file, &dump.name, sink)?;
     if walked.frames != manifest.frames {
         return Err(Error::no("its pieces do not begin where its manifest says"));
     }

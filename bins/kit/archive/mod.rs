@@ -19,10 +19,11 @@ mod tar;
 mod unpack;
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use crate::exit::{Error, Result};
+use crate::medium::{At, Medium, Onward};
 pub use entry::{Entry, Place, Section};
 pub use header::{Compression, Header, Version};
 
@@ -64,6 +65,8 @@ pub fn is_directory(path: &Path) -> bool {
 pub enum Input<'a> {
     /// A file, read from its beginning. What is not in order in a regular file is sought.
     File(&'a File),
+    /// The same of anything that can be sought.
+    Medium(&'a dyn Medium),
     /// Bytes that come once, in order: a pipe, or what a decoder gives.
     Stream(&'a mut dyn Read),
     /// The folder of `-Fd`.
@@ -105,17 +108,18 @@ impl<'a> Archive<'a> {
     pub fn open(input: Input<'a>, name: &str) -> Result<Self> {
         let fail = |e: io::Error| source::failed(name, &e);
         let mut head = Vec::with_capacity(512);
+        let input = match input {
+            Input::File(file) if file.metadata().map_err(fail)?.is_file() => Input::Medium(file),
+            other => other,
+        };
         let raw = match input {
-            Input::File(mut file) => {
-                if !file.metadata().map_err(fail)?.is_file() {
-                    file.take(512).read_to_end(&mut head).map_err(fail)?;
-                    Raw::Stream(Box::new(Cursor::new(head.clone()).chain(file)))
-                } else {
-                    file.rewind().map_err(fail)?;
-                    file.take(512).read_to_end(&mut head).map_err(fail)?;
-                    file.rewind().map_err(fail)?;
-                    Raw::File(file)
-                }
+            Input::File(file) => {
+                file.take(512).read_to_end(&mut head).map_err(fail)?;
+                Raw::Stream(Box::new(Cursor::new(head.clone()).chain(file)))
+            }
+            Input::Medium(medium) => {
+                At::start(medium).take(512).read_to_end(&mut head).map_err(fail)?;
+                Raw::Onward(Onward::start(medium), medium.bytes().map_err(fail)?)
             }
             Input::Stream(stream) => {
                 stream.take(512).read_to_end(&mut head).map_err(fail)?;

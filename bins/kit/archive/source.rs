@@ -2,25 +2,25 @@
 //!
 //! A length is never believed: memory grows with what is really there.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::child::interrupted;
 use crate::exit::{Error, Result};
+use crate::medium::Onward;
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
 
 pub(super) enum Raw<'a> {
-    /// A regular file, at its beginning.
-    File(&'a File),
+    /// What can be sought, at its beginning.
+    Onward(Onward<'a>, u64),
     Stream(Box<dyn Read + 'a>),
 }
 
 impl Read for Raw<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Raw::File(file) => file.read(buffer),
+            Raw::Onward(onward, _) => onward.read(buffer),
             Raw::Stream(stream) => stream.read(buffer),
         }
     }
@@ -29,7 +29,7 @@ impl Read for Raw<'_> {
 impl Seek for Raw<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
-            Raw::File(file) => file.seek(to),
+            Raw::Onward(onward, _) => onward.seek(to),
             Raw::Stream(_) => Err(io::ErrorKind::NotSeekable.into()),
         }
     }
@@ -52,18 +52,13 @@ pub(super) struct Source<'a> {
 
 /// The error of a failed read. A decoder's words come through, and so does one of our own errors.
 pub(super) fn failed(name: &str, e: &io::Error) -> Error {
-    let ours = e.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match (interrupted(), ours) {
-        (Err(signal), _) => signal,
-        (_, Some(ours)) => ours.clone(),
-        _ => Error::io("read", name, e),
-    }
+    interrupted().err().unwrap_or_else(|| Error::io("read", name, e))
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(raw: Raw<'a>, name: &str) -> Result<Self> {
         let size = match &raw {
-            Raw::File(file) => Some(file.metadata().map_err(|e| failed(name, &e))?.len()),
+            Raw::Onward(_, size) => Some(*size),
             Raw::Stream(_) => None,
         };
         Ok(Source {

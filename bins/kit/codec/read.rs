@@ -5,8 +5,7 @@
 //! file comes back for the caller to compare.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
 use super::ordered::{ordered, workers};
 use super::{Frame, Kind};
@@ -14,6 +13,7 @@ use crate::buffer::{Buffer, Buffered};
 use crate::child::interrupted;
 use crate::digest::{self, Sha};
 use crate::exit::{Error, Result};
+use crate::medium::{At, Medium};
 
 /// How much is handed on at a time where the file has no pieces of its own.
 pub(crate) const CHUNK: usize = 1 << 20;
@@ -50,19 +50,14 @@ pub struct Seen {
 /// # Errors
 /// [`crate::exit::Code::No`] when the file is damaged or cut short; what `sink` answers; a signal.
 pub fn read(
-    mut file: &File,
+    file: &dyn Medium,
     name: &str,
     index: Option<Index<'_>>,
     sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
     let fail = |e: io::Error| Error::io("read", name, &e);
-    let bytes = file.metadata().map_err(fail)?.len();
-    let mut first = Vec::with_capacity(4);
-    file.rewind()
-        .and_then(|()| file.take(4).read_to_end(&mut first))
-        .and_then(|_| file.rewind())
-        .map_err(fail)?;
-    let kind = Kind::detect(&first);
+    let bytes = file.bytes().map_err(fail)?;
+    let kind = detect(file).map_err(fail)?;
     let index = index.filter(|i| kind != Kind::None && i.fits(bytes));
     match index {
         Some(index) => pieces(file, name, kind, index, sink),
@@ -92,7 +87,7 @@ pub(super) struct Piece {
 ///
 /// # Errors
 /// When it cannot be read; a signal.
-pub fn sums(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<Seen> {
+pub fn sums(file: &dyn Medium, name: &str, kind: Kind, index: Index<'_>) -> Result<Seen> {
     let (mut packed, mut sha) = (Packed::of(file, name, index)?, Sha::default());
     // the digest takes longest, so that nothing else is to wait for it
     let digest = |piece: Piece| {
@@ -104,7 +99,7 @@ pub fn sums(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<See
 }
 
 fn pieces(
-    file: &File,
+    file: &dyn Medium,
     name: &str,
     kind: Kind,
     index: Index<'_>,
@@ -118,7 +113,7 @@ fn pieces(
 
 /// The pieces of a file, one after the other, each with a sum of its own.
 struct Packed<'a> {
-    file: &'a File,
+    file: Box<dyn Read + 'a>,
     name: &'a str,
     index: Index<'a>,
     bytes: u64,
@@ -126,11 +121,9 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    fn of(mut file: &'a File, name: &'a str, index: Index<'a>) -> Result<Self> {
-        let fail = |e: io::Error| Error::io("read", name, &e);
-        file.rewind().map_err(fail)?;
-        let bytes = file.metadata().map_err(fail)?.len();
-        Ok(Packed { file, name, index, bytes, sums: Vec::new() })
+    fn of(file: &'a dyn Medium, name: &'a str, index: Index<'a>) -> Result<Self> {
+        let bytes = file.bytes().map_err(|e| Error::io("read", name, &e))?;
+        Ok(Packed { file: file.all(), name, index, bytes, sums: Vec::new() })
     }
 
     fn next(&mut self) -> Result<Option<Piece>> {
@@ -139,7 +132,7 @@ impl<'a> Packed<'a> {
         let Some(begin) = frame(self.sums.len()) else { return Ok(None) };
         let end = frame(self.sums.len() + 1).unwrap_or(Frame(self.bytes, self.index.raw_bytes));
         let mut packed = Buffer::default();
-        let read = packed.add(self.file, (end.0 - begin.0) as usize);
+        let read = packed.add(&mut self.file, (end.0 - begin.0) as usize);
         read.map_err(|e| Error::io("read", self.name, &e))?;
         self.sums.push(digest::quick(&packed));
         Ok(Some(Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize }))
@@ -192,13 +185,13 @@ fn damaged(name: &str, offset: u64, cause: &str) -> Error {
 }
 
 fn stream(
-    file: &File,
+    file: &dyn Medium,
     name: &str,
     kind: Kind,
     mut sink: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Seen> {
     let at = Cell::new(0);
-    let mut digested = Digested { inner: file, sha: Sha::default(), bytes: &at };
+    let mut digested = Digested { inner: file.all(), sha: Sha::default(), bytes: &at };
     let (mut raw_bytes, mut sums) = (0, Vec::new());
     {
         let buffered = Buffered::new(CHUNK, &mut digested);
@@ -242,6 +235,7 @@ fn stream(
 fn unreadable(name: &str, kind: Kind, at: u64, e: &io::Error) -> Error {
     match (kind, e.kind()) {
         (Kind::None, _) => Error::io("read", name, e),
+        _ if Error::within_io(e).is_some() => Error::io("read", name, e),
         (_, io::ErrorKind::UnexpectedEof) => Error::no(format!(
             "'{name}' is cut short, or other bytes follow its end: the {kind} stream has no end"
         )),
@@ -273,10 +267,9 @@ impl<R: Read> Read for Digested<'_, R> {
 }
 
 /// A compressed file from its beginning, inflated as it is read.
-pub fn inflated<'a>(mut file: &'a File, name: &str, kind: Kind) -> Result<Box<dyn Read + 'a>> {
+pub fn inflated<'a>(file: &'a dyn Medium, name: &str, kind: Kind) -> Result<Box<dyn Read + 'a>> {
     let fail = |e: io::Error| Error::io("read", name, &e);
-    file.rewind().map_err(fail)?;
-    let buffered = Buffered::new(CHUNK, file);
+    let buffered = Buffered::new(CHUNK, file.all());
     Ok(match kind {
         Kind::None => Box::new(buffered),
         Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
@@ -288,23 +281,26 @@ pub fn inflated<'a>(mut file: &'a File, name: &str, kind: Kind) -> Result<Box<dy
 ///
 /// # Errors
 /// When the file cannot be read, or not even its beginning inflates.
-pub fn peek(mut file: &File, name: &str, n: u64) -> Result<Vec<u8>> {
-    let fail = |e: io::Error| Error::io("read", name, &e);
-    let mut first = Vec::with_capacity(4);
-    file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4).read_to_end(&mut first)).map_err(fail)?;
-    file.rewind().map_err(fail)?;
-    let mut head = Vec::new();
-    let kind = Kind::detect(&first);
+pub fn peek(file: &dyn Medium, name: &str, n: u64) -> Result<Vec<u8>> {
+    let kind = detect(file).map_err(|e| Error::io("read", name, &e))?;
+    let (mut head, mut at) = (Vec::new(), At::start(file));
     let outcome = match kind {
-        Kind::None => file.take(n).read_to_end(&mut head),
-        Kind::Gzip => flate2::read::MultiGzDecoder::new(file).take(n).read_to_end(&mut head),
-        Kind::Zstd => zstd::stream::read::Decoder::new(file).and_then(|d| d.take(n).read_to_end(&mut head)),
+        Kind::None => at.by_ref().take(n).read_to_end(&mut head),
+        Kind::Gzip => flate2::read::MultiGzDecoder::new(&mut at).take(n).read_to_end(&mut head),
+        Kind::Zstd => {
+            zstd::stream::read::Decoder::new(&mut at).and_then(|d| d.take(n).read_to_end(&mut head))
+        }
     };
     // a file may be cut within them
     if head.is_empty() {
-        let outcome = outcome.map_err(|e| (e, file.stream_position()));
-        outcome.map_err(|(e, at)| unreadable(name, kind, at.unwrap_or_default(), &e))?;
+        outcome.map_err(|e| unreadable(name, kind, at.at(), &e))?;
     }
-    file.rewind().map_err(fail)?;
     Ok(head)
+}
+
+/// How it is compressed, by its content.
+pub(crate) fn detect(file: &dyn Medium) -> io::Result<Kind> {
+    let mut first = Vec::with_capacity(4);
+    At::start(file).take(4).read_to_end(&mut first)?;
+    Ok(Kind::detect(&first))
 }

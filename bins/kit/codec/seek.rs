@@ -1,8 +1,7 @@
 //! Reading a few stretches of a compressed file: only the pieces that hold them are inflated.
 
-use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::ordered::{ordered, workers};
@@ -12,11 +11,12 @@ use crate::buffer::Buffer;
 use crate::child::interrupted;
 use crate::digest;
 use crate::exit::{Error, Result};
+use crate::medium::Medium;
 
 /// A dump of which any thread can read any stretch, without the help of others.
 #[derive(Clone)]
 pub struct Stretches {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<dyn Medium>,
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
     /// Where its pieces begin.
@@ -66,7 +66,7 @@ impl Reader {
             return Err(Error::no(format!("'{name}' has no bytes {} to {}", range.start, range.end)));
         }
         let index = Index { frames, raw_bytes: *raw_bytes };
-        let bytes = file.metadata().map_err(fail)?.len();
+        let bytes = file.bytes().map_err(fail)?;
         for i in needed(index, std::slice::from_ref(range)) {
             interrupted()?;
             let begin = frames[i];
@@ -97,25 +97,26 @@ impl Reader {
 /// [`crate::exit::Code::No`] when a piece is damaged or a range lies beyond the end; what `sink`
 /// answers; a signal.
 pub fn ranges(
-    file: &File,
+    file: &dyn Medium,
     name: &str,
     kind: Kind,
     index: Index<'_>,
     ranges: &[Range<u64>],
     mut sink: impl FnMut(usize, &[u8]) -> Result<()> + Send,
 ) -> Result<()> {
-    let bytes = file.metadata().map_err(|e| Error::io("read", name, &e))?.len();
+    let bytes = file.bytes().map_err(|e| Error::io("read", name, &e))?;
     if let Some(beyond) = ranges.iter().find(|r| r.end > index.raw_bytes) {
         return Err(Error::no(format!("'{name}' has no bytes {} to {}", beyond.start, beyond.end)));
     }
     let needed = needed(index, ranges);
-    let mut next = needed.iter();
+    let piece = |i: &usize| (index.frames[*i], end_of(index, index.frames[*i], bytes));
+    let stretches: Vec<Range<u64>> = needed.iter().map(piece).map(|(begin, end)| begin.0..end.0).collect();
+    let (mut next, mut reader) = (needed.iter().map(piece), file.stretches(&stretches));
     let take = || {
         interrupted()?;
-        let Some(begin) = next.next().map(|i| index.frames[*i]) else { return Ok(None) };
-        let end = end_of(index, begin, bytes);
+        let Some((begin, end)) = next.next() else { return Ok(None) };
         let mut packed = Buffer::zeros((end.0 - begin.0) as usize);
-        file.read_exact_at(&mut packed, begin.0).map_err(|e| Error::io("read", name, &e))?;
+        reader.read_exact(&mut packed).map_err(|e| Error::io("read", name, &e))?;
         let piece = Piece { offset: begin.0, packed, raw_bytes: (end.1 - begin.1) as usize };
         Ok(Some((begin.1, piece)))
     };
@@ -148,8 +149,8 @@ pub fn ranges(
 ///
 /// # Errors
 /// When the file cannot be read at all; a signal. Damage is no error.
-pub fn intact(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<Vec<Range<u64>>> {
-    let bytes = file.metadata().map_err(|e| Error::io("read", name, &e))?.len();
+pub fn intact(file: &dyn Medium, name: &str, kind: Kind, index: Index<'_>) -> Result<Vec<Range<u64>>> {
+    let bytes = file.bytes().map_err(|e| Error::io("read", name, &e))?;
     let mut frames = index.frames.iter();
     let take = || {
         interrupted()?;
@@ -160,9 +161,13 @@ pub fn intact(file: &File, name: &str, kind: Kind, index: Index<'_>) -> Result<V
         // what is not there, or cannot be read, is as lost as what cannot be inflated
         let there = end <= bytes;
         let mut packed = Buffer::zeros(if there { (end - begin.0) as usize } else { 0 });
-        let read = there && file.read_exact_at(&mut packed, begin.0).is_ok();
+        let read = if there { file.read_exact_at(&mut packed, begin.0) } else { Ok(()) };
+        // … but not what a store that is away does not give
+        if let Some(error) = read.as_ref().err().and_then(Error::within_io) {
+            return Err(error);
+        }
         let piece = Piece { offset: begin.0, packed, raw_bytes: (raw_end - begin.1) as usize };
-        Ok(Some((begin.1..raw_end, read.then_some(piece))))
+        Ok(Some((begin.1..raw_end, (there && read.is_ok()).then_some(piece))))
     };
     let worker = || {
         let mut inflate = inflater(kind, name);

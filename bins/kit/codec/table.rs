@@ -2,10 +2,8 @@
 //! ("Zstandard Seekable Format" 0.1.0, `contrib/seekable_format` of zstd). Written by `t2sz`, `zeekstd`
 //! and others; every zstd passes over it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::Frame;
+use crate::medium::Medium;
 
 /// The skippable frame's magic number, and that of the footer, little-endian.
 const SKIPPABLE: [u8; 4] = 0x184D_2A5E_u32.to_le_bytes();
@@ -18,8 +16,8 @@ const MOST_FRAMES: u64 = 1 << 20;
 /// Where each frame begins and what the whole inflates to, in bytes; `None` where there is no such
 /// table, or one that does not fit the file. Nothing else is believed of it: every frame that is read
 /// must give what the table says.
-pub fn seek_table(file: &File) -> Option<(Vec<Frame>, u64)> {
-    let length = file.metadata().ok()?.len();
+pub fn seek_table(file: &dyn Medium) -> Option<(Vec<Frame>, u64)> {
+    let length = file.bytes().ok()?;
     let mut footer = [0; FOOTER as usize];
     file.read_exact_at(&mut footer, length.checked_sub(FOOTER)?).ok()?;
     let [a, b, c, d, descriptor, magic @ ..] = footer;

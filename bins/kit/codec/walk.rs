@@ -1,13 +1,13 @@
 //! Going through a foreign file once and noting where each of its members or frames begins.
 
-use std::fs::File;
-use std::io::{self, BufRead, Read, Seek};
+use std::io::{self, BufRead, Read};
 
 use super::{Frame, Kind};
 use crate::buffer::Buffered;
 use crate::child::interrupted;
 use crate::digest::Sha;
 use crate::exit::{Error, Result};
+use crate::medium::Medium;
 
 const CHUNK: usize = 256 << 10;
 
@@ -30,10 +30,9 @@ pub struct Walked {
 ///
 /// # Errors
 /// When the file is damaged or cut short; what `sink` answers; a signal.
-pub fn walk(mut file: &File, name: &str, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Walked> {
+pub fn walk(file: &dyn Medium, name: &str, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Walked> {
     let fail = |e: io::Error| Error::io("read", name, &e);
-    file.rewind().map_err(fail)?;
-    let mut input = Counted { inner: Buffered::new(CHUNK, file), sha: Sha::default(), bytes: 0 };
+    let mut input = Counted { inner: Buffered::new(CHUNK, file.all()), sha: Sha::default(), bytes: 0 };
     let kind = Kind::detect(input.fill_buf().map_err(fail)?);
     let (mut frames, mut raw_bytes) = (Vec::new(), 0);
     loop {
@@ -45,6 +44,7 @@ pub fn walk(mut file: &File, name: &str, mut sink: impl FnMut(&[u8]) -> Result<(
         }
         let damaged = |e: io::Error, at: u64| match (kind, e.kind()) {
             (Kind::None, _) => fail(e),
+            _ if Error::within_io(&e).is_some() => fail(e),
             (_, io::ErrorKind::UnexpectedEof) => {
                 Error::no(format!("'{name}' is cut short: the {kind} data at byte {at} has no end"))
             }

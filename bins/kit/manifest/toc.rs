@@ -7,11 +7,11 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
 
-use super::path_of;
+use super::{Text, path_of};
 use crate::dump::scan;
 use crate::dump::statement::Qualified;
 use crate::exit::{Error, Result};
-use crate::place::open_regular;
+use crate::medium::Medium;
 
 /// A line of the table of contents: a statement and what it makes, or the data of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,14 +139,23 @@ impl Toc {
 
 /// Hands each line of the table of contents beside `artifact` to `each`, in order.
 pub fn each_item(artifact: &Path, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
-    let path = path_of(artifact);
-    let file = open_regular(&path).map_err(|e| Error::io("read", path.display(), &e))?;
-    let mut outcome = Ok(());
-    let seed = TocOf { each, outcome: &mut outcome };
-    let mut input = serde_json::Deserializer::from_reader(BufReader::new(file));
-    let read = seed.deserialize(&mut input);
-    outcome?;
-    read.map_err(|e| Error::no(format!("cannot read '{}': {e}", path.display())))
+    let none = || Error::io("read", path_of(artifact).display(), &std::io::ErrorKind::NotFound.into());
+    Text::beside(artifact)?.ok_or_else(none)?.each_item(each)
+}
+
+impl Text {
+    /// Hands each line of the table of contents to `each`, in order; may be done again, from within too.
+    ///
+    /// # Errors
+    /// When it cannot be read; what `each` answers.
+    pub fn each_item(&self, each: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        let mut outcome = Ok(());
+        let seed = TocOf { each, outcome: &mut outcome };
+        let mut input = serde_json::Deserializer::from_reader(BufReader::new(self.file.all()));
+        let read = seed.deserialize(&mut input);
+        outcome?;
+        read.map_err(|e| Error::no(format!("cannot read '{}': {e}", self.name)))
+    }
 }
 
 /// Walks a manifest, handing on the lines of `toc` and passing over the rest.

@@ -5,7 +5,9 @@
 //! `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`) for a store that is not Amazon's. A request is tried three
 //! times while the store may only be busy. No message holds a URL: a signed one is a key.
 
+mod content;
 mod place;
+mod remote;
 mod request;
 
 use std::fs::File;
@@ -15,8 +17,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use rusty_s3::actions::{DeleteObject, GetObject, HeadObject, ListObjectsV2, PutObject};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use ureq::{Agent, SendBody};
@@ -26,8 +26,11 @@ use crate::child::interrupted;
 use crate::exit::{Error, Result};
 use crate::http;
 use crate::settings::Settings;
+use crate::stamp::Stamp;
 
+pub use content::Content;
 pub use place::Place;
+pub use remote::Remote;
 use request::{Answer, Failure, answered, failure};
 
 /// How long a signed request is good for; each try is signed anew.
@@ -42,8 +45,6 @@ const RANGE: u64 = 4 << 20;
 const READERS: usize = 4;
 /// Where an object keeps its writer's digest.
 const DIGEST: &str = "x-amz-meta-digest";
-/// How much of a file is read at a time.
-const CHUNK: usize = 256 << 10;
 /// The longest answer that is read whole: a page of a listing, or an error.
 const LONGEST_TEXT: u64 = 8 << 20;
 
@@ -68,14 +69,11 @@ pub struct Object {
     pub digest: Option<String>,
 }
 
-/// What an object shall hold: the first `bytes` of a file.
-pub struct Content<'a> {
-    /// The file.
-    pub file: &'a File,
-    /// Bytes.
-    pub bytes: u64,
-    /// A digest of the writer's own, kept with the object as `x-amz-meta-digest`.
-    pub digest: Option<String>,
+/// An object, as much of it as was asked for, and when it was written.
+pub(super) struct Begun {
+    pub(super) object: Object,
+    pub(super) head: Vec<u8>,
+    pub(super) modified: Option<Stamp>,
 }
 
 /// What must hold for an object to be written.
@@ -129,6 +127,7 @@ impl Store {
             .timeout_recv_response(Some(PATIENCE))
             .timeout_send_body(Some(BODY))
             .timeout_recv_body(Some(BODY))
+            .max_idle_connections_per_host(READERS)
             .build()
             .into();
         Ok(Store { agent, bucket, credentials })
@@ -156,6 +155,45 @@ impl Store {
             self.page("", None, 1)?;
         }
         Ok(found)
+    }
+
+    /// The object of a key, its first `bytes` or all of them, and when it was written; `None` when the store
+    /// says that there is none.
+    pub(super) fn begin(&self, key: &str, bytes: u64) -> Result<Option<Begun>> {
+        let found = request::tried(
+            || format!("read '{}'", self.shown(key)),
+            || {
+                let action = GetObject::new(&self.bucket, Some(&self.credentials), key);
+                let request = self.agent.get(action.sign(SIGNED_FOR).as_str());
+                let answer = match answered(request.header("range", format!("bytes=0-{}", bytes - 1)).call())
+                {
+                    // of an empty one there is no such range
+                    Err(Failure::Answer(Answer::Beyond)) => return Ok(None),
+                    other => other?,
+                };
+                let length = match answer.status() {
+                    206 => answer.whole_length(),
+                    _ => answer.header("content-length").and_then(|n| n.parse().ok()),
+                };
+                let length = length.ok_or_else(|| Failure::fatal("it tells no length".into()))?;
+                let object = Object {
+                    key: key.to_owned(),
+                    bytes: length,
+                    etag: answer.header("etag").unwrap_or_default().to_owned(),
+                    digest: answer.header(DIGEST).map(str::to_owned),
+                };
+                let modified = answer.header("last-modified").and_then(Stamp::parse_http);
+                let mut head = vec![0; length.min(bytes) as usize];
+                answer.fill(&mut head)?;
+                Ok(Some(Begun { object, head, modified }))
+            },
+        )?;
+        match found {
+            Some(None) => {
+                Ok(self.look(key)?.map(|object| Begun { object, head: Vec::new(), modified: None }))
+            }
+            found => Ok(found.flatten()),
+        }
     }
 
     /// All objects whose keys begin with `prefix`, in the order of their keys.
@@ -264,7 +302,14 @@ impl Store {
                 if answer.status() != 206 {
                     return Err(Failure::fatal("it gives no part of an object".into()));
                 }
-                answer.into_reader().read_exact(into).map_err(|e| failure(&ureq::Error::Io(e)))
+                // not every store looks at the condition
+                let is_another = answer.header("etag").is_some_and(|tag| tag != object.etag)
+                    && !object.etag.is_empty()
+                    || answer.whole_length().is_some_and(|length| length != object.bytes);
+                if is_another {
+                    return Err(Failure::Answer(Answer::Held));
+                }
+                answer.fill(into)
             },
         )?;
         read.ok_or_else(|| Error::temporary(format!("'{shown}' is gone")))
@@ -292,7 +337,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::look`]; the file cannot be read.
     pub fn put(&self, key: &str, content: &Content<'_>, only: Only<'_>) -> Result<Put> {
-        let sum = sum(content).map_err(|e| Error::io("read", "what is to be stored", &e))?;
+        let sum = content.sum().map_err(|e| Error::io("read", "what is to be stored", &e))?;
         let done = request::tried(
             || format!("write '{}'", self.shown(key)),
             || {
@@ -336,36 +381,5 @@ impl Store {
     /// The object's name, as people give it.
     pub fn shown(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket.name())
-    }
-}
-
-/// A file from its beginning, wherever others who read it stand.
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Content<'_> {
-    fn reader(&self) -> impl Read {
-        At { file: self.file, at: 0 }.take(self.bytes)
-    }
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read_at(into, self.at)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-/// CRC-32C as `x-amz-checksum-crc32c` has it: big-endian, base64.
-fn sum(content: &Content<'_>) -> std::io::Result<String> {
-    let (mut sum, mut reader, mut buffer) = (0u32, content.reader(), Buffer::zeros(CHUNK));
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(BASE64_STANDARD.encode(sum.to_be_bytes())),
-            n => sum = crc32c::crc32c_append(sum, &buffer[..n]),
-        }
     }
 }

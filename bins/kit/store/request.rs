@@ -31,6 +31,8 @@ pub(super) enum Answer {
     Absent,
     /// A condition does not hold.
     Held,
+    /// It has no such range.
+    Beyond,
     /// There is no such bucket, or we may not.
     Never(String),
 }
@@ -53,9 +55,22 @@ impl Good {
         self.0.headers().get(name)?.to_str().ok()
     }
 
+    /// How long the object is that it is a part of, bytes.
+    pub(super) fn whole_length(&self) -> Option<u64> {
+        self.header("content-range")?.rsplit('/').next()?.parse().ok()
+    }
+
     /// All of it, which may have `limit` bytes.
     pub(super) fn text(mut self, limit: u64) -> std::result::Result<String, Failure> {
         self.0.body_mut().with_config().limit(limit).read_to_string().map_err(|e| failure(&e))
+    }
+
+    /// Fills `into` with its body, which is as long. The connection serves the next request only when the
+    /// end has been seen.
+    pub(super) fn fill(self, into: &mut [u8]) -> std::result::Result<(), Failure> {
+        let mut reader = self.into_reader();
+        let done = reader.read_exact(into).and_then(|()| reader.read(&mut [0]));
+        done.map(drop).map_err(|e| failure(&ureq::Error::Io(e)))
     }
 
     pub(super) fn into_reader(self) -> BodyReader<'static> {
@@ -93,6 +108,7 @@ pub(super) fn answered(
         404 if code != "NoSuchBucket" => Failure::Answer(Answer::Absent),
         // 409: another who writes the same object is not done
         412 => Failure::Answer(Answer::Held),
+        416 => Failure::Answer(Answer::Beyond),
         // 301, 307: it is elsewhere; 400: not in this region, not signed as it wants
         300..=404 => Failure::Answer(Answer::Never(words)),
         _ => Failure::Other(words, matches!(status, 409 | 429 | 500..)),
@@ -123,7 +139,8 @@ pub(super) fn tried<T>(
         match once() {
             Ok(done) => return Ok(Some(done)),
             Err(Failure::Answer(Answer::Absent)) => return Ok(None),
-            Err(Failure::Answer(Answer::Held)) => {
+            // what has no range that it had was replaced
+            Err(Failure::Answer(Answer::Held | Answer::Beyond)) => {
                 return Err(Error::temporary(cannot("it is another one by now")));
             }
             Err(Failure::Answer(Answer::Never(why))) => {

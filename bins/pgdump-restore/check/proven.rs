@@ -11,7 +11,6 @@ use kit::codec::read::{Index, Seen, sums};
 use kit::codec::seek::Stretches;
 use kit::dump::lex::Event;
 use kit::exit::Result;
-use kit::manifest::each_item;
 use kit::progress::Progress;
 use kit::source::Dump;
 
@@ -28,7 +27,7 @@ pub(super) fn read(
     only: Option<String>,
     progress: &Progress,
 ) -> Result<Option<Proven>> {
-    let (Some(manifest), Some(path)) = (chosen.believed().filter(|m| m.is_proven()), &chosen.path) else {
+    let (Some(manifest), Some(text)) = (chosen.believed().filter(|m| m.is_proven()), &chosen.text) else {
         return Ok(None);
     };
     // what is not compressed costs little to read
@@ -37,7 +36,7 @@ pub(super) fn read(
         return Ok(None);
     }
     let mut tables: Vec<(Range<u64>, u64)> = Vec::new();
-    each_item(path, &mut |item| {
+    text.each_item(&mut |item| {
         // rows that came by INSERT have no hash
         if let (Some(rows), Some(_), true) = (item.rows, &item.row_hash, item.bytes >= LARGE) {
             tables.push((item.offset..item.end(), rows));
@@ -49,7 +48,7 @@ pub(super) fn read(
     if tables.is_empty() || !within || !tables.windows(2).all(behind) {
         return Ok(None);
     }
-    let seen = sums(&chosen.file, &chosen.name, chosen.kind()?, index)?;
+    let seen = sums(&*chosen.file, &chosen.name, chosen.kind()?, index)?;
     if seen.sha256 != manifest.file.sha256 {
         return Ok(None);
     }
