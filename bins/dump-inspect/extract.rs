@@ -58,7 +58,7 @@ pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code>
         if args.csv {
             write_csv(dump, &table(dump, &contents, &chosen, &parts)?, &parts, &mut out)?;
         } else {
-            write(dump, &parts, &mut out)?;
+            write(dump, &contents, &parts, &mut out)?;
         }
         out.finish()?;
     }

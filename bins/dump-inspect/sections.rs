@@ -38,7 +38,7 @@ pub(crate) fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<
         if if args.globals { globals } else { named && item.kind != "CONNECT" && !of_database } {
             // rows stay with the statement before them
             if parts.len() >= AT_A_TIME && !is_rows(&item) {
-                read_and_write(dump, args, &mut parts, &mut out)?;
+                read_and_write(dump, contents, args, &mut parts, &mut out)?;
             }
             parts.push(Part { item, text: Vec::new() });
         }
@@ -49,13 +49,19 @@ pub(crate) fn sections(dump: &Dump, contents: &Contents, args: &Args) -> Result<
         return Err(Error::no(format!("'{}' holds no database '{name}'", dump.name))
             .hint(nearest(name, &contents.databases)));
     }
-    read_and_write(dump, args, &mut parts, &mut out)?;
+    read_and_write(dump, contents, args, &mut parts, &mut out)?;
     out.finish()
 }
 
 /// Writes the parts without what is about the next database, whose beginning stands at the end of this
 /// one: with `--clean` it is dropped there.
-fn read_and_write(dump: &Dump, args: &Args, parts: &mut Vec<Part>, out: &mut Output) -> Result<()> {
+fn read_and_write(
+    dump: &Dump,
+    contents: &Contents,
+    args: &Args,
+    parts: &mut Vec<Part>,
+    out: &mut Output,
+) -> Result<()> {
     let mut doubtful: Vec<Part> = Vec::new();
     parts.retain(|part| {
         let is_doubtful = !args.globals && DOUBTFUL.contains(&part.item.kind.as_str());
@@ -69,7 +75,7 @@ fn read_and_write(dump: &Dump, args: &Args, parts: &mut Vec<Part>, out: &mut Out
     doubtful.retain(|part| !part.text.is_empty());
     parts.append(&mut doubtful);
     parts.sort_by_key(|part| part.item.offset);
-    write(dump, parts, out)?;
+    write(dump, contents, parts, out)?;
     parts.clear();
     Ok(())
 }

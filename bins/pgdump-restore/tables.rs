@@ -383,12 +383,12 @@ fn run(
     let mut child = Child::spawn(&mut command, "dump-inspect", input(chosen)?, Stdio::piped())?;
     let output = child.stdout().ok_or_else(|| Error::no("cannot read from dump-inspect"))?;
     let streamed = stream(output, session, how, present, loads);
-    // what psql says comes first: a broken pipe is what follows from it
-    streamed?;
     let ended = child.wait()?;
+    // what it gives when it fails psql does not take; when psql takes no more, it ends in peace
     if !ended.ok() {
         return Err(ended.told());
     }
+    streamed?;
     for line in &ended.stderr {
         speech.warn(line.strip_prefix("dump-inspect: ").unwrap_or(line));
     }

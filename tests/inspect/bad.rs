@@ -340,3 +340,52 @@ fn guard_judges_whole_dumps_only() {
     fs::write(home.join("cut.sql"), "").unwrap();
     inspect(&home, &["guard", "cut.sql"]).exits(1).says("empty");
 }
+
+/// What a pipe into psql leaves behind of a dump that is cut, damaged, or not what its manifest says.
+#[test]
+fn psql_does_not_keep_half_a_table() {
+    let server = Server::start();
+    server.make("shop");
+    let sql =
+        "CREATE TABLE long AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, 100000) AS n";
+    server.sql("shop", sql);
+    let home = server.home();
+    let whole = server.rotate(&["-d", "shop", "--compress", "gzip"]).exits(0).line().to_owned();
+    dump(&server, "pg_dump", &["-d", "shop"], "shop.sql");
+    let text = fs::read(home.join("shop.sql")).unwrap();
+    let begin = text.windows(17).position(|w| w == b"COPY public.long ").unwrap();
+    fs::write(home.join("cut.sql"), &text[..begin + 1_000_000]).unwrap();
+    // a byte within the rows, behind pieces that are whole; and a manifest of other rows
+    let mut bytes = fs::read(home.join(&whole)).unwrap();
+    let middle = bytes.len() * 2 / 3;
+    bytes[middle] ^= 0x10;
+    fs::write(home.join("flipped.sql.gz"), bytes).unwrap();
+    let manifest = fs::read_to_string(home.join(format!("{whole}.json"))).unwrap();
+    fs::write(home.join("flipped.sql.gz.json"), &manifest).unwrap();
+    fs::copy(home.join(&whole), home.join("other.sql.gz")).unwrap();
+    let hashes = manifest.split("\"row_hash\":").skip(1).map(|rest| rest.split('"').nth(1).unwrap());
+    let other = hashes.fold(manifest.clone(), |text, hash| text.replace(hash, &"0".repeat(32)));
+    assert_ne!(other, manifest);
+    fs::write(home.join("other.sql.gz.json"), other).unwrap();
+    for file in ["cut.sql", "flipped.sql.gz", "other.sql.gz", &whole] {
+        for once in ["", "-1"] {
+            server.sql("postgres", "DROP DATABASE IF EXISTS taken");
+            server.sql("postgres", "CREATE DATABASE taken");
+            let inspect = env!("CARGO_BIN_EXE_dump-inspect");
+            let pipe = format!("{inspect} extract -t long {file} | psql -Xq {once} -d taken -o /dev/null");
+            let ran = run(&mut server.shell(&pipe));
+            if file == whole {
+                ran.exits(0);
+                assert_eq!(server.sql("taken", "SELECT count(*) FROM long"), "100000", "{file} {once}");
+                continue;
+            }
+            let ran = ran.says("COPY long, line ");
+            let left = server.sql("taken", "SELECT count(*) FROM pg_class WHERE relname = 'long'");
+            assert_eq!(left, if once.is_empty() { "1" } else { "0" }, "{file} {once}: {}", ran.err);
+            if once.is_empty() {
+                let ran = ran.says("the dump could not be read to its end");
+                assert_eq!(server.sql("taken", "SELECT count(*) FROM long"), "0", "{}", ran.err);
+            }
+        }
+    }
+}
