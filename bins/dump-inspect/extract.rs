@@ -1,6 +1,7 @@
 //! `extract`: a part of a dump as SQL that loads by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::ops::Range;
 
 use kit::digest::Depth;
@@ -21,7 +22,7 @@ use crate::near::nearest;
 use crate::partitions::{owner_of_partition, refuse_rows_elsewhere, table, with_partitions};
 use crate::rename;
 use crate::sections::sections;
-use crate::write::{write, write_csv};
+use crate::write::{spoil, write, write_csv};
 
 /// A relation, by database, schema and name.
 pub(crate) type Key = (Option<String>, Option<String>, String);
@@ -46,6 +47,16 @@ pub(crate) struct Part {
 
 /// Writes the part of the dump that is asked for.
 pub(crate) fn extract(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
+    let done = take_out(dump, args, speech);
+    // what was refused has not begun
+    let failed = |error: &Error| matches!(error.code(), Code::No | Code::Temporary);
+    if !args.csv && !std::io::stdout().is_terminal() && done.as_ref().is_err_and(failed) {
+        spoil();
+    }
+    done
+}
+
+fn take_out(dump: &Dump, args: &Args, speech: &Speech) -> Result<Code> {
     let contents = Contents::of(dump, Depth::Skip, args.quiet)?;
     if args.globals && contents.kind != Some("cluster") {
         return Err(Error::no(format!("'{}' is of one database: it holds no roles", dump.name)));

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kit::digest::Rows;
 use kit::dump::columns::Columns;
-use kit::exit::{Code, Error, Result};
+use kit::exit::{Error, Result};
 use kit::manifest::Item;
 use kit::out::Output;
 use kit::source::Dump;
@@ -13,29 +13,32 @@ use crate::contents::Contents;
 use crate::csv::{Csv, reorder};
 use crate::extract::{Part, is_copied, range};
 
-/// What ends an output that is not whole. The end of its input is for psql the end of the rows, which it would
-/// commit. So among rows there is one of more columns than a table can have; elsewhere that is white space.
-const SPOILED: &str =
-    "\n\\.\nDO $pgkeep$BEGIN RAISE EXCEPTION 'the dump could not be read to its end'; END$pgkeep$;\n";
 /// `MaxHeapAttributeNumber`.
 const MOST_COLUMNS: usize = 1600;
 
-/// Writes the parts in the order of the dump, rows with them. Where that fails midway, nothing that psql was
-/// given stays in a transaction, and no rows of a table that was begun.
+/// Ends an output that is not whole. The end of its input is for psql the end of the rows, which it would
+/// commit, and no failure. So there is one more row, of more columns than a table can have, which elsewhere is
+/// white space, and an exception: with `psql -1` nothing stays, else no rows of a table that was begun.
+pub(crate) fn spoil() {
+    let row = "\t".repeat(MOST_COLUMNS);
+    let exception = "DO $pgkeep$BEGIN RAISE EXCEPTION 'the dump could not be read to its end'; END$pgkeep$;";
+    let mut out = Output::new();
+    // the reason is what counts
+    let _ = out.write(format!("\n{row}\n\\.\n{exception}\n").as_bytes()).and_then(|()| out.finish());
+}
+
+/// Writes the parts in the order of the dump, rows with them.
 pub(crate) fn write(dump: &Dump, contents: &Contents, parts: &[Part], out: &mut Output) -> Result<()> {
     let streamed: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].text.is_empty()).collect();
     let ranges: Vec<Range<u64>> = streamed.iter().map(|i| range(&parts[*i].item)).collect();
     let mut writer = Writer { out, parts, next: 0, open: None };
-    let rows = dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes));
-    // rows that are cut are no part: the statement before them stands last
-    let is_cut = parts.last().is_some_and(|part| part.item.kind == "COPY");
-    let whole = || if is_cut { contents.is_whole() } else { Ok(()) };
-    let done = rows.and_then(|()| writer.up_to(parts.len())).and_then(|()| whole());
-    if done.as_ref().is_err_and(|error| error.code() != Code::Done) {
-        // the reason is what counts
-        let _ = out.write(format!("\n{}{SPOILED}", "\t".repeat(MOST_COLUMNS)).as_bytes());
+    dump.ranges(&ranges, |i, bytes| writer.rows(streamed[i], bytes))?;
+    writer.up_to(parts.len())?;
+    // rows that are cut are no part: the statement before them stands last, and is not ended
+    match parts.last() {
+        Some(part) if part.item.kind == "COPY" => contents.is_whole(),
+        _ => Ok(()),
     }
-    done
 }
 
 /// Writes the rows among the parts as CSV behind a line of `header`, the columns of their table, whatever

@@ -3,7 +3,8 @@
 //! Three names tell how far it came, and each step is one rename: `.restore.json` while volumes are
 //! filled in beside the present ones (left behind, they are removed), `.swap.json` while directories
 //! change names (left behind, that is ended), `.before_TIME.json` once it is done: by it the restore
-//! can be undone. How far the changing of names came is seen by what stands on the disk. Where there is
+//! can be undone. `.unheard.json` is there from then until a run has told that it is done: the same
+//! command again would else do it again, and remove what was there before. How far the changing of names came is seen by what stands on the disk. Where there is
 //! no room beside, `.swap.json` also covers the time in which volumes are emptied and filled.
 
 use std::io::BufReader;
@@ -22,6 +23,7 @@ use crate::site::{Site, Sites, rename, there};
 
 const FILLING: &str = ".restore.json";
 const DONE: &str = ".before_";
+const UNHEARD: &str = ".unheard.json";
 
 /// Where there is room for what takes the places.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +248,7 @@ impl Journal {
     /// Gives all directories their names, as far as that was not done before.
     pub(crate) fn settle(&self, dir: &Path) -> Result<()> {
         self.moves.iter().try_for_each(Move::settle)?;
+        self.write(&dir.join(UNHEARD))?;
         if self.room == Room::Emptied {
             // to empty directories nobody goes back
             self.moves.iter().try_for_each(|m| m.site.remove_tree(&m.before))?;
@@ -267,8 +270,13 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
     dir.join(SWAPPING)
 }
 
-/// Ends what a run that was killed has begun, and gives back the restore that is done by that. The
-/// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
+/// Forgets a restore that is done, and whose end somebody hears of now.
+pub(crate) fn heard(dir: &Path) -> Result<()> {
+    place::remove_if_there(&dir.join(UNHEARD))
+}
+
+/// Ends what a run that was killed has begun, and gives back the restore that is done by that, or was when
+/// the run was killed. The caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
 /// back the time of the snapshot that it took.
 pub(crate) fn resume(
     sites: Sites<'_>,
@@ -299,7 +307,8 @@ pub(crate) fn resume(
             }
         }
     }
-    Ok(swapping)
+    // what is done, but for telling and removing
+    if swapping.is_none() { read(&dir.join(UNHEARD), sites) } else { Ok(swapping) }
 }
 
 /// Restores that can be undone, the latest first: those of which something from before is there.

@@ -18,6 +18,7 @@ use kit::volume::{Place, Volume};
 use crate::choose::Chosen;
 use crate::cli::{Args, Then, Which};
 use crate::into;
+use crate::until::Until;
 
 mod replay;
 mod route;
@@ -78,6 +79,10 @@ impl Recovery {
         route.chosen.set.volumes.sort_by_key(|v| v.label == label);
         for line in lines(&route, args) {
             speech.say(&line);
+        }
+        if let Some(gap) = route.gap.filter(|_| *until == Until::Latest) {
+            speech
+                .warn(&format!("warning: {gap} is missing: what was archived behind it does not come back"));
         }
         Ok(Recovery { wal, route, data, label, spaces, emptied, image })
     }

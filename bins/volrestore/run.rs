@@ -71,8 +71,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     sweep(speech)?;
     let sites = Sites { dir, image: args.helper.as_deref().unwrap_or(helper::IMAGE) };
     let ended = journal::resume(sites, speech, |journal| refill::again(args, journal, dir, speech))?;
-    // killed before its services started: it is done, but nobody heard of it
-    let unheard = services::mend(backups, speech) && ended.is_none();
+    services::mend(backups, speech);
     // asked once: from here on it is as if it had been named
     let picked;
     let which = match args.which() {
@@ -82,7 +81,7 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
         }
         which => which,
     };
-    match (&args.action, &args.into, which) {
+    let done = match (&args.action, &args.into, which) {
         (Action::Restore(_), Some(into), _) if args.until.is_some() => {
             Recovery::find(args, which, dir, speech)?.beside(args, Path::new(into), dir, speech, account)
         }
@@ -95,17 +94,23 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             if let Some(ended) = &ended
                 && is_done(args, which, ended, dir)?
             {
-                return tell_done(ended, speech, account);
+                tell_done(ended, speech, account)?;
+                journal::tidy(sites, args.keep_before, Some(&ended.stamp), speech)?;
+                Ok(Code::Done)
+            } else {
+                let spared = ended.as_ref().map(|journal| journal.stamp.as_str());
+                restore(args, which, spared, backups, sites, speech, account)
             }
-            let latest = if unheard { journal::done(sites)?.into_iter().next() } else { None };
-            let spared = ended.or(latest.map(|(_, journal)| journal)).map(|journal| journal.stamp);
-            restore(args, which, spared.as_deref(), backups, sites, speech, account)
         }
         _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
             "the restore that was ended had no room to keep what was there: nothing can come back",
         )),
         _ => undo::undo(args, backups, sites, speech, account),
+    }?;
+    if !args.dry_run {
+        journal::heard(dir)?;
     }
+    Ok(done)
 }
 
 /// Ends the private servers of runs that were killed, which would go on writing into what is removed next.
@@ -129,14 +134,14 @@ fn is_done(args: &Args, which: Option<&Which>, ended: &Journal, dir: &Path) -> R
     }
 }
 
-fn tell_done(ended: &Journal, speech: &Speech, account: &Account<'_>) -> Result<Code> {
+fn tell_done(ended: &Journal, speech: &Speech, account: &Account<'_>) -> Result<()> {
     // what is emptied is called by its place
     for m in ended.moves.iter().filter(|m| kit::volume::is_label(&m.label)) {
         restored(&m.label, account)?;
     }
     let back = if ended.room == Room::Beside && !ended.branches { "; --undo goes back" } else { "" };
     speech.say(&format!("that is what was asked for: the restore is done{back}"));
-    Ok(Code::Done)
+    Ok(())
 }
 
 /// Restores in place. What was there before the restore of time `spared` is not removed.

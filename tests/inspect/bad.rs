@@ -387,5 +387,19 @@ fn psql_does_not_keep_half_a_table() {
                 assert_eq!(server.sql("taken", "SELECT count(*) FROM long"), "0", "{}", ran.err);
             }
         }
+    } // what is there is not replaced by what is cut before its rows, or behind them
+    let rows = text.windows(20).position(|w| w == b"COPY public.grades (").unwrap() + 100;
+    for (at, end) in [("rows.sql", rows), ("end.sql", text.len() - 60)] {
+        fs::write(home.join(at), &text[..end]).unwrap();
+        let inspect = env!("CARGO_BIN_EXE_dump-inspect");
+        let pipe = format!(
+            "{inspect} extract --clean -t long {at} | psql -Xq1 -v ON_ERROR_STOP=1 -d taken -o /dev/null"
+        );
+        server.sql(
+            "taken",
+            "DROP TABLE IF EXISTS long; CREATE TABLE long (live int); INSERT INTO long VALUES (7)",
+        );
+        run(&mut server.shell(&pipe)).exits(3).says("not whole");
+        assert_eq!(server.sql("taken", "SELECT live FROM long"), "7", "{at}");
     }
 }

@@ -70,6 +70,35 @@ fn a_restore_killed_before_services_start_loses_nothing_when_it_is_run_again() {
 }
 
 #[test]
+fn a_restore_killed_while_it_removes_an_older_state_is_done_and_removes_no_other() {
+    let mut done = 0;
+    for n in 1.. {
+        let stage = Stage::with_data();
+        let stamp = stage.stamp();
+        stage.write("data/a", "old");
+        stage.restore(&[&stamp, "--yes"]).exits(0);
+        stage.write("data/a", "precious");
+        let program = stage.tool("volrestore", &[&stamp, "--yes"]);
+        let inject = format!("inject=unlinkat:signal=KILL:when={n}");
+        let mut strace = std::process::Command::new("strace");
+        strace.current_dir(stage.path("")).args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
+        if run(strace.arg(program.get_program()).args(program.get_args())).code == 0 {
+            break;
+        }
+        let is_done = stage.read("data/a") == "one";
+        let again = stage.restore(&[&stamp, "--yes"]).exits(0);
+        if is_done {
+            done += 1;
+            assert_eq!(again.says("is done").line(), "data");
+        }
+        assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["precious".into()]), "{n}");
+        stage.restore(&["--undo", "--yes"]).exits(0);
+        assert_eq!(stage.read("data/a"), "precious");
+    }
+    assert!(done > 1, "{done}");
+}
+
+#[test]
 fn a_restore_killed_before_services_start_is_done_and_can_be_undone() {
     let stage = Stage::with_data();
     let stamp = stage.stamp();

@@ -364,3 +364,24 @@ fn a_look_at_a_moment_without_opening_it() {
     });
     assert_eq!(server.sql("postgres", COUNT), "500");
 }
+
+#[test]
+fn a_snapshot_from_after_the_moment_is_refused_also_where_nobody_wrote() {
+    let stage = Stage::archiving(&[]);
+    stage.server.sql("postgres", "CREATE TABLE grades AS SELECT generate_series(1, 500) AS id");
+    snap(&stage, &[]).exits(0);
+    let moment = now(&stage);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    stage.server.sql("postgres", "DELETE FROM grades");
+    let record = snap(&stage, &[]).exits(0).line().to_owned();
+    stage.server.sql("postgres", "CREATE TABLE later ()");
+    stage.settle();
+    let into = new_folder(&stage);
+    let until = ["--until", &moment, "--into", &into];
+    for named in ["--latest", &record] {
+        recover(&stage, &[&[named][..], &until].concat()).exits(1).says("lies before the snapshot");
+        assert!(!Path::new(&into).join("data").exists());
+    }
+    recover(&stage, &until).exits(0);
+    assert_eq!(started(&into, "").sql("postgres", COUNT), "500");
+}

@@ -120,6 +120,10 @@ impl<'a> Log<'a> {
                 chosen.stem()
             )));
         }
+        if chosen.set.created().is_some_and(|begun| later(begun, until)) {
+            return Err(Error::no(format!("{until} lies before the snapshot {}", chosen.stem()))
+                .hint("Name an earlier one, or none: the right one is found."));
+        }
         let base = Base::of_snapshot(&chosen.set, data, &chosen.stem());
         let own = own_log(&chosen.set, data);
         let mut timelines = self.chain.descendants(base.timeline, base.stop.unwrap_or(base.start));
