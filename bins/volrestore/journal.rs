@@ -15,10 +15,11 @@ use kit::out::Speech;
 use kit::place;
 use kit::stamp::Stamp;
 use kit::volume::helper::Helper;
-use kit::volume::{Place, SWAPPING, live};
+use kit::volume::{Place, SWAPPING};
 use serde::{Deserialize, Serialize};
 
 use crate::choose::Chosen;
+use crate::occupied::{nobody_on, nobody_replays_in};
 use crate::site::{Site, Sites, rename, there};
 
 const FILLING: &str = ".restore.json";
@@ -218,6 +219,9 @@ impl Journal {
             return Ok(());
         }
         for m in self.moves.iter().filter(|_| self.fills) {
+            if let Site::Here = m.site {
+                nobody_replays_in(&m.staged)?;
+            }
             m.site.remove_tree(&m.staged)?;
         }
         for made in &self.made {
@@ -342,22 +346,6 @@ pub(crate) fn tidy(sites: Sites<'_>, keep: usize, spared: Option<&str>, speech: 
         place::remove_if_there(&path)?;
     }
     Ok(())
-}
-
-/// Refuses a directory on which somebody runs.
-pub(crate) fn nobody_on(dir: &Path) -> Result<()> {
-    if !there(dir) {
-        return Ok(());
-    }
-    let data = live::data_directories(dir)?;
-    match std::iter::once(dir).chain(data.iter().map(PathBuf::as_path)).find_map(live::user_of) {
-        Some((pid, name)) => Err(Error::refused(format!(
-            "cannot replace '{}': {name} (process {pid}) runs on it",
-            dir.display()
-        ))
-        .hint("Name what stops it with --services, or with --stop and --start.")),
-        None => Ok(()),
-    }
 }
 
 /// Whether that is so of any of them.

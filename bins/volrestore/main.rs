@@ -13,6 +13,7 @@ mod help;
 mod into;
 mod journal;
 mod made;
+mod occupied;
 mod plan;
 mod recovery;
 mod refill;

@@ -52,6 +52,11 @@ fn a_recovery_that_was_killed_leaves_no_server_to_the_next_run() {
     fs::create_dir(temp(&stage)).unwrap();
     let into = new_folder(&stage);
     kill(&stage, &["--into", &into]);
+    // who looks elsewhere does not find it, and removes nothing below it
+    let elsewhere = stage.server.home().join("e");
+    fs::create_dir(&elsewhere).unwrap();
+    let ran = run(recovery(&stage, &["--into", &into]).env("TMPDIR", &elsewhere)).exits(5);
+    ran.says("of a run that was killed runs on it").says("TMPDIR");
     again(&stage, &["--into", &into]);
     let count = "SELECT count(*) FROM grades";
     assert_eq!(started(&into, "").sql("postgres", count), "500");

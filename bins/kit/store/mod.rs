@@ -263,7 +263,7 @@ impl Store {
                     return;
                 }
                 let piece = &mut buffer[..RANGE.min(bytes - from) as usize];
-                let written = |e| Error::io("write", "a copy", &e);
+                let written = |e| Error::io("write", "a copy in TMPDIR", &e);
                 let done = interrupted()
                     .and_then(|()| self.range(object, from, piece))
                     .and_then(|()| file.write_all_at(piece, from).map_err(written));

@@ -226,7 +226,7 @@ fn program() -> Result<PathBuf> {
 /// A copy of it where whoever runs the server can reach it.
 fn copy(found: &Path, site: &Site, programs: &Programs) -> Result<PathBuf> {
     let copy = site.path().join(GET);
-    let fail = |e| Error::io("copy", found.display(), &e);
+    let fail = |e| Error::io("copy", found.display(), &e).hint("It is copied into TMPDIR: choose another.");
     fs::copy(found, &copy).map_err(fail)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o700)).map_err(fail)?;
     programs.give(&copy)?;
