@@ -36,6 +36,10 @@ pub(super) fn sweep(place: &Place) -> Result<Vec<String>> {
 }
 
 fn sweep_all(place: &Place) -> Result<Vec<String>> {
+    // what is lacking here is known before anything is read; a container needs none of this machine's
+    if !matches!(place, Place::Docker(_)) {
+        Programs::find(None)?;
+    }
     let sites = Site::sweep(TAG)?;
     let mut swept: Vec<String> = sites.iter().map(|path| path.display().to_string()).collect();
     if let Place::Docker(_) = place {
