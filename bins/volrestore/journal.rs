@@ -3,9 +3,10 @@
 //! Three names tell how far it came, and each step is one rename: `.restore.json` while volumes are
 //! filled in beside the present ones (left behind, they are removed), `.swap.json` while directories
 //! change names (left behind, that is ended), `.before_TIME.json` once it is done: by it the restore
-//! can be undone. `.unheard.json` is there from then until a run has told that it is done: the same
-//! command again would else do it again, and remove what was there before. How far the changing of names came is seen by what stands on the disk. Where there is
-//! no room beside, `.swap.json` also covers the time in which volumes are emptied and filled.
+//! can be undone. `.unheard` tells its time until a run has ended well after that: the next one, which may
+//! do the same again, must not remove what was there before. How far the changing of names came is seen
+//! by what stands on the disk. Where there is no room beside, `.swap.json` also covers the time in which
+//! volumes are emptied and filled.
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::site::{Site, Sites, rename, there};
 
 const FILLING: &str = ".restore.json";
 const DONE: &str = ".before_";
-const UNHEARD: &str = ".unheard.json";
+const UNHEARD: &str = ".unheard";
 
 /// Where there is room for what takes the places.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,13 +253,13 @@ impl Journal {
     /// Gives all directories their names, as far as that was not done before.
     pub(crate) fn settle(&self, dir: &Path) -> Result<()> {
         self.moves.iter().try_for_each(Move::settle)?;
-        self.write(&dir.join(UNHEARD))?;
         if self.room == Room::Emptied {
             // to empty directories nobody goes back
             self.moves.iter().try_for_each(|m| m.site.remove_tree(&m.before))?;
             place::remove_if_there(&dir.join(SWAPPING))?;
             return place::sync_dir(dir);
         }
+        place::replace(&dir.join(UNHEARD), self.stamp.as_bytes())?;
         rename(&dir.join(SWAPPING), &record(dir, &self.stamp))?;
         place::sync_dir(dir)
     }
@@ -274,13 +275,18 @@ pub(crate) fn swapping(dir: &Path) -> PathBuf {
     dir.join(SWAPPING)
 }
 
-/// Forgets a restore that is done, and whose end somebody hears of now.
+/// The time of the restore that was done when its run was killed, or failed: nobody heard of it.
+pub(crate) fn unheard(dir: &Path) -> Option<String> {
+    std::fs::read_to_string(dir.join(UNHEARD)).ok()
+}
+
+/// Somebody hears of it now.
 pub(crate) fn heard(dir: &Path) -> Result<()> {
     place::remove_if_there(&dir.join(UNHEARD))
 }
 
-/// Ends what a run that was killed has begun, and gives back the restore that is done by that, or was when
-/// the run was killed. The caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
+/// Ends what a run that was killed has begun, and gives back the restore that is done by that. The
+/// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
 /// back the time of the snapshot that it took.
 pub(crate) fn resume(
     sites: Sites<'_>,
@@ -311,8 +317,7 @@ pub(crate) fn resume(
             }
         }
     }
-    // what is done, but for telling and removing
-    if swapping.is_none() { read(&dir.join(UNHEARD), sites) } else { Ok(swapping) }
+    Ok(swapping)
 }
 
 /// Restores that can be undone, the latest first: those of which something from before is there.

@@ -98,8 +98,8 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
                 journal::tidy(sites, args.keep_before, Some(&ended.stamp), speech)?;
                 Ok(Code::Done)
             } else {
-                let spared = ended.as_ref().map(|journal| journal.stamp.as_str());
-                restore(args, which, spared, backups, sites, speech, account)
+                let spared = ended.map(|journal| journal.stamp).or_else(|| journal::unheard(dir));
+                restore(args, which, spared.as_deref(), backups, sites, speech, account)
             }
         }
         _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(

@@ -111,11 +111,7 @@ fn where_there_is_no_room_beside_volumes_are_emptied_first_if_nothing_is_to_be_k
 /// Restores under strace, which kills it at a system call.
 fn killed_at(stage: &Stage, record: &str, call: &str, n: usize) -> crate::lab::Ran {
     let args = [&[record, "--yes"], &LOGGED[..]].concat();
-    let program = stage.tool("volrestore", &args);
-    let inject = format!("inject={call}:signal=KILL:when={n}");
-    let mut strace = std::process::Command::new("strace");
-    strace.current_dir(stage.path("")).args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
-    crate::lab::run(strace.arg(program.get_program()).args(program.get_args()))
+    stage.restore_with(&format!("inject={call}:signal=KILL:when={n}"), &args)
 }
 
 #[test]

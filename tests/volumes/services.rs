@@ -115,11 +115,7 @@ fn nothing_starts_where_names_changed_by_half() {
         stage.write("data/a", "changed");
         let inject = format!("inject=renameat2:error=EIO:when={n}+");
         let args = [&stamp, "--yes", "--stop", &log("stop"), "--start", &log("start")];
-        let program = stage.tool("volrestore", &args);
-        let mut strace = std::process::Command::new("strace");
-        strace.current_dir(stage.path("")).args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
-        strace.arg(program.get_program()).args(program.get_args());
-        let ran = crate::lab::run(&mut strace);
+        let ran = stage.restore_with(&inject, &args);
         if ran.code == 0 {
             break;
         }

@@ -66,6 +66,14 @@ impl Stage {
         command
     }
 
+    /// Restores under strace, which does to its system calls what `inject` says.
+    pub(crate) fn restore_with(&self, inject: &str, args: &[&str]) -> Ran {
+        let program = self.tool("volrestore", args);
+        let mut strace = Command::new("strace");
+        strace.current_dir(self.path("")).args(["-f", "-qq", "-o", "/dev/null", "-e", inject]);
+        run(strace.arg(program.get_program()).args(program.get_args()))
+    }
+
     #[track_caller]
     pub(crate) fn snap(&self, args: &[&str]) -> Ran {
         run(&mut self.tool("volsnap", args))
