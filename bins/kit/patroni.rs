@@ -1,8 +1,8 @@
-//! Who leads a cluster, asked from Patroni's REST API.
+//! Who leads a cluster and who follows, asked from Patroni's REST API.
 //!
-//! Any member tells it for all, by `/cluster`, so several may be named and one answer will do. What
-//! they answer is believed as far as a name goes: it may stand in a command line, and nothing else is
-//! taken from it. Their hosts and URLs are those of the cluster's own network, no use from outside.
+//! Any member tells it for all, by `/cluster`, so several may be named and one answer will do. The name of
+//! who leads may stand in a command line, and is taken only where a shell leaves it as it is. Their hosts
+//! and URLs are those of the cluster's own network, no use from outside.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -24,28 +24,52 @@ pub struct Patroni {
     agent: Agent,
 }
 
-/// What a member said.
-enum Answer {
-    /// This one leads.
-    Leader(String),
-    /// None leads just now.
-    Nobody,
-    /// Nothing that tells.
-    Nothing(String),
-}
+/// What a member says of all.
+type View = std::result::Result<Vec<Member>, String>;
 
 #[derive(Deserialize)]
 struct Cluster {
     members: Vec<Member>,
 }
 
-#[derive(Deserialize)]
-struct Member {
-    name: String,
+/// A member of a cluster, as another tells of it. Fields that are not always there are not missed.
+#[derive(Deserialize, Debug)]
+pub struct Member {
+    /// Its name, as it came: to be printed as [`plain`].
+    pub name: String,
     #[serde(default)]
     role: String,
+    /// What its server does, in Patroni's words.
     #[serde(default)]
-    state: String,
+    pub state: String,
+    /// The timeline it is on.
+    pub timeline: Option<u32>,
+    /// How many bytes it is behind; a word where that is unknown.
+    #[serde(default)]
+    lag: serde_json::Value,
+}
+
+impl Member {
+    /// Whether it leads and may be written to.
+    pub fn leads(&self) -> bool {
+        // the word of older and newer versions, here and in other answers
+        ["leader", "master", "primary"].contains(&self.role.as_str()) && self.state == "running"
+    }
+
+    /// Whether it follows. Before version 3.0.3 a replica that streams is one that runs.
+    pub fn follows(&self) -> bool {
+        self.state == "streaming" || self.state == "running" && !self.leads()
+    }
+
+    /// Whether a commit waits for it.
+    pub fn is_synchronous(&self) -> bool {
+        ["sync_standby", "quorum_standby"].contains(&self.role.as_str())
+    }
+
+    /// How many bytes of the log it has yet to get, as far as that is known.
+    pub fn lag(&self) -> Option<u64> {
+        self.lag.as_u64()
+    }
 }
 
 impl Patroni {
@@ -81,43 +105,50 @@ impl Patroni {
     /// [`crate::exit::Code::Temporary`] when nobody answers, or nobody leads in time.
     pub fn leader(&self, until: Instant) -> Result<String> {
         loop {
-            match self.ask()? {
-                Answer::Leader(name) => return Ok(name),
-                Answer::Nothing(why) => {
-                    return Err(Error::temporary(format!("cannot ask Patroni who leads: {why}")));
-                }
-                Answer::Nobody if Instant::now() >= until => {
+            match self.ask()?.map(|members| leader_of(&members).map(|leader| leader.name.clone())) {
+                Ok(Some(name)) => return Ok(name),
+                Err(why) => return Err(Error::temporary(format!("cannot ask Patroni who leads: {why}"))),
+                Ok(None) if Instant::now() >= until => {
                     return Err(Error::temporary("Patroni says that no member leads"));
                 }
-                Answer::Nobody => pause(Duration::from_millis(500))?,
+                Ok(None) => pause(Duration::from_millis(500))?,
             }
         }
     }
 
+    /// All members that the cluster knows of.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::Temporary`] when nobody answers.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.ask()?.map_err(|why| Error::temporary(format!("cannot ask Patroni who follows: {why}")))
+    }
+
     /// Asks all members at once, so that one that is dead keeps nobody waiting; the first that knows
     /// a leader ends it.
-    fn ask(&self) -> Result<Answer> {
+    fn ask(&self) -> Result<View> {
         let (send, answers) = channel();
         for url in &self.urls {
             let (agent, url, send) = (self.agent.clone(), url.clone(), send.clone());
             std::thread::spawn(move || send.send(ask_one(&agent, &url)));
         }
         drop(send);
-        let (mut nobody, mut faults) = (false, Vec::new());
+        let (mut leaderless, mut faults) = (None, Vec::new());
         loop {
             match answers.recv_timeout(Duration::from_millis(50)) {
-                Ok(Answer::Leader(name)) => return Ok(Answer::Leader(name)),
-                Ok(Answer::Nobody) => nobody = true,
-                Ok(Answer::Nothing(why)) => faults.push(why),
+                Ok(Ok(members)) if leader_of(&members).is_some() => return Ok(Ok(members)),
+                Ok(Ok(members)) => leaderless = Some(members),
+                Ok(Err(why)) => faults.push(why),
                 Err(RecvTimeoutError::Timeout) => crate::child::interrupted()?,
-                Err(RecvTimeoutError::Disconnected) if nobody => return Ok(Answer::Nobody),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Answer::Nothing(faults.join("; "))),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(leaderless.ok_or_else(|| faults.join("; ")));
+                }
             }
         }
     }
 }
 
-fn ask_one(agent: &Agent, url: &str) -> Answer {
+fn ask_one(agent: &Agent, url: &str) -> View {
     let body = agent
         .get(format!("{url}/cluster"))
         .call()
@@ -125,10 +156,10 @@ fn ask_one(agent: &Agent, url: &str) -> Answer {
     let fault = |why: &str| {
         // a URL may hold a password
         let place = url.rsplit(['/', '@']).next().unwrap_or_default();
-        Answer::Nothing(format!("{}: {}", plain(place), plain(why)))
+        Err(format!("{}: {}", plain(place), plain(why)))
     };
     match body {
-        Ok(body) => read(&body).unwrap_or_else(|why| fault(&why)),
+        Ok(body) => read(&body).or_else(|why| fault(&why)),
         Err(ureq::Error::Timeout(_)) => fault(&format!("no answer within {} s", PATIENCE.as_secs())),
         Err(ureq::Error::Io(error)) => {
             fault(error.to_string().split(" (os error").next().unwrap_or_default())
@@ -137,20 +168,22 @@ fn ask_one(agent: &Agent, url: &str) -> Answer {
     }
 }
 
-/// Reads what `/cluster` answers. Fields that are not always there are not missed.
-fn read(body: &[u8]) -> std::result::Result<Answer, String> {
+/// Reads what `/cluster` answers.
+fn read(body: &[u8]) -> View {
     let cluster: Cluster =
         serde_json::from_slice(body).map_err(|_| "its answer is not that of Patroni".to_owned())?;
-    // the word of older and newer versions, here and in other answers
-    let leads = |m: &Member| ["leader", "master", "primary"].contains(&m.role.as_str());
-    let leaders = || cluster.members.iter().filter(|m| leads(m) && m.state == "running");
-    match (leaders().next(), leaders().count()) {
-        (Some(leader), 1) if is_name(&leader.name) => Ok(Answer::Leader(leader.name.clone())),
-        (Some(leader), 1) => {
+    match leader_of(&cluster.members) {
+        Some(leader) if !is_name(&leader.name) => {
             Err(format!("'{}' leads, which is no name for a command line", plain(&leader.name)))
         }
-        _ => Ok(Answer::Nobody),
+        _ => Ok(cluster.members),
     }
+}
+
+/// The one that leads, if it is one.
+fn leader_of(members: &[Member]) -> Option<&Member> {
+    let mut leaders = members.iter().filter(|member| member.leads());
+    leaders.next().filter(|_| leaders.next().is_none())
 }
 
 /// Whether a shell takes this for one plain word that is no option.
@@ -165,9 +198,8 @@ mod tests {
 
     fn answer(members: &str) -> String {
         match read(format!("{{\"members\": [{members}], \"pause\": true}}").as_bytes()) {
-            Ok(Answer::Leader(name)) => name,
-            Ok(Answer::Nobody) => "nobody".into(),
-            Ok(Answer::Nothing(why)) | Err(why) => why,
+            Ok(members) => leader_of(&members).map_or("nobody".into(), |leader| leader.name.clone()),
+            Err(why) => why,
         }
     }
 
@@ -190,6 +222,26 @@ mod tests {
         }
         let two = format!("{}, {}", leader("leader", "running"), leader("leader", "running"));
         assert_eq!(answer(&two), "nobody");
+    }
+
+    #[test]
+    fn who_follows_and_how_far_behind() {
+        let told = r#"{"members": [
+            {"name": "n1", "role": "leader", "state": "running", "timeline": 3},
+            {"name": "n2", "role": "sync_standby", "state": "streaming", "timeline": 3, "lag": 17},
+            {"name": "n3", "role": "replica", "state": "starting", "lag": "unknown"},
+            {"name": "n4", "role": "replica", "state": "running", "lag": 0}]}"#;
+        let members = read(told.as_bytes()).unwrap();
+        let say = |m: &Member| (m.leads(), m.follows(), m.is_synchronous(), m.timeline, m.lag());
+        assert_eq!(
+            members.iter().map(say).collect::<Vec<_>>(),
+            [
+                (true, false, false, Some(3), None),
+                (false, true, true, Some(3), Some(17)),
+                (false, false, false, None, None),
+                (false, true, false, None, Some(0)),
+            ]
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod occupied;
 mod plan;
 mod recovery;
 mod refill;
+mod replicas;
 mod rows;
 mod run;
 mod site;

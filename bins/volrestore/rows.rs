@@ -9,8 +9,9 @@ use kit::exit::Result;
 use kit::manifest::{Item, each_item};
 use kit::out::{self, Speech};
 use kit::pg::{Server, identifier};
-use kit::settings::Settings;
 use kit::volume::set::Set;
+
+use crate::replicas::answering;
 
 /// How many tables are told of.
 const TABLES: usize = 5;
@@ -42,7 +43,7 @@ impl Rows {
         let dump = dumps.into_iter().min_by_key(|dump| dump.time.unix().abs_diff(created.unix()))?;
         let tables = largest(&dump).ok().filter(|tables| !tables.is_empty())?;
         let mut rows = Rows { server, dump, tables, before: None };
-        rows.before = rows.ask().map(|server| rows.count(&server));
+        rows.before = answering(&rows.server).map(|server| rows.count(&server));
         Some(rows)
     }
 
@@ -50,7 +51,7 @@ impl Rows {
     pub(crate) fn tell(self, speech: &Speech) {
         let until = Instant::now() + self.before.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
         let after = loop {
-            match self.ask() {
+            match answering(&self.server) {
                 None if Instant::now() < until && kit::child::pause(Duration::from_millis(500)).is_ok() => {}
                 server => break server.map(|server| self.count(&server)),
             }
@@ -72,12 +73,6 @@ impl Rows {
                 self.dump.name
             ));
         }
-    }
-
-    /// The server, if it is this one that answers.
-    fn ask(&self) -> Option<Server> {
-        let server = Server::find(None, &Settings::load().ok()?, None).ok()?;
-        (server.facts().system_identifier.as_ref() == Some(&self.server)).then_some(server)
     }
 
     fn count(&self, server: &Server) -> Vec<Option<String>> {

@@ -1,6 +1,7 @@
 //! What a restore does, in order: choose, prove, plan, ask, fill in beside, stop, change names, start.
 
 use std::path::Path;
+use std::time::Duration;
 
 use kit::child::{catch_signals, clean_up};
 use kit::exit::{Code, Error, Result};
@@ -20,6 +21,7 @@ use crate::help::HELP;
 use crate::journal::{self, Journal, Move, Room, any};
 use crate::plan::{Need, Target, lines, room_of, targets};
 use crate::recovery::Recovery;
+use crate::replicas::Replicas;
 use crate::rows::Rows;
 use crate::site::Sites;
 use crate::unpack::proven;
@@ -194,13 +196,17 @@ fn restore(
     if replaces {
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
     }
+    let replicas = Replicas::before(args, chosen.set.standbys(), chosen.set.system_identifier.as_deref());
     if !helpers.is_empty() {
         made::make(chosen, &targets, &helpers, &proven, sites, speech)?;
         for archive in &chosen.set.volumes {
             restored(&archive.label, account)?;
         }
         let wanted = Wanted { last: chosen.set.followers(), ..args.services.clone() };
-        services::stop(&wanted, backups, speech)?.start()?;
+        let started = services::stop(&wanted, backups, speech)?.start()?;
+        if started.is_some() {
+            replicas.tell(speech);
+        }
         return Ok(Code::Done);
     }
     targets.iter_mut().try_for_each(|target| target.make(sites))?;
@@ -222,9 +228,12 @@ fn restore(
         restored(&archive.label, account)?;
     }
     // what does not start may be why somebody wants to go back
-    started?;
+    let started = started?;
     if let Some(rows) = rows {
         rows.tell(speech);
+    }
+    if started.is_some() {
+        replicas.tell(speech);
     }
     for m in journal.moves.iter().filter(|_| args.keep_before > 0) {
         if m.has_before()? {
@@ -249,7 +258,7 @@ fn needs<'a>(targets: &'a [Target], proven: &[Proven]) -> Vec<Need<'a>> {
 }
 
 /// Prepares what takes the place of the volumes, stops, has them change names, and starts again.
-/// Whether that start worked is told apart: the restore is done whatever it says.
+/// Whether that start worked, and how long all was down, is told apart: the restore is done whatever it says.
 pub(crate) fn swap_stopped(
     args: &Args,
     backups: &Path,
@@ -257,7 +266,7 @@ pub(crate) fn swap_stopped(
     journal: &Journal,
     speech: &Speech,
     prepare: impl Fn(&Journal) -> Result<()>,
-) -> Result<Result<()>> {
+) -> Result<Result<Option<Duration>>> {
     let absolute = dir.canonicalize().map_err(|e| Error::io("read", dir.display(), &e))?;
     let hold = Some(journal::swapping(&absolute));
     journal.begin(dir)?;
@@ -277,7 +286,7 @@ pub(crate) fn swap_stopped(
             let filled = journal.filled(dir, journal.snapshot.clone())?;
             clean_up(|| filled.settle(dir))?;
         }
-        Ok(stopped.start().map(drop))
+        Ok(stopped.start())
     });
     swapped.inspect_err(|_| {
         clean_up(|| {

@@ -10,6 +10,7 @@ use kit::stamp::Stamp;
 
 use crate::cli::Args;
 use crate::journal::{self, Journal, Room, any};
+use crate::replicas::Replicas;
 use crate::run::{confirm, restored, swap_stopped};
 use crate::site::Sites;
 
@@ -60,10 +61,14 @@ pub(crate) fn undo(
         return Ok(Code::Done);
     }
     confirm(args, "WARNING: This will take back the latest restore!\n")?;
+    let replicas = Replicas::before(args, journal.last.len(), None);
     let started = swap_stopped(args, backups, sites.dir, &journal, speech, |_| Ok(()))?;
     place::remove_if_there(&record)?;
     for m in &journal.moves {
         restored(&m.label, account)?;
     }
-    started.map(|()| Code::Done)
+    if started?.is_some() {
+        replicas.tell(speech);
+    }
+    Ok(Code::Done)
 }

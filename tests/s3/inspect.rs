@@ -220,7 +220,9 @@ fn of_an_object_that_is_replaced_midway_no_other_version_is_given() {
             fs::write(file, bytes).unwrap();
         });
         let ran = ran.exits(5).says("it is another one by now");
-        assert!(whole.starts_with(&ran.out) && whole != ran.out, "{codec} {verb:?}");
+        // where psql may read along, what it refuses ends what was given until then
+        let given = ran.out.split("\n\t\t").next().unwrap();
+        assert!(whole.starts_with(given) && whole != given, "{codec} {verb:?}");
     }
     let name = place.back_up(300_000, &["--compress", "gzip"]);
     let ran = midway(&place, &name, &["cat"], |file| fs::remove_file(file).unwrap());

@@ -27,7 +27,10 @@ fn a_cluster_comes_back_from_its_snapshot() {
 
     let back = |what: &str| {
         let begun = Instant::now();
-        stack.make(&["dev-restore-snapshot", &format!("SNAPSHOT={stamp}"), "YES=1"]).exits(0);
+        let ran = stack.make(&["dev-restore-snapshot", &format!("SNAPSHOT={stamp}"), "YES=1"]).exits(0);
+        let told =
+            |what: &str| ran.err.lines().filter(|l| l.contains("replication: ") && l.contains(what)).count();
+        assert_eq!((told(" leads on timeline "), told(" follows")), (1, 2), "{what}: {}", ran.err);
         println!("== {what}: {} s", begun.elapsed().as_secs());
         assert_eq!(grades(&stack), then, "{what}");
         assert_eq!(

@@ -14,6 +14,7 @@ mod hostile;
 mod killed;
 mod memory;
 mod postgresql;
+mod replicas;
 mod restore;
 mod services;
 mod snapshot;

@@ -192,6 +192,11 @@ impl Set {
         if self.leader.is_some() { all.cloned().collect() } else { Vec::new() }
     }
 
+    /// How many data directories of PostgreSQL are in it beside the leader's.
+    pub fn standbys(&self) -> usize {
+        self.volumes.iter().filter(|a| a.content == Content::Postgresql).count().saturating_sub(1)
+    }
+
     /// Whether it is nothing without log that it does not hold.
     pub fn needs_log(&self) -> bool {
         self.mode == Mode::Hot && self.wal.as_ref().is_some_and(|wal| !wal.included)
