@@ -5,7 +5,7 @@
 //! find it there. Where locks do not work, as on some network file systems, the rename decides.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -26,10 +26,10 @@ use crate::source::Source;
 
 mod objects;
 
-/// How much is read, digested and written at a time: what fits the cache.
+/// How much is read and digested at a time: what fits the cache.
 const CHUNK: usize = 256 << 10;
-/// So many are on their way between reading and writing.
-const BUFFERS: usize = 3;
+/// How much is copied between two looks for signals.
+const COPIED: u64 = 64 << 20;
 /// Bytes of a piece that is compressed by itself.
 const PIECE: usize = 1 << 20;
 const IDENTITY_WAIT: Duration = Duration::from_secs(10);
@@ -140,10 +140,7 @@ pub(crate) fn put(dir: &Path, source: &Source, codec: Codec, alone: bool) -> Res
     }
     let list = match codec.kind {
         Kind::None => {
-            let path = part.path().to_owned();
-            let digest = digest(source, |piece| {
-                part.write_all(piece).map_err(|e| Error::io("write", path.display(), &e))
-            })?;
+            let digest = copy(source, &part)?;
             let list = sums::add(&folder, source.name, digest);
             Some(list.map_err(|e| Error::io("write", sums::list(&folder, source.name).display(), &e))?)
         }
@@ -222,39 +219,39 @@ fn different(path: &str, stored: &str) -> Error {
         .hint("A server that was cloned, or brought back without a timeline of its own, writes other content under the same names: give it an archive of its own.")
 }
 
-/// Digests the file, and hands on what it reads; reading and digesting go on meanwhile.
-fn digest(source: &Source, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u128> {
-    let (ready, pieces) = sync_channel::<(Buffer, Result<usize>)>(BUFFERS);
-    let (back, free) = sync_channel::<Buffer>(BUFFERS);
-    let read_all = move || {
-        let (mut digest, mut at) = (Xxh3::new(), 0);
-        while at < source.bytes {
-            // nobody wants the rest
-            let Ok(mut buffer) = free.recv() else { break };
-            let length = read(source, at, &mut buffer).map(|piece| {
-                digest.update(piece);
-                piece.len()
-            });
-            at += length.as_ref().map_or(source.bytes, |length| *length as u64);
-            if ready.send((buffer, length)).is_err() {
-                break;
-            }
-        }
-        digest.digest128()
-    };
-    // what is sent back goes with the closure, so that no reader waits for it
-    std::thread::scope(move |scope| {
-        let reader = scope.spawn(read_all);
-        for _ in 0..BUFFERS {
-            let _ = back.send(Buffer::zeros(CHUNK));
-        }
-        for (buffer, length) in pieces {
-            interrupted()?;
-            take(&buffer[..length?])?;
-            let _ = back.send(buffer);
-        }
-        reader.join().map_err(|_| Error::no("cannot read: a thread failed"))
+/// Copies the file as cp does, within the kernel where that can be, and digests it meanwhile.
+fn copy(source: &Source, part: &Part) -> Result<u128> {
+    std::thread::scope(|scope| {
+        let digest = scope.spawn(|| digest(source));
+        let copied = copy_all(source, part);
+        let digest = digest.join().unwrap_or_else(|_| Err(Error::no("cannot read: a thread failed")));
+        copied.and(digest)
     })
+}
+
+fn copy_all(source: &Source, part: &Part) -> Result<()> {
+    let fail = |e| Error::io("write", part.path().display(), &e);
+    let mut from = &source.file;
+    from.rewind().map_err(|e| Error::io("read", &source.path, &e))?;
+    let mut left = source.bytes;
+    while left > 0 {
+        interrupted()?;
+        match io::copy(&mut from.take(left.min(COPIED)), &mut part.file()).map_err(fail)? {
+            0 => return Err(Error::no(format!("cannot read '{}': it is shorter by now", source.path))),
+            copied => left -= copied,
+        }
+    }
+    Ok(())
+}
+
+fn digest(source: &Source) -> Result<u128> {
+    let (mut digest, mut buffer, mut at) = (Xxh3::new(), Buffer::zeros(CHUNK), 0);
+    while at < source.bytes {
+        let piece = read(source, at, &mut buffer)?;
+        digest.update(piece);
+        at += piece.len() as u64;
+    }
+    Ok(digest.digest128())
 }
 
 /// Compresses the file piece by piece, each of the threads every so many-th. The server waits for it: unlike a
