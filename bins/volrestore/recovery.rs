@@ -18,6 +18,7 @@ use kit::volume::{Place, Volume};
 use crate::choose::Chosen;
 use crate::cli::{Args, Then, Which};
 use crate::into;
+use crate::journal::Move;
 use crate::until::Until;
 
 mod replay;
@@ -62,10 +63,6 @@ impl Recovery {
         let mut route = Log::of(&archive)?.route(which, dir, until, args.timeline, speech)?;
         let (volume, data) = data_of(&route.chosen.set)?;
         let spaces = spaces::find(&route.chosen.set, volume, data)?;
-        if !spaces.is_empty() && args.into.is_none() {
-            return Err(Error::refused("the server keeps tablespaces or its log outside of its data directory")
-                .hint("Its recovery in place would write into those that are in use: recover beside it, --into DIR."));
-        }
         let (label, data) = (volume.label.clone(), data.path.clone());
         let (mut emptied, mut image) = (Vec::new(), None);
         if args.into.is_none() {
@@ -92,8 +89,24 @@ impl Recovery {
         &self.route.chosen
     }
 
+    /// Replays the log over what was filled in beside the live volumes: over the last of them, which holds the
+    /// data directory.
+    pub(crate) fn in_place(&self, args: &Args, m: &Move, all: &[Move], speech: &Speech) -> Result<()> {
+        if m.label != self.label {
+            return Ok(());
+        }
+        let data = m.staged.join(&self.data);
+        let of = |label: &str| {
+            let missing = || Error::no(format!("'{label}' is not among the volumes"));
+            all.iter().find(|m| m.label == label).ok_or_else(missing)
+        };
+        spaces::lead(&self.spaces, &data, |label| of(label).map(|m| m.staged.clone()))?;
+        self.replay(args, &m.staged, speech)?;
+        spaces::lead(&self.spaces, &data, |label| of(label).map(|m| m.live.clone()))
+    }
+
     /// Replays the log over a volume that was filled in at `root`.
-    pub(crate) fn replay(&self, args: &Args, root: &Path, speech: &Speech) -> Result<()> {
+    fn replay(&self, args: &Args, root: &Path, speech: &Speech) -> Result<()> {
         let Some(until) = &args.until else { return Ok(()) };
         let replay = Replay {
             wal: &self.wal,
@@ -136,7 +149,7 @@ impl Recovery {
             if label != self.label {
                 return Ok(());
             }
-            spaces::lead(&self.spaces, &root.join(&self.data), dir)?;
+            spaces::lead(&self.spaces, &root.join(&self.data), |label| Ok(dir.join(label)))?;
             self.replay(args, root, speech)
         };
         // tablespaces are worth nothing by themselves

@@ -9,7 +9,7 @@ use kit::volume::verify::Proven;
 
 use crate::choose::{Chosen, choose};
 use crate::cli::{Args, Which};
-use crate::journal::{Journal, Room};
+use crate::journal::{Journal, Move, Room};
 use crate::plan;
 use crate::unpack::{filled, proven};
 
@@ -20,7 +20,7 @@ pub(crate) fn fill_all(
     proven: &[Proven],
     journal: &Journal,
     speech: &Speech,
-    finish: impl Fn(&Path) -> Result<()>,
+    finish: impl Fn(&Move) -> Result<()>,
 ) -> Result<()> {
     for m in &journal.moves {
         let all = chosen.set.volumes.iter().zip(proven);
@@ -29,7 +29,7 @@ pub(crate) fn fill_all(
             continue;
         };
         filled(archive, proven, m, speech)?;
-        finish(&m.staged)?;
+        finish(m)?;
     }
     Ok(())
 }

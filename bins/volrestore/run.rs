@@ -219,8 +219,8 @@ fn restore(
     let rows = if starts { Rows::before(backups, &chosen.set) } else { None };
     let journal = plan::journal(args, chosen, &targets, dir, now)?;
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
-        refill::fill_all(chosen, &proven, journal, speech, |staged| match &recovery {
-            Some(recovery) => recovery.replay(args, staged, speech),
+        refill::fill_all(chosen, &proven, journal, speech, |m| match &recovery {
+            Some(recovery) => recovery.in_place(args, m, &journal.moves, speech),
             None => Ok(()),
         })
     })?;

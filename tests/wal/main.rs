@@ -18,6 +18,7 @@ mod get;
 mod hot;
 mod killed;
 mod moment;
+mod outside;
 mod prune;
 mod push;
 mod recovery;

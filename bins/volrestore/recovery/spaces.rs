@@ -1,6 +1,6 @@
 //! What a server keeps outside of its data directory, by links: tablespaces, and the log where `initdb -X`
-//! put it elsewhere. Beside they come along, and the recovered server must never find those of the live
-//! one. Where the snapshot does not hold them there is no such recovery.
+//! put it elsewhere. They come along, and while the log is replayed the server must never find those of the
+//! live one. Where the snapshot does not hold them there is no such recovery.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
@@ -50,19 +50,20 @@ fn held(set: &Set, volume: &Archive, path: &Path, link: &Link) -> Result<Space> 
     })
 }
 
-/// Has the data directory find them below `dir`: by its links, and tablespaces by the map from which a
-/// server that begins with a `backup_label` makes them anew.
-pub(super) fn lead(spaces: &[Space], data: &Path, dir: &Path) -> Result<()> {
+/// Has the data directory find them in `root` of their volume: by its links, and tablespaces by the map from
+/// which a server that begins with a `backup_label` makes them anew.
+pub(super) fn lead(spaces: &[Space], data: &Path, root: impl Fn(&str) -> Result<PathBuf>) -> Result<()> {
     let owner = data.metadata().map_err(|e| Error::io("read", data.display(), &e))?;
     let mut map = String::new();
     for space in spaces {
         let link = data.join(&space.link);
         // without a slash at its end
-        let to: PathBuf = dir.join(&space.label).join(&space.below).components().collect();
+        let to: PathBuf = root(&space.label)?.join(&space.below).components().collect();
         place::remove_if_there(&link)?;
         symlink(&to, &link)
             .and_then(|()| lchown(&link, Some(owner.uid()), Some(owner.gid())))
             .map_err(|e| Error::io("link", link.display(), &e))?;
+        place::sync_dir(place::parent(&link))?;
         let (true, Some(oid)) = (space.link.starts_with(TABLESPACES), space.link.file_name()) else {
             continue;
         };
