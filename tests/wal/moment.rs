@@ -157,7 +157,8 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
     };
     refused(&["--until", "2100-01-01 00:00:00"], 1, "the log of timeline 1 ends at");
     refused(&["--until-name", "nonsense"], 1, "ends at");
-    refused(&["--until-xid", "4000000"], 1, "ends at");
+    refused(&["--until-xid", "4000000"], 1, ", without transaction 4000000");
+    refused(&["--until-xid", "4000000"], 1, "What ended before the snapshot needs an earlier one");
     refused(&["--until-lsn", "FF/0"], 1, "ends at");
     refused(&["--until", "2001-01-01 00:00:00"], 1, "no snapshot of this server from before");
     refused(&["--until-lsn", "0/28"], 1, "lies before the snapshot");
@@ -168,7 +169,8 @@ fn what_the_log_does_not_reach_is_found_before_anything_is_touched() {
     flip(&stored, whole.len() as u64 / 2);
     refused(&["--until-latest"], 1, "is damaged");
     fs::remove_file(&stored).unwrap();
-    refused(&["--until-xid", "4000000"], 1, "is missing");
+    let bring = format!("bring {} back", segments[segments.len() - 3]);
+    refused(&["--until-xid", "4000000"], 1, &bring);
     fs::rename(stage.archive(), stage.archive().with_extension("away")).unwrap();
     refused(&["--until", &moment], 5, "cannot open the archive");
 }

@@ -262,9 +262,7 @@ impl<'a> Log<'a> {
                 .hint("Begin with a snapshot from after that, which holds it, or recover by hand where nothing stands in that place."));
         }
         let Some((place, why)) = found else {
-            let missing = way.missing.map_or(String::new(), |m| format!(": {m} is missing"));
-            return Err(Error::no(format!("the log of timeline {timeline} ends at {end}{}, before {until}{missing}", at(last)))
-                .hint("What the server has not archived yet it does with: SELECT pg_switch_wal(). The end of what is there: --until-latest."));
+            return Err(not_reached(until, timeline, end, last, way.missing));
         };
         // a target within a record is met at the next one, which may begin in the segment behind; of a store
         // it must be at hand, and whatever is wrong with it the server tells, if it needs it
@@ -274,6 +272,29 @@ impl<'a> Log<'a> {
         }
         Ok(Reach { timeline, end: place, last, why, gap: way.missing })
     }
+}
+
+/// The log from the snapshot on does not come to the target.
+fn not_reached(
+    until: &Until,
+    timeline: u32,
+    end: Lsn,
+    last: Option<Moment>,
+    missing: Option<Segment>,
+) -> Error {
+    // these two have no order: where they are not seen, nobody knows on which side they are
+    let (without, where_else) = match until {
+        Until::Xid(_) | Until::Name(_) => {
+            ("without", " What ended before the snapshot needs an earlier one.")
+        }
+        _ => ("before", ""),
+    };
+    let text = format!("the log of timeline {timeline} ends at {end}{}, {without} {until}", at(last));
+    let (text, first) = match missing {
+        Some(m) => (format!("{text}: {m} is missing"), format!("There is more behind it: bring {m} back.")),
+        None => (text, "What the server has not archived yet it does with: SELECT pg_switch_wal().".into()),
+    };
+    Error::no(text).hint(format!("{first}{where_else} The end of what is there: --until-latest."))
 }
 
 /// `, 2025-11-27 14:30:00…`, or nothing.
