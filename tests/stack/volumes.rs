@@ -69,6 +69,7 @@ fn a_cluster_comes_back_from_its_snapshot() {
     is_whole(&stack);
 
     refusals(&stack, &stamp);
+    through_a_container(&stack);
     stack.remove();
 }
 
@@ -118,4 +119,16 @@ fn refusals(stack: &Stack, stamp: &str) {
         .says(&format!("container '{other}' runs on"));
     run(&mut sh(&format!("docker kill {other}"))).exits(0);
     assert_eq!(started(), before);
+}
+
+/// A snapshot of the leader by the stream of `pg_basebackup`, which runs in its container, and a drill of it.
+fn through_a_container(stack: &Stack) {
+    let via = format!("docker exec -i {}-{}", stack.name, stack.leader());
+    let reach = [("PG_VIA", via.as_str()), ("PGHOST", "/run/postgresql"), ("PGUSER", "postgres")];
+    let volume = "data=dir:/var/lib/postgresql/data";
+    let args = ["--hot", "--from-basebackup", "--dir", "streamed", volume];
+    stack.program("volsnap", &reach, &args).exits(0);
+    let query = ["--database", "university", "--query", "SELECT count(*) > 0 FROM grades", "--expect", "t"];
+    let args = [&["--dir", "streamed", "--latest", "--drill"][..], &query].concat();
+    stack.program("backup-validate", &[], &args).exits(0).says("proven in");
 }
