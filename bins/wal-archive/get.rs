@@ -184,25 +184,31 @@ pub(crate) fn hand_over(archive: &Archive, stored: &Stored, path: &Path) -> std:
     part.hand_over().map_err(Fault::Taker)
 }
 
-/// Copies a stored file into a part file, and proves it.
-pub(crate) fn fetch(archive: &Archive, stored: &Stored, part: &mut Part) -> std::result::Result<(), Fault> {
+/// Copies a stored file into a part file, and proves it: by what, is told.
+pub(crate) fn fetch(
+    archive: &Archive,
+    stored: &Stored,
+    part: &mut Part,
+) -> std::result::Result<Proof, Fault> {
     let path = part.path().display().to_string();
     let written = |e| Error::io("write", &path, &e);
     let proof = archive.read(stored, |bytes| part.write_all(bytes).map_err(written))?;
-    if proof == Proof::None && stored.name.segment().is_some() {
+    if matches!(proof, Proof::None(_)) && stored.name.segment().is_some() {
         walk(stored, part.file())?;
     }
-    Ok(())
+    Ok(proof)
 }
 
-/// Proves a segment that was fetched before, as it would be when it is fetched.
-pub(crate) fn prove(archive: &Archive, fetched: &Stored) -> std::result::Result<(), Fault> {
+/// Proves a segment that was fetched before, as it would be when it is fetched. `noted`: the digests that it
+/// had then.
+pub(crate) fn prove(archive: &Archive, fetched: &Stored, noted: &[u128]) -> std::result::Result<(), Fault> {
     let fail = |e| Fault::Taker(Error::io("read", fetched.path.display(), &e));
     match archive.read(fetched, |_| Ok(()))? {
         Proof::Digest => Ok(()),
-        Proof::None => walk(fetched, &place::open_regular(&fetched.path).map_err(fail)?),
+        Proof::None(digest) if noted.contains(&digest) => Ok(()),
+        Proof::None(_) => walk(fetched, &place::open_regular(&fetched.path).map_err(fail)?),
         // the server inflates nothing
-        Proof::Codec => Err(Fault::Damaged(Error::no("it is compressed"))),
+        Proof::Codec(_) => Err(Fault::Damaged(Error::no("it is compressed"))),
     }
 }
 

@@ -16,8 +16,9 @@ use kit::child::{catch_signals, interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::lock::{self, Lock};
 use kit::place::{self, Part};
-use kit::wal::archive::{Archive, Stored};
+use kit::wal::archive::{Archive, Proof, Stored};
 use kit::wal::name::{Name, Segment};
+use kit::wal::sums;
 
 use crate::cli::Args;
 use crate::get;
@@ -31,11 +32,13 @@ fn folder(wal: &Path) -> PathBuf {
 /// Hands over what was fetched ahead; whether it was there. It was proven when it was fetched, but
 /// anything may lie there by now: what does not hold any more goes, and is taken from the archive.
 pub(crate) fn take(archive: &Archive, name: Name, path: &Path) -> bool {
-    let fetched = Stored { name, path: folder(place::parent(path)).join(name.to_string()) };
+    let folder = folder(place::parent(path));
+    let fetched = Stored { name, path: folder.join(name.to_string()) };
     if name.segment().is_none() || !fetched.path.exists() {
         return false;
     }
-    if get::prove(archive, &fetched).is_err() {
+    let noted = sums::find(&folder, name).unwrap_or_default();
+    if get::prove(archive, &fetched, &noted).is_err() {
         let _ = place::remove_if_there(&fetched.path);
         return false;
     }
@@ -73,7 +76,8 @@ fn ahead(after: Segment, folder: &Path, args: &Args) -> Result<()> {
         std::iter::successors(Some(after.next(bytes)), |s| Some(s.next(bytes))).take(args.ahead).collect();
     for file in place::names(folder)? {
         let is_wanted = file.parse().is_ok_and(|segment| wanted.contains(&segment));
-        if !is_wanted && file != lock::NAME {
+        let notes = |segment: &Segment| sums::list(folder, Name::Segment(*segment)) == folder.join(&file);
+        if !is_wanted && file != lock::NAME && !wanted.iter().any(notes) {
             place::remove_if_there(&folder.join(file))?;
         }
     }
@@ -91,10 +95,13 @@ fn fetch(name: Name, target: &Path, archives: &[Archive]) -> Result<bool> {
     for archive in archives {
         let Some(stored) = archive.find(name)? else { continue };
         let mut part = Part::create(target)?;
-        if get::fetch(archive, &stored, &mut part).is_ok() {
-            part.place()?;
-            return Ok(true);
+        let Ok(proof) = get::fetch(archive, &stored, &mut part) else { continue };
+        if let Proof::Codec(digest) = proof {
+            // the archive knows none: without this line the records would be read once more
+            let _ = sums::add(place::parent(target), name, digest);
         }
+        part.place()?;
+        return Ok(true);
     }
     Ok(false)
 }

@@ -44,7 +44,7 @@ pub(super) fn check(of: &Of, quick: bool, verdict: &mut Verdict) -> Result<()> {
                 return Ok(());
             }
             match archive.read(stored, |_| kit::child::interrupted()).map_err(|fault| fault.error())? {
-                Proof::None => {
+                Proof::None(_) => {
                     verdict.warn("there is no digest of it: only its size and header were looked at")
                 }
                 _ => verdict.note("a file of an archive of WAL"),

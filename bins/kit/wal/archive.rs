@@ -235,8 +235,8 @@ impl Archive {
             Kind::None if !known.is_empty() => {
                 return Err(damaged("it has not the digest that it came with"));
             }
-            Kind::None => Proof::None,
-            _ => Proof::Codec,
+            Kind::None => Proof::None(digest),
+            _ => Proof::Codec(digest),
         };
         Ok(proof)
     }
@@ -292,15 +292,15 @@ impl Archive {
     }
 }
 
-/// What speaks for a file that was read to its end.
+/// What speaks for a file that was read to its end; the digest is that of what was taken, as in [`sums`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The checksums of its codec.
-    Codec,
+    Codec(u128),
     /// The digest that was written down when it came.
     Digest,
     /// Nothing but its size and header: somebody else put it there, or lost the digests.
-    None,
+    None(u128),
 }
 
 /// What a directory answers when it cannot be read says nothing of what is in it.
