@@ -92,3 +92,24 @@ pub(crate) fn who_was_away_finds_the_log(stack: &Stack) {
     // one leader, and both replicas stream
     stack.leader();
 }
+
+/// A leader that hands over in order, twice: all follow the next one, and the log goes on along its timeline.
+pub(crate) fn the_lead_is_handed_over_twice(stack: &Stack) {
+    for time in ["once", "twice"] {
+        let from = stack.leader();
+        stack.sql("university", &format!("CREATE TABLE {time} AS SELECT 1 AS n"));
+        // Patroni takes none but the replica that it knows as synchronous, and says so with status 0
+        wait_until(&format!("{from} hands over"), || {
+            let sync = "SELECT application_name FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let to = stack.sql("university", sync);
+            let words = format!("switchover --force --leader {from} --candidate {to}");
+            let patronictl = "patronictl -c /etc/patroni/patroni.yml";
+            run(&mut sh(&format!("docker exec {}-{from} {patronictl} {words}", stack.name)));
+            stack.leader() != from
+        });
+        assert_eq!(stack.sql("university", &format!("SELECT n FROM {time}")), "1");
+        if rustix::process::geteuid().is_root() {
+            is_whole(stack);
+        }
+    }
+}

@@ -18,6 +18,7 @@ fn a_cluster_lives_fails_and_comes_back() {
         ("a backup comes back", a_backup_comes_back),
         ("its log is archived", archive::its_log_is_archived),
         ("who was away finds the log", archive::who_was_away_finds_the_log),
+        ("the lead is handed over", archive::the_lead_is_handed_over_twice),
         ("a migration reaches the leader", a_migration_reaches_the_leader),
         ("the leader is found", the_leader_is_found_among_the_dead),
         ("the next leader is waited for", the_next_leader_is_waited_for),
