@@ -136,7 +136,7 @@ impl Instance {
         [("PGHOST", host), ("PGPORT", PORT.into()), ("PGUSER", SUPERUSER.into())]
     }
 
-    /// The end of its log, as the cause of a failure.
+    /// What its log says of its end: what it gave up for, else the last lines.
     pub fn last_words(&self) -> String {
         let mut text = Vec::new();
         let read = File::open(&self.log).and_then(|mut log| {
@@ -146,8 +146,13 @@ impl Instance {
         });
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+        // clients that come too early are no reason
+        let cause = |l: &&str| {
+            (l.contains("FATAL:") || l.contains("PANIC:")) && !l.contains("the database system is")
+        };
+        let from = lines.iter().rposition(cause).unwrap_or(lines.len().saturating_sub(TOLD));
         match (read, lines.is_empty()) {
-            (Ok(_), false) => plain(&lines[lines.len().saturating_sub(TOLD)..].join("; ")),
+            (Ok(_), false) => plain(&lines[from..].iter().take(TOLD).copied().collect::<Vec<_>>().join("; ")),
             _ => "it said nothing".into(),
         }
     }

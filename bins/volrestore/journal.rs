@@ -285,14 +285,23 @@ pub(crate) fn heard(dir: &Path) -> Result<()> {
     place::remove_if_there(&dir.join(UNHEARD))
 }
 
-/// Ends what a run that was killed has begun, and gives back the restore that is done by that. The
+/// What a run that was killed had begun, and how that ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// The restore that is done by that.
+    pub(crate) done: Option<Journal>,
+    /// Whether one that had replaced nothing yet was given up.
+    pub(crate) given_up: bool,
+}
+
+/// Ends what a run that was killed has begun. The
 /// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
 /// back the time of the snapshot that it took.
 pub(crate) fn resume(
     sites: Sites<'_>,
     speech: &Speech,
     refill: impl FnOnce(&Journal) -> Result<String>,
-) -> Result<Option<Journal>> {
+) -> Result<Ended> {
     let dir = sites.dir;
     let (mut swapping, filling) = (read(&dir.join(SWAPPING), sites)?, read(&dir.join(FILLING), sites)?);
     // what one of that run still does must have ended before anything is looked at
@@ -307,6 +316,7 @@ pub(crate) fn resume(
         }
         journal.settle(dir)?;
     }
+    let given_up = filling.as_ref().is_some_and(|journal| !journal.into);
     if let Some(journal) = filling {
         speech
             .say(&format!("removing what a restore of {} that was cut off has filled in", journal.snapshot));
@@ -317,7 +327,7 @@ pub(crate) fn resume(
             }
         }
     }
-    Ok(swapping)
+    Ok(Ended { done: swapping, given_up })
 }
 
 /// Restores that can be undone, the latest first: those of which something from before is there.

@@ -93,20 +93,25 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
             into::into(args, &chosen, Path::new(into), dir, speech, account, |_, _| Ok(()))
         }
         (Action::Restore(_), None, _) => {
-            if let Some(ended) = &ended
+            if let Some(ended) = &ended.done
                 && is_done(args, which, ended, dir)?
             {
                 tell_done(ended, speech, account)?;
                 journal::tidy(sites, args.keep_before, Some(&ended.stamp), speech)?;
                 Ok(Code::Done)
             } else {
-                let spared = ended.map(|journal| journal.stamp).or_else(|| journal::unheard(dir));
+                let spared = ended.done.map(|journal| journal.stamp).or_else(|| journal::unheard(dir));
                 restore(args, which, spared.as_deref(), backups, sites, speech, account)
             }
         }
-        _ if ended.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
+        _ if ended.done.as_ref().is_some_and(|journal| journal.room == Room::Emptied) => Err(Error::no(
             "the restore that was ended had no room to keep what was there: nothing can come back",
         )),
+        // an earlier one is not what whoever gives this up wants to be rid of
+        _ if ended.done.is_none() && ended.given_up => {
+            speech.say("it had replaced nothing, and is undone by that; once more, --undo goes back behind an earlier restore");
+            Ok(Code::Done)
+        }
         _ => undo::undo(args, backups, sites, speech, account),
     }?;
     if !args.dry_run {

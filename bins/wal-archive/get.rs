@@ -16,7 +16,7 @@ use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 use kit::place::{self, Part};
 use kit::wal::archive::{Archive, Fault, Proof, Stored};
-use kit::wal::name::Name;
+use kit::wal::name::{Lsn, Name, Segment};
 use kit::wal::record::{Broken, Walker};
 
 use crate::cli::Args;
@@ -76,22 +76,22 @@ fn left_behind(name: Name, args: &Args) -> std::result::Result<Option<String>, F
     for dir in &args.archives {
         // one that is away is told of, and waited for, when it is asked for the segment
         let Ok(archive) = Archive::open(dir) else { continue };
-        let Some(bytes) = archive.segment_bytes() else { continue };
-        let mut latest = None;
-        for timeline in segment.timeline + 1.. {
-            let Some(history) = archive.history(timeline)? else { break };
-            latest = Some(history);
-        }
-        if let Some(latest) = latest
-            && let Some(left) = latest.left(segment, bytes)
-        {
-            return Ok(Some(format!(
-                "{name} is held back: timeline {} left its log at {left}",
-                latest.timeline
-            )));
+        if let Some((timeline, left)) = left(&archive, segment)? {
+            return Ok(Some(format!("{name} is held back: timeline {timeline} left its log at {left}")));
         }
     }
     Ok(None)
+}
+
+/// Where the timeline that PostgreSQL takes for the latest left that of a segment, if before its end.
+pub(crate) fn left(archive: &Archive, segment: Segment) -> std::result::Result<Option<(u32, Lsn)>, Fault> {
+    let Some(bytes) = archive.segment_bytes() else { return Ok(None) };
+    let mut latest = None;
+    for timeline in segment.timeline + 1.. {
+        let Some(history) = archive.history(timeline)? else { break };
+        latest = Some(history);
+    }
+    Ok(latest.and_then(|latest| Some((latest.timeline, latest.left(segment, bytes)?))))
 }
 
 /// Why a segment that is in no archive is not the end of the log: one behind it is there. Replay would

@@ -9,10 +9,12 @@ use kit::notify::Account;
 use kit::out;
 use kit::pg::Server;
 use kit::settings::Settings;
-use kit::wal::archive::Archive;
+use kit::wal::archive::{Archive, Fault};
+use kit::wal::name::Name;
 use serde_json::json;
 
 use crate::cli::Args;
+use crate::get;
 
 const ASKED: &str = "SELECT current_setting('archive_mode'), current_setting('archive_command'), \
     coalesce(current_setting('archive_library', true), ''), \
@@ -54,14 +56,22 @@ pub(crate) fn status(args: &Args, account: &Account<'_>) -> Result<Code> {
     }
     let mut faults = status.faults(args);
     if let (Some(dir), Some(last)) = (args.archives.first(), &status.last_archived) {
-        let name = last.parse().map_err(Error::no)?;
-        if Archive::open(dir)?.find(name)?.is_none() {
+        let name: Name = last.parse().map_err(Error::no)?;
+        let archive = Archive::open(dir)?;
+        if archive.find(name)?.is_none() && !was_empty(&archive, name)? {
             faults.push(format!("{last} is archived, says the server, and is not in '{}'", dir.display()));
         }
     }
     faults.iter().for_each(|fault| account.note(fault));
     status.tell(args, &faults)?;
     Ok(if faults.is_empty() { Code::Done } else { Code::No })
+}
+
+/// Whether it may be one of the segments that `push` has nothing to store of: its timeline was left before
+/// its end.
+fn was_empty(archive: &Archive, name: Name) -> Result<bool> {
+    let Name::Segment(segment) = name else { return Ok(false) };
+    get::left(archive, segment).map(|left| left.is_some()).map_err(Fault::error)
 }
 
 impl Status {

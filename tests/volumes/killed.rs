@@ -69,10 +69,20 @@ fn a_restore_killed_while_it_fills_in_has_changed_nothing() {
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
     assert_eq!(stage.read("data/a"), "changed");
-    stage.restore(&["--undo", "--yes"]).exits(1).says("has filled in");
+    stage.restore(&["--undo", "--yes"]).exits(0).says("has filled in").says("it had replaced nothing");
     assert_eq!(staged(), None);
     stage.restore(&[&stamp, "--yes"]).exits(0);
     assert_eq!(stage.read("data/a"), "one");
+    // an earlier restore is not undone instead of the one that was cut off
+    stage.write("data/a", "since");
+    let mut child = stage.tool("volrestore", &[&stamp, "--yes"]).spawn().unwrap();
+    wait_until("it fills in", || staged().is_some_and(|name| stage.there(&format!("{name}/sub"))));
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    stage.restore(&["--undo", "--yes"]).exits(0).says("it had replaced nothing");
+    assert_eq!(stage.read("data/a"), "since");
+    stage.restore(&["--undo", "--yes"]).exits(0);
+    assert_eq!(stage.read("data/a"), "changed");
 }
 
 #[test]

@@ -41,6 +41,24 @@ fn a_backlog_or_a_failure_is_1() {
 }
 
 #[test]
+fn what_the_server_calls_archived_must_be_there_if_anything_was_in_it() {
+    let stage = Stage::archiving(&[]);
+    stage.fill(1);
+    stage.settle();
+    let archive = stage.archive_text();
+    status(&stage, &["-a", &archive]).exits(0);
+    let last = stage.server.sql("postgres", "SELECT last_archived_wal FROM pg_stat_archiver");
+    std::fs::remove_file(stage.folder().join(&last)).unwrap();
+    let ran = status(&stage, &["-a", &archive]).exits(1);
+    assert!(ran.out.contains(&format!("{last} is archived, says the server, and is not in")), "{}", ran.out);
+    // made in advance on a timeline that was left before it: there was nothing to store
+    let next = stage.archive().join("00000002");
+    std::fs::create_dir(&next).unwrap();
+    std::fs::write(next.join("00000002.history"), "1\t0/500028\tno recovery target specified\n").unwrap();
+    status(&stage, &["-a", &archive]).exits(0);
+}
+
+#[test]
 fn a_server_that_is_away_is_5() {
     let mut stage = Stage::hoarding();
     stage.server.stop();

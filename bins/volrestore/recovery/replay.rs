@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kit::child::pause;
-use kit::exit::{Error, Result};
+use kit::exit::{Code, Error, Result};
 use kit::instance::{Inside, Instance, Programs, SUPERUSER, Site};
 use kit::out::Speech;
 use kit::pg::Server;
@@ -97,7 +97,12 @@ impl Replay<'_> {
         // a server that ended by itself tells why
         let reached = reached.map_err(|error| match instance.is_running() {
             true => error,
-            false => Error::no(format!("the recovery ended too early: {}", instance.last_words())),
+            false => {
+                let words = instance.last_words();
+                let full = words.contains("No space left on device") || words.contains("Disk quota exceeded");
+                let code = if full { Code::Temporary } else { Code::No };
+                Error::new(code, format!("the recovery ended too early: {words}"))
+            }
         })?;
         instance.stop()?;
         // what was fetched ahead and not needed; who fetches it still finds no place
