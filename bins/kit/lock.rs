@@ -79,9 +79,13 @@ impl Lock {
         let mut pid = String::new();
         let _ = file.take(20).read_to_string(&mut pid);
         Error::temporary(format!(
-            "cannot lock '{}': another run holds it (process {})",
+            "cannot lock '{}': another run holds it{}",
             dir.display(),
-            pid.trim()
+            match pid.trim() {
+                // it has only just got it
+                "" => String::new(),
+                pid => format!(" (process {pid})"),
+            }
         ))
     }
 }

@@ -7,7 +7,7 @@ use kit::exit::{Error, Result};
 use kit::stamp::Stamp;
 use kit::volume::control::Control;
 use kit::volume::entry::Found;
-use kit::volume::set::{Archive, Content, Data, Link, Set};
+use kit::volume::set::{Archive, Content, Data, Link, Mode, Set};
 use kit::volume::verify::Proven;
 use kit::volume::{Place, Volume};
 use kit::{out, place};
@@ -297,6 +297,7 @@ pub(crate) fn lines(
                             .into(),
                     );
                 }
+                lines.extend(log_elsewhere(&chosen.set, target, archive));
                 let links = proven.get(i).into_iter().flat_map(|proven| &proven.found.links);
                 // as the archive has them: its record is anybody's word
                 let told = |l: &Link| {
@@ -328,6 +329,16 @@ pub(crate) fn lines(
     }
     lines.extend(args.services.start.iter().map(|c| format!("start   {c}")));
     Ok(lines)
+}
+
+/// A hot snapshot holds `pg_wal` as a directory, whatever it was.
+fn log_elsewhere(set: &Set, target: &Target, archive: &Archive) -> Option<String> {
+    let (Mode::Hot, Site::Here, [data]) = (set.mode, &target.site, &archive.data[..]) else { return None };
+    let log = std::fs::read_link(target.live.as_ref()?.join(&data.path).join("pg_wal")).ok()?;
+    Some(format!(
+        "        WARNING: pg_wal there leads to {}; restored from a hot snapshot it is a directory",
+        out::plain(&log.to_string_lossy())
+    ))
 }
 
 fn lines_of(target: &Target, archive: &Archive) -> Vec<String> {

@@ -196,6 +196,10 @@ pub(crate) fn read(
     data: &Path,
     log: Log,
 ) -> Result<(Vec<Part>, Vec<Archive>, Option<WalRange>)> {
+    if data.join("pg_wal").is_symlink() {
+        let speech = taking.speech;
+        speech.warn("warning: pg_wal is a link: the snapshot has a directory instead, and so it comes back");
+    }
     let _guard = guard(server, &server.facts().database, For::Backup, TOOL)?;
     let backup = Backup::start(server, data.to_owned(), log)?;
     let mut sources: Vec<&Source> = sources.iter().collect();

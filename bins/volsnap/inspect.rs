@@ -218,12 +218,13 @@ pub(crate) fn warn_of_state(source: &Source, seen: &Seen, speech: &Speech) {
     }
 }
 
-/// Refuses data of PostgreSQL's that are in none of the volumes: without them a snapshot is not whole.
-pub(crate) fn outside(sources: &[Source], allow: bool, speech: &Speech) -> Result<()> {
+/// Refuses data of PostgreSQL's that are in none of the volumes: without them a snapshot is not whole. A hot
+/// one does not read the log.
+pub(crate) fn outside(sources: &[Source], hot: bool, allow: bool, speech: &Speech) -> Result<()> {
     for source in sources {
         let sight = source.sight()?;
         let data = live::data_directories(sight.path())?;
-        for at in data.iter().flat_map(|dir| links_of(dir)) {
+        for at in data.iter().flat_map(|dir| links_of(dir, hot)) {
             let name = at.strip_prefix(sight.path()).unwrap_or(&at);
             let (target, inside, hint) = match &source.files {
                 Files::Here(_) => {
@@ -257,10 +258,10 @@ pub(crate) fn outside(sources: &[Source], allow: bool, speech: &Speech) -> Resul
     Ok(())
 }
 
-/// The links by which a data directory keeps data elsewhere: its WAL and its tablespaces.
-fn links_of(data: &Path) -> Vec<PathBuf> {
+/// The links by which a data directory keeps data elsewhere that are read: its tablespaces and its WAL.
+fn links_of(data: &Path, hot: bool) -> Vec<PathBuf> {
     let tablespaces = data.join("pg_tblspc");
     let names = place::names(&tablespaces).unwrap_or_default();
-    let all = names.iter().map(|n| tablespaces.join(n)).chain([data.join("pg_wal")]);
+    let all = names.iter().map(|n| tablespaces.join(n)).chain((!hot).then(|| data.join("pg_wal")));
     all.filter(|path| path.is_symlink()).collect()
 }

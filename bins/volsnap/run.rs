@@ -92,7 +92,7 @@ fn snapshot(
         return Err(kit::cli::usage(format!("--leader: '{label}' is none of the volumes")));
     }
     if !args.from_basebackup {
-        outside(&sources, args.allow_outside, speech)?;
+        outside(&sources, args.hot, args.allow_outside, speech)?;
     }
     let running = Running::find(args, &sources)?;
     if !args.services.stop_something() && running.is_none() {

@@ -23,7 +23,10 @@ fn tablespace(stage: &Stage) -> PathBuf {
 fn tablespaces_come_along_and_those_in_use_are_left_alone() {
     let mut stage = Stage::archiving(&[]);
     let space = tablespace(&stage);
-    let with = format!("space=dir:{}", space.display());
+    // by another name than the server's
+    let other = space.with_extension("other");
+    std::os::unix::fs::symlink(&space, &other).unwrap();
+    let with = format!("space=dir:{}", other.display());
     snap(&stage, &["--allow-outside"]).exits(0);
     stage.settle();
     let into = new_folder(&stage);
@@ -111,6 +114,17 @@ fn a_log_outside_of_the_data_directory_comes_along_and_the_one_in_use_is_left_al
     assert_eq!(fs::read_link(&inside).unwrap(), outside);
     stage.server.start_again();
     assert_eq!(stage.server.sql("postgres", COUNT), "500");
+
+    // as a base backup has it
+    let hot = snap(&stage, &[]).exits(0).says("pg_wal is a link").line().to_owned();
+    stage.settle();
+    stage.server.stop_in_order();
+    let plan = recover(&stage, &[&hot, "--until-latest", "--dry-run"]).exits(0);
+    assert!(
+        plan.out.contains(&format!("WARNING: pg_wal there leads to {}", outside.display())),
+        "{}",
+        plan.out
+    );
 }
 
 #[test]

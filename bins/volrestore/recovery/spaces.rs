@@ -38,10 +38,17 @@ pub(super) fn find(set: &Set, volume: &Archive, data: &Data) -> Result<Vec<Space
 
 fn held(set: &Set, volume: &Archive, path: &Path, link: &Link) -> Result<Space> {
     let others = set.volumes.iter().filter(|v| v.label != volume.label);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let target = Path::new(&link.target);
     let mut holding = others.filter_map(|v| {
-        let below = Path::new(&link.target).strip_prefix(v.place.strip_prefix("dir:")?).ok()?;
+        let root = Path::new(v.place.strip_prefix("dir:")?);
+        // on either way to it there may be links
+        let below = match target.strip_prefix(root) {
+            Ok(below) => below.to_owned(),
+            Err(_) => real(target).strip_prefix(real(root)).ok()?.to_owned(),
+        };
         let stays = below.components().all(|part| matches!(part, Component::Normal(_)));
-        stays.then(|| Space { link: path.to_owned(), label: v.label.clone(), below: below.to_owned() })
+        stays.then(|| Space { link: path.to_owned(), label: v.label.clone(), below })
     });
     let what = if path == Path::new(LOG) { "log" } else { "tablespace" };
     holding.next().ok_or_else(|| {
