@@ -60,6 +60,9 @@ pub(crate) struct Journal {
     /// Whether the cluster goes on along timelines that began before the end of what was there.
     #[serde(default)]
     pub(crate) branches: bool,
+    /// Whether the log was replayed to a moment, so that the archive has another timeline.
+    #[serde(default)]
+    pub(crate) recovered: bool,
     /// Services that start last, when a member of the cluster leads.
     #[serde(default)]
     pub(crate) last: Vec<String>,
@@ -173,6 +176,7 @@ impl Journal {
             room: Room::Beside,
             asked: Vec::new(),
             branches: false,
+            recovered: false,
             last: Vec::new(),
             made: Vec::new(),
             moves: Vec::new(),

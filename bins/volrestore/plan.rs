@@ -182,6 +182,7 @@ pub(crate) fn journal(
         room,
         asked: asked(args)?,
         branches: args.until.is_some() && !chosen.followers.is_empty(),
+        recovered: args.until.is_some(),
         last: chosen.followers.clone(),
         made: Vec::new(),
         moves: all(stamp),

@@ -21,8 +21,8 @@ const APPEAR: Duration = Duration::from_secs(20);
 const STREAMING: &str = "SET statement_timeout = '10s'; \
     SELECT application_name || coalesce(' at ' || host(client_addr), ''), sync_state, \
     pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
-    ELSE pg_current_wal_lsn() END, replay_lsn) \
-    FROM pg_stat_replication WHERE state = 'streaming' ORDER BY 1;";
+    ELSE pg_current_wal_lsn() END, replay_lsn), state IS NULL \
+    FROM pg_stat_replication WHERE coalesce(state, 'streaming') = 'streaming' ORDER BY 1;";
 
 /// What is known of a cluster before a restore.
 pub(crate) struct Replicas {
@@ -41,7 +41,8 @@ impl Replicas {
         let patroni = args.services.patroni.as_deref().and_then(|urls| Patroni::new(urls).ok());
         let server = server.filter(|_| patroni.is_none()).map(str::to_owned);
         let streaming = server.as_deref().and_then(streaming).unwrap_or_default();
-        let before = streaming.into_iter().map(|standby| standby.name).collect();
+        let before =
+            streaming.into_iter().filter(|standby| !standby.hidden).map(|standby| standby.name).collect();
         Replicas { followers, patroni, server, before }
     }
 
@@ -98,6 +99,11 @@ impl Replicas {
         let begun = Instant::now();
         let standbys = loop {
             match streaming(server) {
+                Some(standbys) if standbys.iter().any(|standby| standby.hidden) => {
+                    return speech.warn(
+                        "warning: who follows is not shown to this user, who is no member of pg_monitor",
+                    );
+                }
                 Some(standbys) if standbys.len() >= self.followers => break standbys,
                 _ if begun.elapsed() < PATIENCE && pause(Duration::from_millis(500)).is_ok() => {}
                 Some(standbys) => break standbys,
@@ -127,6 +133,8 @@ struct Standby {
     name: String,
     synchronous: bool,
     lag: String,
+    /// It is shown to members of `pg_monitor` alone.
+    hidden: bool,
 }
 
 /// Who streams from the server of this system identifier; `None` when it does not answer.
@@ -134,8 +142,8 @@ fn streaming(identifier: &str) -> Option<Vec<Standby>> {
     let server = answering(identifier)?;
     let rows = server.query(&server.facts().database, STREAMING).ok()?;
     let standby = |row: Vec<String>| -> Option<Standby> {
-        let [name, sync, lag] = row.try_into().ok()?;
-        Some(Standby { name, synchronous: sync == "sync" || sync == "quorum", lag })
+        let [name, sync, lag, hidden] = row.try_into().ok()?;
+        Some(Standby { name, synchronous: sync == "sync" || sync == "quorum", lag, hidden: hidden == "t" })
     };
     rows.into_iter().map(standby).collect()
 }

@@ -50,12 +50,16 @@ pub(crate) fn undo(
         room: Room::Beside,
         asked: Vec::new(),
         branches: false,
+        recovered: false,
         last: latest.last,
         made: Vec::new(),
         moves,
     };
     for m in &journal.moves {
         speech.say(&format!("{} becomes {}", m.staged.display(), m.live.display()));
+    }
+    if latest.recovered {
+        speech.warn("warning: the archive has the timeline that the recovery began: a standby or a recovery that follows the latest one goes astray; name the old one as recovery_target_timeline (--timeline)");
     }
     if args.dry_run {
         return Ok(Code::Done);

@@ -5,10 +5,10 @@
 //! find it there. Where locks do not work, as on some network file systems, the rename decides.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use kit::buffer::Buffer;
@@ -28,10 +28,8 @@ mod objects;
 
 /// How much is read and digested at a time: what fits the cache.
 const CHUNK: usize = 256 << 10;
-/// How much is copied between two looks for signals.
-const COPIED: u64 = 64 << 20;
-/// Bytes of a piece that is compressed by itself.
-const PIECE: usize = 1 << 20;
+/// Bytes of a piece that is copied at once, or compressed by itself.
+const PIECE: u64 = 1 << 20;
 const IDENTITY_WAIT: Duration = Duration::from_secs(10);
 
 /// Makes `dir` an archive; nothing happens twice.
@@ -219,37 +217,52 @@ fn different(path: &str, stored: &str) -> Error {
         .hint("A server that was cloned, or brought back without a timeline of its own, writes other content under the same names: give it an archive of its own.")
 }
 
-/// Copies the file as cp does, within the kernel where that can be, and digests it meanwhile.
+/// Copies the file as cp does, within the kernel where that can be, and meanwhile digests what is there by
+/// then: the digest is that of what is stored, whatever happens to the source.
 fn copy(source: &Source, part: &Part) -> Result<u128> {
     std::thread::scope(|scope| {
-        let digest = scope.spawn(|| digest(source));
-        let copied = copy_all(source, part);
+        let (copied, there) = channel();
+        let digest = scope.spawn(move || digest(part.file(), source.bytes, there));
+        let copied = copy_all(source, part, copied);
         let digest = digest.join().unwrap_or_else(|_| Err(Error::no("cannot read: a thread failed")));
         copied.and(digest)
     })
 }
 
-fn copy_all(source: &Source, part: &Part) -> Result<()> {
+/// Says by `told` how far it has come.
+fn copy_all(source: &Source, part: &Part, told: Sender<u64>) -> Result<()> {
     let fail = |e| Error::io("write", part.path().display(), &e);
-    let mut from = &source.file;
-    from.rewind().map_err(|e| Error::io("read", &source.path, &e))?;
-    let mut left = source.bytes;
-    while left > 0 {
+    let (mut from, mut to, mut at) = (&source.file, part.file(), 0);
+    while at < source.bytes {
         interrupted()?;
-        match io::copy(&mut from.take(left.min(COPIED)), &mut part.file()).map_err(fail)? {
-            0 => return Err(Error::no(format!("cannot read '{}': it is shorter by now", source.path))),
-            copied => left -= copied,
+        from.seek(SeekFrom::Start(at)).map_err(|e| Error::io("read", &source.path, &e))?;
+        let before = at;
+        let copied = io::copy(&mut from.take(PIECE.min(source.bytes - at)), &mut to);
+        // also of what was interrupted, some may be there
+        at = to.stream_position().map_err(fail)?;
+        match copied {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(fail(e)),
+            Ok(_) if at > before => {}
+            Ok(_) => return Err(Error::no(format!("cannot read '{}': it is shorter by now", source.path))),
         }
+        // nobody listens who has failed
+        let _ = told.send(at);
     }
     Ok(())
 }
 
-fn digest(source: &Source) -> Result<u128> {
+/// Digests a file of `bytes` that somebody writes, who tells how far it is `there`.
+fn digest(file: &File, bytes: u64, there: impl IntoIterator<Item = u64>) -> Result<u128> {
     let (mut digest, mut buffer, mut at) = (Xxh3::new(), Buffer::zeros(CHUNK), 0);
-    while at < source.bytes {
-        let piece = read(source, at, &mut buffer)?;
-        digest.update(piece);
-        at += piece.len() as u64;
+    for end in there {
+        while at < end.min(bytes) {
+            let length = (end - at).min(CHUNK as u64) as usize;
+            let piece = &mut buffer[..length];
+            file.read_exact_at(piece, at).map_err(|e| Error::io("read", "what was stored", &e))?;
+            digest.update(piece);
+            at += length as u64;
+        }
     }
     Ok(digest.digest128())
 }
@@ -257,12 +270,12 @@ fn digest(source: &Source) -> Result<u128> {
 /// Compresses the file piece by piece, each of the threads every so many-th. The server waits for it: unlike a
 /// dump's, these threads do not step back behind it.
 fn pack(source: &Source, codec: Codec, to: &mut impl Write, path: &Path, threads: usize) -> Result<()> {
-    let pieces = source.bytes.div_ceil(PIECE as u64);
+    let pieces = source.bytes.div_ceil(PIECE);
     let work = |first: usize, ready: SyncSender<write::Packed>| {
         let mut packer = write::packer(codec);
         for piece in (first as u64..pieces).step_by(threads) {
-            let mut raw = Buffer::zeros(PIECE);
-            let length = read(source, piece * PIECE as u64, &mut raw).map(<[u8]>::len);
+            let mut raw = Buffer::zeros(PIECE as usize);
+            let length = read(source, piece * PIECE, &mut raw).map(<[u8]>::len);
             let packed = length.and_then(|length| {
                 raw.truncate(length);
                 packer(raw)

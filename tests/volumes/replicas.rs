@@ -34,6 +34,7 @@ fn standby(server: &Server) -> Server {
 fn who_follows_is_told_and_who_cannot_any_more() {
     let mut server = Server::start_with("wal_level = replica\nmax_wal_senders = 5\n");
     server.make("shop");
+    server.sql("shop", "CREATE ROLE plain LOGIN");
     let mut second = standby(&server);
     give(&second.data());
     let commands = [commands(&server), commands(&second)];
@@ -76,6 +77,11 @@ fn who_follows_is_told_and_who_cannot_any_more() {
     restore(&set).says("replication: second follows, ");
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
     assert_eq!(second.sql("shop", "SELECT count(*) FROM grades"), "500");
+
+    // who may not see that is not told that nobody follows
+    let mut command = server.tool("volrestore");
+    command.env("PGUSER", "plain").args([&set, "--yes"]).args(both(["--stop", "--start"]));
+    run(&mut command).exits(0).says("who follows is not shown to this user");
 
     // the leader alone: whoever followed it has another history by now
     let set = snap(&[&first_volume]);

@@ -129,6 +129,28 @@ fn a_full_disk_at_each_write_is_temporary_and_leaves_nothing_half() {
     }
 }
 
+/// Nobody writes to a segment that is complete; but what is acknowledged is what is stored, whatever happens.
+#[test]
+fn what_changes_while_it_is_copied_is_stored_with_the_digest_of_what_is_stored() {
+    let stage = Stage::hoarding();
+    stage.fill(1);
+    let segment = &stage.ready()[0];
+    let source = stage.server.data().join("pg_wal").join(segment);
+    let stage = &stage;
+    let child = std::thread::scope(|scope| {
+        let slow = ["-e", "inject=copy_file_range,write:delay_enter=400000"];
+        let push = scope.spawn(move || traced(stage, &slow, segment, &[]));
+        let part = stage.folder().join(format!("{segment}.part"));
+        crate::lab::wait_until("it is about to copy", || part.exists());
+        let file = fs::File::options().write(true).open(&source).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"later", 600_000).unwrap();
+        push.join().unwrap()
+    });
+    child.exits(0);
+    assert!(is_whole(stage, segment));
+    stage.wal(&["verify", "-a", &stage.archive_text()]).exits(0);
+}
+
 /// The calls that make durable, in order, with the paths of their files.
 fn durable_calls(stage: &Stage, segment: &str, options: &[&str]) -> Vec<String> {
     let log = stage.server.home().join("calls");

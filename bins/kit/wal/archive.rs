@@ -114,7 +114,14 @@ impl Archive {
         let cannot = |cause: String| format!("cannot open the archive '{}': {cause}", dir.display());
         let home = Home::of(dir, copies)?;
         let opening = format!("cannot open the archive '{}'", dir.display());
-        let away = |error: Error| error.within(&opening).with_code(Code::Temporary);
+        let away = |error: Error| {
+            let closed = error.to_string().contains("permission denied");
+            let error = error.within(&opening).with_code(Code::Temporary);
+            match closed && !Place::is(dir) {
+                true => error.hint("Whoever runs the server must own it: chown -R postgres, for example."),
+                false => error,
+            }
+        };
         let text = home.identity().map_err(away)?;
         let Some(text) = text else {
             let is_there = if Place::is(dir) { "Is that its place?" } else { "Is its file system mounted?" };

@@ -25,6 +25,7 @@ fn stage() -> (tempfile::TempDir, Journal) {
         room: Room::Beside,
         asked: Vec::new(),
         branches: false,
+        recovered: false,
         last: Vec::new(),
         made: Vec::new(),
         moves: vec![m],

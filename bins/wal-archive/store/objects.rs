@@ -81,7 +81,7 @@ enum Ready {
 impl Ready {
     fn of(source: &Source, codec: Codec, threads: usize) -> Result<Self> {
         if codec.kind == Kind::None {
-            return digest(source).map(Ready::Plain);
+            return digest(&source.file, source.bytes, [source.bytes]).map(Ready::Plain);
         }
         let mut packed = tempfile()?;
         pack(source, codec, &mut packed, Path::new("a temporary file"), threads)?;
