@@ -149,6 +149,17 @@ impl Settings {
         self
     }
 
+    /// With a bound on how long a connection may take to come about, where none is set: a server that takes it
+    /// and says nothing would be waited for for ever.
+    #[must_use]
+    pub fn impatient(mut self) -> Self {
+        const TIMEOUT: &str = "PGCONNECT_TIMEOUT";
+        if self.get(TIMEOUT).is_none() {
+            self.connection.insert(TIMEOUT.into(), "10".into());
+        }
+        self
+    }
+
     /// The value of a variable, if it is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)

@@ -181,7 +181,7 @@ pub(crate) fn journal(
         into: false,
         room,
         asked: asked(args)?,
-        branches: args.until.is_some() && !chosen.followers.is_empty(),
+        branches: args.until.is_some() && args.services.patroni.is_some() && !chosen.followers.is_empty(),
         recovered: args.until.is_some(),
         last: chosen.followers.clone(),
         made: Vec::new(),

@@ -40,7 +40,7 @@ pub(crate) struct Recovery {
     /// The volume that holds it.
     label: String,
     spaces: Vec<Space>,
-    /// Volumes of the cluster's other members, in place: they are made anew from the one that is recovered.
+    /// Volumes of the other members of Patroni's cluster, in place: it makes them anew from the one that is recovered.
     pub(crate) emptied: Vec<String>,
     /// The engine and the image of the containers on the volume, in which it is recovered: nobody but root
     /// reaches its files from here.
@@ -67,7 +67,8 @@ impl Recovery {
         let (mut emptied, mut image) = (Vec::new(), None);
         if args.into.is_none() {
             let others = route.chosen.set.volumes.iter().filter(|v| v.label != label && !v.data.is_empty());
-            emptied = others.map(|v| v.place.clone()).collect();
+            // nobody else would fill them again
+            emptied = others.filter(|_| args.services.patroni.is_some()).map(|v| v.place.clone()).collect();
             image = place_of(volume, args)?.image()?;
         }
         let is_needed = |other: &str| other == label || spaces.iter().any(|s| s.label == other);
@@ -149,8 +150,11 @@ impl Recovery {
             if label != self.label {
                 return Ok(());
             }
-            spaces::lead(&self.spaces, &root.join(&self.data), |label| Ok(dir.join(label)))?;
-            self.replay(args, root, speech)
+            let data = root.join(&self.data);
+            let now = |label: &str| if label == self.label { root.to_owned() } else { dir.join(label) };
+            spaces::lead(&self.spaces, &data, |label| Ok(now(label)))?;
+            self.replay(args, root, speech)?;
+            spaces::lead(&self.spaces, &data, |label| Ok(dir.join(label)))
         };
         // tablespaces are worth nothing by themselves
         into::into(args, self.chosen(), dir, journals, speech, account, replay).inspect_err(|_| {

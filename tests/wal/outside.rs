@@ -9,7 +9,10 @@ use crate::stage::Stage;
 
 /// Makes a table in a tablespace of its own, and says where that is.
 fn tablespace(stage: &Stage) -> PathBuf {
-    let space = stage.archive().with_extension("space");
+    tablespace_in(stage, stage.archive().with_extension("space"))
+}
+
+fn tablespace_in(stage: &Stage, space: PathBuf) -> PathBuf {
     fs::create_dir(&space).unwrap();
     lab::give(&space);
     stage.server.sql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
@@ -144,4 +147,25 @@ fn a_log_that_makes_a_tablespace_is_not_replayed_over_the_one_in_use() {
     ran.says(&format!("a tablespace was made in '{}'", space.display()));
     assert!(!Path::new(&into).exists());
     recover(&stage, &["--until-name", "before", "--into", &into]).exits(0);
+}
+
+#[test]
+fn one_volume_may_hold_the_data_and_where_their_links_lead() {
+    let mut stage = Stage::archiving(&[]);
+    let space = tablespace_in(&stage, stage.server.data().join("inside"));
+    snap(&stage, &[]).exits(0);
+    stage.server.sql("postgres", "INSERT INTO grades SELECT 501; CHECKPOINT");
+    stage.settle();
+    let into = new_folder(&stage);
+    recover(&stage, &["--until-latest", "--into", &into]).exits(0);
+    let link = |data: &Path| {
+        let link = lab::names(&data.join("pg_tblspc")).remove(0);
+        fs::read_link(data.join("pg_tblspc").join(link)).unwrap()
+    };
+    assert_eq!(link(&Path::new(&into).join("data")), Path::new(&into).join("data/inside"));
+    stage.server.stop_in_order();
+    recover(&stage, &["--until-immediate", "--yes"]).exits(0);
+    assert_eq!(link(&stage.server.data()), space);
+    stage.server.start_again();
+    assert_eq!(stage.server.sql("postgres", COUNT), "500");
 }

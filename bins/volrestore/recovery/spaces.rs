@@ -37,10 +37,11 @@ pub(super) fn find(set: &Set, volume: &Archive, data: &Data) -> Result<Vec<Space
 }
 
 fn held(set: &Set, volume: &Archive, path: &Path, link: &Link) -> Result<Space> {
-    let others = set.volumes.iter().filter(|v| v.label != volume.label);
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let target = Path::new(&link.target);
-    let mut holding = others.filter_map(|v| {
+    // one that is relative leads from where it is
+    let from = Path::new(volume.place.strip_prefix("dir:").unwrap_or_default());
+    let target = &place::parent(&from.join(&link.path)).join(&link.target);
+    let holding = set.volumes.iter().filter_map(|v| {
         let root = Path::new(v.place.strip_prefix("dir:")?);
         // on either way to it there may be links
         let below = match target.strip_prefix(root) {
@@ -51,9 +52,17 @@ fn held(set: &Set, volume: &Archive, path: &Path, link: &Link) -> Result<Space> 
         stays.then(|| Space { link: path.to_owned(), label: v.label.clone(), below })
     });
     let what = if path == Path::new(LOG) { "log" } else { "tablespace" };
-    holding.next().ok_or_else(|| {
-        Error::refused(format!("the snapshot does not hold the {what} in '{}'", kit::out::plain(&link.target)))
-            .hint("Its recovery would write into the one that is in use: restore with volrestore alone, and recover by hand.")
+    // the one that is nearest to it
+    holding.min_by_key(|space| space.below.components().count()).ok_or_else(|| {
+        let by_hand = match set.needs_log() {
+            true => "unpack its archives, which tar reads, and recover by hand",
+            false => "restore with volrestore alone, and recover by hand",
+        };
+        Error::refused(format!(
+            "the snapshot does not hold the {what} in '{}'",
+            kit::out::plain(&link.target)
+        ))
+        .hint(format!("Its recovery would write into the one that is in use: {by_hand}."))
     })
 }
 
