@@ -304,7 +304,8 @@ pub(crate) fn lines(
                 let told = |l: &Link| {
                     format!("        link {} leads to {}", out::plain(&l.path), out::plain(&l.target))
                 };
-                lines.extend(links.map(told));
+                // a recovery leads them to where the other volumes go
+                lines.extend(links.filter(|_| args.until.is_none()).map(told));
             }
             None => lines.push(format!("empty   {}", target.place)),
         }

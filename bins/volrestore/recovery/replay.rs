@@ -138,7 +138,8 @@ impl Replay<'_> {
             });
             Server::find(programs.via(environment.clone()), &Settings::alone(environment), None)
         };
-        let mut server = ask_as(None)?;
+        // a role that was made later is not there yet
+        let mut server = ask_as(None).or_else(|error| ask_as(Some(SUPERUSER.into())).map_err(|_| error))?;
         if let Some(superuser) = superuser_instead(&server)? {
             server = ask_as(Some(superuser))?;
         }
