@@ -299,7 +299,7 @@ impl Archive {
     }
 }
 
-/// What speaks for a file that was read to its end; the digest is that of what was taken, as in [`sums`].
+/// What speaks for a file that was read to its end; the digest is that of what was taken, as in [`super::sums`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The checksums of its codec.
