@@ -16,6 +16,7 @@ mod drill;
 mod each_call;
 mod get;
 mod hot;
+mod in_place;
 mod killed;
 mod moment;
 mod outside;
