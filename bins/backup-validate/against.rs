@@ -5,15 +5,11 @@ use std::process::{Command, Stdio};
 
 use kit::child::{Child, sibling};
 use kit::exit::{Code, Result};
-use kit::settings::Settings;
+use kit::settings::{CONNECT_TIMEOUT, Settings};
 
 use crate::check::Checked;
 use crate::cli::Args;
 use crate::verdict::Verdict;
-
-/// How long a connection may take to come about, by libpq's variable, unless it says otherwise. Seconds.
-const TIMEOUT: &str = "PGCONNECT_TIMEOUT";
-const PATIENCE: &str = "10";
 
 /// Has the dump held against the server that the environment names, or that is behind `--via`.
 pub(crate) fn against(checked: &Checked, args: &Args, verdict: &mut Verdict) {
@@ -34,8 +30,9 @@ fn dry_run(checked: &Checked, args: &Args) -> Result<()> {
     let mut command = Command::new(sibling(program));
     command.args(["--dry-run", "--quiet"]);
     // a port that takes the connection and says nothing would be waited for for ever
-    if Settings::load()?.get(TIMEOUT).is_none() {
-        command.env(TIMEOUT, PATIENCE);
+    let (name, seconds) = CONNECT_TIMEOUT;
+    if Settings::load()?.get(name).is_none() {
+        command.env(name, seconds);
     }
     if let Some(via) = &args.via {
         command.arg("--via").arg(via);

@@ -66,6 +66,11 @@ impl Wanted {
         self.stop.is_some() || !self.services.is_empty()
     }
 
+    /// Whether anything is to start at the end.
+    pub fn start_something(&self) -> bool {
+        self.start.is_some() || !self.services.is_empty()
+    }
+
     /// Whether both commands and services are named: services stop and start by themselves.
     pub fn contradict(&self) -> bool {
         !self.services.is_empty() && (self.stop.is_some() || self.start.is_some())

@@ -14,6 +14,9 @@ use crate::exit::{Error, Result};
 /// Where the environment may say which server is meant.
 const NAMES_A_SERVER: [&str; 4] = ["DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGSERVICE"];
 
+/// How long a connection may take to come about where nobody says otherwise, by libpq's variable. Seconds.
+pub const CONNECT_TIMEOUT: (&str, &str) = ("PGCONNECT_TIMEOUT", "10");
+
 /// libpq's connection parameters and the environment variables that carry them
 /// (PostgreSQL documentation, "Environment Variables" of libpq).
 const PARAMETERS: [(&str, &str); 26] = [
@@ -153,9 +156,9 @@ impl Settings {
     /// and says nothing would be waited for for ever.
     #[must_use]
     pub fn impatient(mut self) -> Self {
-        const TIMEOUT: &str = "PGCONNECT_TIMEOUT";
-        if self.get(TIMEOUT).is_none() {
-            self.connection.insert(TIMEOUT.into(), "10".into());
+        let (name, seconds) = CONNECT_TIMEOUT;
+        if self.get(name).is_none() {
+            self.connection.insert(name.into(), seconds.into());
         }
         self
     }

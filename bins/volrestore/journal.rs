@@ -290,7 +290,6 @@ pub(crate) fn heard(dir: &Path) -> Result<()> {
 }
 
 /// What a run that was killed had begun, and how that ended.
-#[derive(Default)]
 pub(crate) struct Ended {
     /// The restore that is done by that.
     pub(crate) done: Option<Journal>,
@@ -298,9 +297,8 @@ pub(crate) struct Ended {
     pub(crate) given_up: bool,
 }
 
-/// Ends what a run that was killed has begun. The
-/// caller holds the directory's lock. `refill` empties and fills again where there was no room, and gives
-/// back the time of the snapshot that it took.
+/// Ends what a run that was killed has begun. The caller holds the directory's lock. `refill` empties and fills
+/// again where there was no room, and gives back the time of the snapshot that it took.
 pub(crate) fn resume(
     sites: Sites<'_>,
     speech: &Speech,

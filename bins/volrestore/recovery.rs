@@ -66,10 +66,20 @@ impl Recovery {
         let (label, data) = (volume.label.clone(), data.path.clone());
         let (mut emptied, mut image) = (Vec::new(), None);
         if args.into.is_none() {
+            let to = place_of(volume, args)?;
+            // one that is new has no container yet: then that of the volume that was read
+            let read = || recorded(volume)?.image();
+            image = to.image().or_else(|error| read().map_err(|_| error))?;
             let others = route.chosen.set.volumes.iter().filter(|v| v.label != label && !v.data.is_empty());
-            // nobody else would fill them again
-            emptied = others.filter(|_| args.services.patroni.is_some()).map(|v| v.place.clone()).collect();
-            image = place_of(volume, args)?.image()?;
+            if to != recorded(volume)? {
+                // beside: the cluster goes on
+            } else if args.services.patroni.is_some() {
+                emptied = others.map(|v| v.place.clone()).collect();
+            } else {
+                for v in others {
+                    speech.warn(&format!("warning: {} is left alone, and cannot follow what is recovered: make it anew (pg_basebackup)", v.place));
+                }
+            }
         }
         let is_needed = |other: &str| other == label || spaces.iter().any(|s| s.label == other);
         route.chosen.set.volumes.retain(|v| is_needed(&v.label));
@@ -167,10 +177,12 @@ impl Recovery {
 fn place_of(volume: &kit::volume::set::Archive, args: &Args) -> Result<Place> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", "the working directory", &e))?;
     let mut words = args.volumes.iter().filter_map(|word| Volume::parse(word, &here).ok());
-    match words.find(|v| v.label == volume.label) {
-        Some(elsewhere) => Ok(elsewhere.place),
-        None => Place::parse(&volume.place, &here).map_err(Error::no),
-    }
+    words.find(|v| v.label == volume.label).map_or_else(|| recorded(volume), |elsewhere| Ok(elsewhere.place))
+}
+
+/// Where it was.
+fn recorded(volume: &kit::volume::set::Archive) -> Result<Place> {
+    Place::parse(&volume.place, Path::new("/")).map_err(Error::no)
 }
 
 fn lines(route: &Route, args: &Args) -> Vec<String> {

@@ -36,14 +36,18 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    /// Looks before anything stops. `server` is the system identifier of what is restored.
-    pub(crate) fn before(args: &Args, followers: usize, server: Option<&str>) -> Self {
+    /// Looks before anything stops; `None`: nothing will start. `server` is the system identifier of what is
+    /// restored.
+    pub(crate) fn before(args: &Args, followers: usize, server: Option<&str>) -> Option<Self> {
+        if !args.services.start_something() {
+            return None;
+        }
         let patroni = args.services.patroni.as_deref().and_then(|urls| Patroni::new(urls).ok());
         let server = server.filter(|_| patroni.is_none()).map(str::to_owned);
         let streaming = server.as_deref().and_then(streaming).unwrap_or_default();
         let before =
             streaming.into_iter().filter(|standby| !standby.hidden).map(|standby| standby.name).collect();
-        Replicas { followers, patroni, server, before }
+        Some(Replicas { followers, patroni, server, before })
     }
 
     /// Tells who follows, once all has been started.
@@ -120,11 +124,8 @@ impl Replicas {
 
     fn fewer(&self, follow: usize, speech: &Speech) {
         if follow < self.followers {
-            let secs = PATIENCE.as_secs();
-            speech.warn(&format!(
-                "warning: after {secs} s {follow} are there to follow, of {} in the snapshot",
-                self.followers
-            ));
+            let all = self.followers;
+            speech.warn(&format!("warning: {follow} are there to follow, of {all} in the snapshot"));
         }
     }
 }

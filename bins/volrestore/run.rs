@@ -201,7 +201,12 @@ fn restore(
     if replaces {
         confirm(args, "WARNING: This will DESTROY all current volumes!\n")?;
     }
-    let replicas = Replicas::before(args, chosen.set.standbys(), chosen.set.system_identifier.as_deref());
+    // a recovery has the leader alone in its set, and Patroni makes the others anew
+    let followers = match args.services.patroni {
+        Some(_) => chosen.set.standbys().max(chosen.followers.len()),
+        None => chosen.set.standbys(),
+    };
+    let replicas = Replicas::before(args, followers, chosen.set.system_identifier.as_deref());
     if !helpers.is_empty() {
         made::make(chosen, &targets, &helpers, &proven, sites, speech)?;
         for archive in &chosen.set.volumes {
@@ -209,7 +214,7 @@ fn restore(
         }
         let wanted = Wanted { last: chosen.set.followers(), ..args.services.clone() };
         let started = services::stop(&wanted, backups, speech)?.start()?;
-        if started.is_some() {
+        if let Some(replicas) = replicas.filter(|_| started.is_some()) {
             replicas.tell(speech);
         }
         return Ok(Code::Done);
@@ -220,8 +225,7 @@ fn restore(
         // nobody agreed to that
         return Err(Error::temporary("by now there is no room beside what is there: look again"));
     }
-    let starts = args.services.start.is_some() || !args.services.services.is_empty();
-    let rows = if starts { Rows::before(backups, &chosen.set) } else { None };
+    let rows = if args.services.start_something() { Rows::before(backups, &chosen.set) } else { None };
     let journal = plan::journal(args, chosen, &targets, dir, now)?;
     let started = swap_stopped(args, backups, dir, &journal, speech, |journal| {
         refill::fill_all(chosen, &proven, journal, speech, |m| match &recovery {
@@ -237,7 +241,7 @@ fn restore(
     if let Some(rows) = rows {
         rows.tell(speech);
     }
-    if started.is_some() {
+    if let Some(replicas) = replicas.filter(|_| started.is_some()) {
         replicas.tell(speech);
     }
     for m in journal.moves.iter().filter(|_| args.keep_before > 0) {

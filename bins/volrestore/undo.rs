@@ -71,7 +71,8 @@ pub(crate) fn undo(
     for m in &journal.moves {
         restored(&m.label, account)?;
     }
-    if started?.is_some() {
+    let started = started?;
+    if let Some(replicas) = replicas.filter(|_| started.is_some()) {
         replicas.tell(speech);
     }
     Ok(Code::Done)

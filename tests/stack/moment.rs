@@ -36,6 +36,8 @@ fn a_cluster_goes_back_to_the_second_before_the_mistake() {
     let until = format!("UNTIL={moment}");
     stack.fails(&["dev-pitr", &until], 4).says("nobody can be asked");
     assert_eq!(sql(GRADES), "0");
+    beside_in_a_new_volume(&stack, &led, &moment);
+    assert_eq!((sql(GRADES), left()), ("0".to_owned(), String::new()));
     // it takes too long: the cluster runs on, and nothing is left
     stack.fails(&["dev-pitr", &until, "YES=1", "DEV_ARGS=--within 0s"], 5).says("within 0 s");
     assert_eq!((sql(GRADES), left()), ("0".to_owned(), String::new()));
@@ -76,4 +78,22 @@ fn a_cluster_goes_back_to_the_second_before_the_mistake() {
     stack.leader();
     is_whole(&stack);
     stack.remove();
+}
+
+/// For a look around: the cluster goes on, and what was recovered runs for itself.
+fn beside_in_a_new_volume(stack: &Stack, led: &str, moment: &str) {
+    let new = format!("{}-look", stack.name);
+    let to = format!("{led}-data=docker:{new}");
+    let wal = stack.volume("wal-archive");
+    stack.program("volrestore", &[], &["--wal", &wal, "--until", moment, &to]).exits(0).says("reached ");
+    let image = stack.docker(&["inspect", "-f", "{{.Config.Image}}"], "etcd");
+    let start = "pg_ctl -D /var/lib/patroni/pgdata -w -l /tmp/log \
+        -o \"-k /tmp -p 5499 -c listen_addresses= -c archive_mode=off\" start >/dev/null";
+    let ask = format!("psql -h /tmp -p 5499 -U postgres -XAtc \"{GRADES}\" university");
+    let inside = format!(
+        "docker run --rm -u postgres --network none -v {new}:/var/lib/patroni --entrypoint sh {image}"
+    );
+    let ran = run(&mut sh(&format!("{inside} -c '{start} && {ask}'")));
+    run(&mut sh(&format!("docker volume rm {new}"))).exits(0);
+    assert_eq!(ran.exits(0).line(), "600");
 }

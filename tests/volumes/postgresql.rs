@@ -29,7 +29,7 @@ fn controldata(server: &Server, field: &str) -> String {
 }
 
 /// What stops and starts the server, for a shell.
-fn commands(server: &Server) -> (String, String) {
+pub(crate) fn commands(server: &Server) -> (String, String) {
     let start = format!(
         "{}/pg_ctl -D {} -o '-k {}' -w start >/dev/null",
         bin("").display(),
@@ -42,7 +42,7 @@ fn commands(server: &Server) -> (String, String) {
 }
 
 /// Runs a command at the end, however the test ends.
-struct Stops(String);
+pub(crate) struct Stops(pub(crate) String);
 
 impl Drop for Stops {
     fn drop(&mut self) {

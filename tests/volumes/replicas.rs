@@ -1,25 +1,7 @@
 //! Who follows whom after a restore, as real standbys have it.
 
 use crate::lab::{Server, as_runner, bin, give, run, wait_until};
-
-/// What stops and starts a server, for a shell.
-fn commands(server: &Server) -> (String, String) {
-    let ctl = format!("{} -D {}", bin("pg_ctl").display(), server.data().display());
-    let ctl = if rustix::process::getuid().is_root() { format!("runuser -u postgres -- {ctl}") } else { ctl };
-    let start = format!("{ctl} -o '-k {}' -w -l /dev/null start >/dev/null", server.host().display());
-    (format!("{ctl} -m fast -w stop >/dev/null"), start)
-}
-
-/// Stops the servers of shells, however the test ends.
-struct Stops(Vec<String>);
-
-impl Drop for Stops {
-    fn drop(&mut self) {
-        for command in &self.0 {
-            let _ = std::process::Command::new("sh").args(["-c", &format!("{command} 2>&1")]).output();
-        }
-    }
-}
+use crate::postgresql::{Stops, commands};
 
 /// A standby of the server, not started.
 fn standby(server: &Server) -> Server {
@@ -38,7 +20,7 @@ fn who_follows_is_told_and_who_cannot_any_more() {
     let mut second = standby(&server);
     give(&second.data());
     let commands = [commands(&server), commands(&second)];
-    let _stops = Stops(commands.iter().map(|(stop, _)| stop.clone()).collect());
+    let _stops = Stops(format!("{}; {}", commands[1].0, commands[0].0));
     server.stop_in_order();
     let streams = |server: &Server| {
         let of = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";

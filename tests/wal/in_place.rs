@@ -26,6 +26,7 @@ fn a_standby_that_nobody_would_make_anew_is_left_alone() {
     fs::write(second.join("mark"), "").unwrap();
     let ran = recover(&stage, &[&set, "--until-latest", "--yes"]).exits(0);
     assert_eq!(ran.lines(), ["data"]);
+    ran.says("is left alone, and cannot follow what is recovered");
     assert!(second.join("mark").exists() && second.join("PG_VERSION").exists());
     stage.server.start_again();
     assert_eq!(stage.server.sql("postgres", COUNT), "400");

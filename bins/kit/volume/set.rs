@@ -192,8 +192,11 @@ impl Set {
         if self.leader.is_some() { all.cloned().collect() } else { Vec::new() }
     }
 
-    /// How many data directories of PostgreSQL are in it beside the leader's.
+    /// How many data directories of PostgreSQL are in it beside the leader's, as far as one led.
     pub fn standbys(&self) -> usize {
+        if self.leader.is_none() {
+            return 0;
+        }
         self.volumes.iter().filter(|a| a.content == Content::Postgresql).count().saturating_sub(1)
     }
 
