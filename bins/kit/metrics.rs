@@ -6,6 +6,7 @@
 //! takes for a restart. Each line has the label `file`, the file's own name, so that several files in one
 //! directory never tell of the same thing twice, which the node exporter refuses.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,12 @@ impl<'a> Metrics<'a> {
     fn write(&self, file: &Path, code: Code, duration: Duration, now: Stamp) -> Result<()> {
         let own = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // a file that is none is replaced like one of an older release
-        let before = std::fs::read_to_string(file).unwrap_or_default();
+        let mut before = String::new();
+        if let Ok(mut old) = place::open_regular(file)
+            && old.read_to_string(&mut before).is_err()
+        {
+            before.clear();
+        }
         let mut text = Text::new(&[("file", &own)]);
         self.run(&mut text, &before, code, duration, now);
         if let Some(dir) = self.dir.filter(|dir| dir.is_dir()) {

@@ -9,13 +9,17 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, fcntl_getfl, fcntl_setfl, flock, renameat_with};
 
 use crate::exit::{Error, Result};
 
 /// The ending of a file that is still being written.
 pub const PART: &str = ".part";
+
+/// How long a pipe is waited for that nobody reads.
+const READER: Duration = Duration::from_secs(2);
 
 /// A file on its way to its final name.
 pub struct Part {
@@ -97,6 +101,9 @@ impl Part {
     /// Puts the file under its final name, in place of what stands there. Nothing is brought to stable
     /// storage: for what its reader makes durable by itself.
     pub fn hand_over(mut self) -> Result<()> {
+        if fs::symlink_metadata(&self.target).is_ok_and(|there| !there.is_file()) {
+            return Err(Error::refused(format!("cannot replace '{}': it is no file", self.target.display())));
+        }
         fs::rename(&self.path, &self.target).map_err(|e| Error::io("place", self.target.display(), &e))?;
         self.placed = true;
         Ok(())
@@ -123,7 +130,8 @@ impl Drop for Part {
 }
 
 /// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
-/// own entirely, such as `SHA256SUMS`; backups never go through here.
+/// own entirely, such as `SHA256SUMS`; backups never go through here. A pipe or a device such as
+/// `/dev/null` is written to: root would replace it, for all others too.
 pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
     replace_with_mode(target, contents, 0o600)
 }
@@ -136,6 +144,9 @@ pub fn publish(target: &Path, contents: &[u8]) -> Result<()> {
 fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let path = with_suffix(target, PART);
     let fail = |e| Error::io("write", target.display(), &e);
+    if let Some(mut stream) = stream(target).map_err(fail)? {
+        return stream.write_all(contents).map_err(fail);
+    }
     // a part left by a crash belongs to nobody; the caller holds the directory's lock
     remove_if_there(&path)?;
     let mut part = Part::create(target)?;
@@ -145,6 +156,30 @@ fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
     fs::rename(&part.path, target).map_err(fail)?;
     part.placed = true;
     sync_dir(parent(target))
+}
+
+/// What is there and is never replaced, open to write behind what it holds: a pipe, a device, and whatever
+/// `/dev` and `/proc` name, as `/dev/stdout` does a file that the shell has opened.
+fn stream(target: &Path) -> io::Result<Option<File>> {
+    let Ok(there) = fs::metadata(target) else { return Ok(None) };
+    let folder = fs::canonicalize(parent(target))?;
+    let of_the_system = folder == Path::new("/dev") || folder.starts_with("/proc");
+    if there.is_dir() || (there.is_file() && !of_the_system) {
+        return Ok(None);
+    }
+    // a pipe that nobody reads would have us wait, deaf to signals: its reader has a while to come
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let open = || OpenOptions::new().append(true).custom_flags(nonblocking).open(target);
+    let unread = |e: &io::Error| e.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());
+    let mut file = open();
+    let give_up = Instant::now() + READER;
+    while file.as_ref().is_err_and(unread) && Instant::now() < give_up {
+        std::thread::sleep(READER / 100);
+        file = open();
+    }
+    let file = file?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(Some(file))
 }
 
 /// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::getuid;
 use serde_json::Value;
 
 use crate::lab::{Server, run};
@@ -172,4 +173,39 @@ fn a_forgotten_name_costs_no_backup() {
         assert_eq!(read(name), before, "{name}");
     }
     assert_eq!(server.rotate(&["--list"]).exits(0).lines().len(), 1);
+}
+
+/// What root replaces in `/dev` is gone for everybody.
+#[test]
+fn a_pipe_or_a_device_is_written_to_and_stays() {
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    run(&mut server.shell("mkfifo pipe")).exits(0);
+    let validate = env!("CARGO_BIN_EXE_backup-validate");
+    for (options, has) in [("--report json", "\"judged\""), ("--metrics", "pgkeep_run_exit_code")] {
+        let script = format!(
+            "timeout 20 cat pipe & {validate} --quick --latest {options} pipe >/dev/null; wait; test -p pipe"
+        );
+        let ran = run(&mut server.shell(&script)).exits(0);
+        assert!(ran.out.contains(has), "{}{}", ran.out, ran.err);
+        // nobody reads it
+        let ran =
+            run(&mut server.shell(&format!("{validate} --quick --latest {options} pipe; test -p pipe")))
+                .exits(0);
+        assert!(ran.err.contains("cannot write"), "{}", ran.err);
+        // what stands in the file already stays
+        let script = format!(
+            "echo first >log; {validate} --quick --latest {options} /dev/stdout >>log; test -L /dev/stdout"
+        );
+        run(&mut server.shell(&script)).exits(0);
+        let log = fs::read_to_string(server.home().join("log")).unwrap();
+        assert!(log.starts_with("first\n") && log.contains(has), "{log}");
+        if getuid().is_root() {
+            let script = format!(
+                "mknod -m 666 null c 1 3; {validate} --quick --latest {options} null; test -c null && rm null"
+            );
+            run(&mut server.shell(&script)).exits(0);
+        }
+    }
 }

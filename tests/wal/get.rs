@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::lab::{Ran, names};
+use crate::lab::{Ran, names, run};
 use crate::stage::{Stage, flip};
 
 fn get(stage: &Stage, name: &str, options: &[&str]) -> Ran {
@@ -35,6 +35,16 @@ fn hands_over_what_was_pushed_in_place_of_what_stands_there() {
         get(&stage, segment, &[]).exits(0);
         assert!(fs::read(wal.join("RECOVERYXLOG")).unwrap() == fs::read(wal.join(segment)).unwrap());
     }
+    assert!(!names(&wal).iter().any(|n| n.ends_with(".part")));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_file_is_not_replaced() {
+    let (stage, segments) = stocked();
+    let wal = stage.server.data().join("pg_wal");
+    run(std::process::Command::new("mkfifo").arg(wal.join("RECOVERYXLOG"))).exits(0);
+    get(&stage, &segments[0], &[]).exits(200).says("RECOVERYXLOG': it is no file");
+    assert!(!fs::metadata(wal.join("RECOVERYXLOG")).unwrap().is_file());
     assert!(!names(&wal).iter().any(|n| n.ends_with(".part")));
 }
 
