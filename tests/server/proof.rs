@@ -220,17 +220,35 @@ fn columns_in_another_order_and_rows_by_the_root_are_compared_all_the_same() {
 }
 
 #[test]
-fn rows_of_insert_statements_are_counted_and_that_is_told() {
+fn rows_of_insert_statements_are_compared_and_beside_copy_counted() {
     let server = Server::start();
     server.make("shop");
-    server.sql("shop", "CREATE TABLE more (n int)");
+    server.sql(
+        "shop",
+        "CREATE TABLE more (n int); CREATE TABLE none (); INSERT INTO none DEFAULT VALUES; CREATE TABLE odd (\"a;b\" text, \
+        g int GENERATED ALWAYS AS (length(\"a;b\")) STORED, id int GENERATED ALWAYS AS IDENTITY, f float8, b bytea, bits bit(3)); \
+        INSERT INTO odd (\"a;b\", f, b, bits) VALUES (E'it''s \\\\ (a);\n\\tvalues', 0.1, '\\x00ff', B'101'), (NULL, 'NaN', '', NULL)",
+    );
     let dump =
         run(server.client("pg_dump").args(["-w", "-d", "shop", "--exclude-table-data=more"])).exits(0).out;
     let mixed = with_last_act(dump.as_bytes(), b"INSERT INTO public.more VALUES (1);");
     fs::write(server.home().join("mixed.sql"), mixed).unwrap();
-    run(server.client("pg_dump").args(["-w", "-d", "shop", "--inserts", "-f", "inserts.sql"])).exits(0);
-    for (file, tables) in [("mixed.sql", "public.more"), ("inserts.sql", "public.grades, public.people")] {
-        let args = [file, "-d", "copy", "--yes", "-D", "--no-safety", "--prove=hash"];
-        server.restore(&args).exits(0).says(&format!("but counted in {tables}\n"));
+    let args = |file| [file, "-d", "copy", "--yes", "-D", "--no-safety", "--prove=hash", "--force=guard"];
+    server.restore(&args("mixed.sql")).exits(0).says("but counted in public.more\n");
+    for how in [&["--inserts"][..], &["--column-inserts"], &["--inserts", "--rows-per-insert=7"]] {
+        let dump = run(server.client("pg_dump").args(["-w", "-d", "shop"]).args(how)).exits(0).out;
+        for (act, table) in [
+            ("", None),
+            ("UPDATE public.odd SET f = 0.10000000000000002 WHERE f = 0.1;", Some("public.odd")),
+            ("UPDATE public.people SET name = name || ' ' WHERE id = 1;", Some("public.people")),
+        ] {
+            let file = server.home().join("inserts.sql");
+            fs::write(file, with_last_act(dump.as_bytes(), act.as_bytes())).unwrap();
+            let ran = server.restore(&args("inserts.sql"));
+            match table {
+                None => ran.exits(0).says("compared with those of the dump\n"),
+                Some(table) => ran.exits(1).says(&format!("differ from those of the dump: {table}\n")),
+            };
+        }
     }
 }

@@ -50,6 +50,17 @@ impl Columns {
     pub fn of_copy(statement: &[u8]) -> Option<Self> {
         let p = &mut Parser::new(statement);
         p.take("copy").then_some(())?;
+        Self::listed(p)
+    }
+
+    /// Of an `INSERT INTO table (a, b) …`; no names where it lists none.
+    pub fn of_insert(statement: &[u8]) -> Option<Self> {
+        let p = &mut Parser::new(statement);
+        (p.take("insert") && p.take("into")).then_some(())?;
+        Self::listed(p)
+    }
+
+    fn listed(p: &mut Parser) -> Option<Self> {
         let table = p.qualified()?;
         let mut names = Vec::new();
         if p.0.next_if_eq(&Token::Mark(b'(')).is_some() {
@@ -124,6 +135,9 @@ mod tests {
         }
         let copy = b"COPY \"s\".\"a\"\"b\" (\"x\", \"Y z\") FROM stdin;";
         assert_eq!(Columns::of_copy(copy).unwrap().copy(), copy);
+        let insert =
+            Columns::of_insert(b"INSERT INTO \"s\".\"a\"\"b\" (\"x\", \"Y z\") VALUES (1);").unwrap();
+        assert_eq!(insert.copy(), copy);
         assert_eq!(Columns::of_copy(b"COPY t FROM stdin;").unwrap().copy(), b"COPY \"t\" FROM stdin;");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod columns;
 pub mod guard;
+pub mod inserted;
 pub mod large;
 pub mod lex;
 pub mod names;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use kit::dump::columns::Columns;
+use kit::dump::inserted;
 use kit::dump::large::Contents;
 use kit::dump::lex::Event;
 use kit::dump::names::normal;
@@ -35,6 +36,9 @@ pub(crate) struct Schema {
     large: BTreeMap<Name, (u64, u128)>,
     /// The columns of each table's rows, in their order, by database.
     columns: BTreeMap<(Name, Qualified), Vec<Name>>,
+    /// Rows of INSERT statements by database and table, and the sum of their hashes; none where one of the
+    /// statements is too long to be held.
+    inserts: BTreeMap<(Name, Qualified), (u64, Option<u128>)>,
     current: Name,
     open: Open,
     contents: Contents,
@@ -53,7 +57,7 @@ struct Open {
 impl Schema {
     /// Takes what the lexer found next.
     pub(crate) fn event(&mut self, event: Event<'_>) {
-        let Schema { databases, large, columns, current, open, contents } = self;
+        let Schema { databases, large, columns, inserts, current, open, contents } = self;
         let mut written = |number: Name, hash: u128| {
             let sum = large.entry(current.clone()).or_default();
             let one = xxh3_128(&[&hash.to_le_bytes(), number.as_slice()].concat());
@@ -67,16 +71,24 @@ impl Schema {
                 open.is_longer |= room < bytes.len();
                 open.hash.update(&bytes[room..]);
             }
-            Event::SqlEnd { .. } => {
+            Event::SqlEnd { rows, .. } => {
                 if let Some(what) = named(&open.text) {
                     // quotes that an option of pg_dump adds change nothing
                     let text = if open.is_longer { open.text.clone() } else { normal(&open.text) };
                     open.hash.update(&text);
                     databases.entry(current.clone()).or_default().insert(open.hash.digest128(), what);
-                } else if let Some(copy) = Columns::of_copy(&open.text) {
-                    let table = (current.clone(), with_schema(copy.table));
-                    let known = columns.entry(table).or_insert_with(|| copy.names.clone());
-                    if *known != copy.names {
+                } else if let Some(listed) =
+                    Columns::of_copy(&open.text).or_else(|| Columns::of_insert(&open.text))
+                {
+                    let table = (current.clone(), with_schema(listed.table));
+                    if rows > 0 {
+                        let read = if open.is_longer { None } else { inserted::rows(&open.text) };
+                        let sum = read.and_then(|(read, sum)| (read == rows).then_some(sum));
+                        let all = inserts.entry(table.clone()).or_insert((0, Some(0)));
+                        *all = (all.0 + rows, all.1.zip(sum).map(|(a, b)| a.wrapping_add(b)));
+                    }
+                    let known = columns.entry(table).or_insert_with(|| listed.names.clone());
+                    if *known != listed.names {
                         known.clear();
                     }
                 }
@@ -105,6 +117,12 @@ impl Schema {
     /// does not tell, or where some have another order than others.
     pub(crate) fn columns(&self, name: &[u8], table: &Qualified) -> &[Name] {
         self.columns.get(&(name.to_vec(), with_schema(table.clone()))).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows of a table of database `name` that came by INSERT, and the sum of their hashes, see
+    /// [`inserted::rows`]; no sum where one of the statements is too long to be held.
+    pub(crate) fn inserted(&self, name: &[u8], table: &Qualified) -> (u64, Option<u128>) {
+        self.inserts.get(&(name.to_vec(), with_schema(table.clone()))).copied().unwrap_or_default()
     }
 
     /// Statements of database `name`, or of a dump that names none.
