@@ -15,10 +15,12 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::exit::{Code, Error, Result};
 
+mod ask;
 mod pipe;
 mod sibling;
 mod signals;
 
+pub use ask::ask;
 pub use pipe::{Sink, Source};
 pub use sibling::sibling;
 pub use signals::{catch_signals, clean_up, interrupted, pause};

@@ -109,16 +109,6 @@ pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Asks on standard error and reads one line of standard input, without its newline.
-/// `None` at the end of input.
-pub fn ask(question: &str) -> Result<Option<String>> {
-    let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
-    let mut line = String::new();
-    let n = io::stdin().read_line(&mut line).map_err(|e| Error::io("read", "standard input", &e))?;
-    Ok((n > 0).then(|| line.trim().to_owned()))
-}
-
 /// Rows as text: aligned under a header on a terminal, else tab-separated without one.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let clean: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| plain(c)).collect()).collect();

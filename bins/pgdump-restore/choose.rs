@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kit::catalog::{self, Backup, located};
+use kit::child;
 use kit::exit::{Error, Result};
 use kit::manifest::Kin;
 use kit::out::{self, Speech};
@@ -112,7 +113,7 @@ fn pick(dir: &Path, series: Option<&str>) -> Result<PathBuf> {
             i + 1
         ));
     }
-    let answer = out::ask(&format!("{offer}Enter backup filename to restore (or its number): "))?;
+    let answer = child::ask(&format!("{offer}Enter backup filename to restore (or its number): "))?;
     let answer = answer.unwrap_or_default();
     let by_number = answer.parse::<usize>().ok().and_then(|n| backups.get(n.checked_sub(1)?));
     match by_number.or_else(|| backups.iter().find(|b| b.name == answer)) {

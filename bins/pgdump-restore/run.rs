@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kit::beside::{self, Beside, What};
 use kit::catalog::{self, Backup};
-use kit::child::catch_signals;
+use kit::child::{self, catch_signals};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::notify::{Account, Telling};
@@ -171,7 +171,7 @@ pub(crate) fn confirm(args: &Args) -> Result<()> {
         return Err(Error::refused("nobody can be asked: standard input is no terminal")
             .hint("Give --yes to do it without a question."));
     }
-    let answer = out::ask("WARNING: This will REPLACE all current data!\nType 'yes' to confirm: ")?;
+    let answer = child::ask("WARNING: This will REPLACE all current data!\nType 'yes' to confirm: ")?;
     kit::child::interrupted()?;
     match answer.as_deref() {
         Some("yes") => Ok(()),

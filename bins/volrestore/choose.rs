@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kit::child;
 use kit::exit::{Error, Result};
 use kit::out;
 use kit::place;
@@ -97,7 +98,7 @@ fn pick(dir: &Path) -> Result<PathBuf> {
         offer.push_str(&format!("{:>3}  {name}  ({size})  {age} ago  {volumes}  {proven}{tag}\n", i + 1));
     }
     let answer =
-        out::ask(&format!("{offer}Enter snapshot to restore (or its number): "))?.unwrap_or_default();
+        child::ask(&format!("{offer}Enter snapshot to restore (or its number): "))?.unwrap_or_default();
     kit::child::interrupted()?;
     let by_number = answer.parse::<usize>().ok().and_then(|n| snapshots.get(n.checked_sub(1)?));
     match by_number.or_else(|| snapshots.iter().find(|s| s.stem() == answer)) {

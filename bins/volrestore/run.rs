@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kit::child::{catch_signals, clean_up};
+use kit::child::{self, catch_signals, clean_up};
 use kit::exit::{Code, Error, Result};
 use kit::instance::{Site, remove_container};
 use kit::lock::Lock;
@@ -321,7 +321,7 @@ pub(crate) fn confirm(args: &Args, warning: &str) -> Result<()> {
         return Ok(());
     }
     may_ask(args)?;
-    let answer = out::ask(&format!("{warning}Type 'DESTROY' to confirm: "))?;
+    let answer = child::ask(&format!("{warning}Type 'DESTROY' to confirm: "))?;
     kit::child::interrupted()?;
     match answer.as_deref() {
         Some("DESTROY") => Ok(()),

@@ -36,8 +36,11 @@ impl AtTerminal {
     /// Presses ctrl-C; all that ran must end.
     fn ctrl_c(mut self) -> Ran {
         let children = descendants(self.0.id());
-        self.0.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+        // the terminal stays open: to close it would end what is asked, too
+        let mut keys = self.0.stdin.take().unwrap();
+        keys.write_all(b"\x03").unwrap();
         let ran = end(self.0);
+        drop(keys);
         wait_until("all that it started has ended", || !children.iter().any(|c| lives(*c)));
         ran
     }
