@@ -28,6 +28,8 @@ pub struct Beside {
     pub stamp: Stamp,
     /// The database that it belongs to.
     pub of: String,
+    /// A restore in place has dropped that one: this has its owner, settings and grants.
+    pub in_place: bool,
     /// Its size; 0 where the role may not ask.
     pub bytes: u64,
 }
@@ -63,10 +65,29 @@ impl What {
 
     /// SQL that marks database `name` as this, of database `of`.
     pub fn mark(self, name: &str, of: &str, stamp: Stamp) -> String {
-        let mark = format!("{}{} of {of}", self.prefix(), stamp.compact());
+        self.marked(name, of, stamp, "")
+    }
+
+    fn marked(self, name: &str, of: &str, stamp: Stamp, how: &str) -> String {
+        let mark = format!("{}{}{how} of {of}", self.prefix(), stamp.compact());
         // one that it has from another name goes
         comment(name, &format!("{} || coalesce(E'\\n' || {BARE}, '')", literal(&mark)))
     }
+}
+
+/// SQL that marks database `name` as one that is filled to stand in for `of`, which is dropped before.
+pub fn mark_in_place(name: &str, of: &str, stamp: Stamp) -> String {
+    What::Restore.marked(name, of, stamp, IN_PLACE)
+}
+
+/// What a mark says then.
+const IN_PLACE: &str = " in place";
+
+/// A time later than those of all that stands beside others: the latest is what was before the latest
+/// restore, also where several come in a second, or the clock was set back.
+pub fn next_stamp(all: &[Beside]) -> Stamp {
+    let newest = all.iter().map(|b| b.stamp.plus(1)).max();
+    newest.map_or(Stamp::now(), |newest| newest.max(Stamp::now()))
 }
 
 /// SQL that takes the mark of database `name` away.
@@ -120,10 +141,13 @@ fn parse(row: &[String]) -> Option<Beside> {
     let (what, rest) = mark.strip_prefix("pgkeep ")?.split_once(' ')?;
     let what = [What::Restore, What::Before].into_iter().find(|w| w.word() == what)?;
     let (stamp, of) = rest.split_once(" of ")?;
+    let in_place = stamp.strip_suffix(IN_PLACE);
+    let (stamp, in_place) = (in_place.unwrap_or(stamp), in_place.is_some());
     let stamp = Stamp::parse_compact(stamp)?;
     // one that somebody has renamed is whatever its name says
     (what.name(of, stamp) == *name).then_some(())?;
-    Some(Beside { name: name.clone(), what, stamp, of: of.to_owned(), bytes: bytes.parse().unwrap_or(0) })
+    let (name, of, bytes) = (name.clone(), of.to_owned(), bytes.parse().unwrap_or(0));
+    Some(Beside { name, what, stamp, of, in_place, bytes })
 }
 
 /// SQL that fails where what was written so far finds no room on the disks. A database is created without
@@ -164,6 +188,13 @@ mod tests {
         let row = [name, "pgkeep before 20261121_064645 of my of shop".into(), "7".into()];
         let beside = parse(&row).unwrap();
         assert_eq!((beside.of.as_str(), beside.what, beside.bytes), ("my of shop", What::Before, 7));
+        let left = "shop__restore_20261121_064645".to_owned();
+        let row_in_place = [left, "pgkeep restore 20261121_064645 in place of shop".into(), String::new()];
+        let left = parse(&row_in_place).unwrap();
+        assert_eq!((left.of.as_str(), left.what, left.in_place), ("shop", What::Restore, true));
+        assert_eq!(next_stamp(&[]), next_stamp(std::slice::from_ref(&beside)));
+        let ahead = Stamp::now().plus(100);
+        assert_eq!(next_stamp(&[beside, Beside { stamp: ahead, ..left }]), ahead.plus(1));
         assert_eq!(parse(&["my of shop".into(), row[1].clone(), "7".into()]), None);
         assert_eq!(parse(&["x".into(), "pgkeep is nice".into(), String::new()]), None);
     }

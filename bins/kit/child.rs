@@ -172,7 +172,7 @@ impl Ended {
 
 /// What libpq, the server and the shell say when a retry may help (libpq's `fe-connect.c`,
 /// the server's `errcodes.txt` classes 08, 53 and 57).
-const TEMPORARY: [&str; 23] = [
+const TEMPORARY: [&str; 24] = [
     "connection to server",
     "could not connect",
     "could not translate host name",
@@ -184,6 +184,8 @@ const TEMPORARY: [&str; 23] = [
     "too many clients",
     "remaining connection slots",
     "No space left on device",
+    // a block that fits in part is no error to the system
+    "Check free disk space",
     // what could not be written is told to the server's log alone
     "checkpoint request failed",
     "due to lock timeout",

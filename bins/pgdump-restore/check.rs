@@ -99,7 +99,8 @@ fn whole(chosen: &Dump, mut reading: Reading, progress: &Progress) -> Result<(Re
         progress.advance(bytes.len() as u64);
         reading.feed(bytes);
         Ok(())
-    })?;
+    })
+    .map_err(|e| e.hint("Nothing was changed."))?;
     Ok((reading, seen))
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use kit::cli::{bad, folder, number, text, usage, utf8};
-use kit::exit::Result;
+use kit::exit::{Error, Result};
 use kit::notify::Telling;
 use kit::pg::LONGEST_NAME;
 use kit::services::Wanted;
@@ -159,7 +159,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("schema-only") => parts.push(Part::Schema),
             Long("data-only") => parts.push(Part::Data),
             Short('t') | Long("table") => args.tables.push(text(&mut parser, "--table")?),
-            Long("as") => tables.push(Table::As(database(&mut parser)?)),
+            Long("as") => tables.push(Table::As(alone(database(&mut parser)?)?)),
             Long("replace") => tables.push(Table::Replace),
             Long("upsert") => tables.push(Table::Upsert),
             Short('j') | Long("jobs") => args.jobs = jobs(&mut parser)?,
@@ -297,6 +297,15 @@ fn forced(value: Option<OsString>) -> Result<Vec<String>> {
         }
         None => Ok(names),
     }
+}
+
+/// A name without a schema.
+fn alone(name: String) -> Result<String> {
+    if name.contains('.') {
+        return Err(Error::usage(format!("'{name}': --as takes a name alone, the table keeps its schema"))
+            .hint("ALTER TABLE … SET SCHEMA and RENAME TO bring it elsewhere afterwards."));
+    }
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -3,26 +3,44 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::{FLUSH, What, drop_database};
+use kit::beside::{FLUSH, What, drop_database, mark_in_place};
 use kit::child::converse;
 use kit::dump::lex::{Event, Lexer};
 use kit::dump::needs;
 use kit::dump::statement::{Statement, classify};
-use kit::exit::Result;
+use kit::exit::{Code, Result};
+use kit::out::Speech;
 use kit::pg::{Server, identifier, literal_dbname};
 
 use crate::cli::Way;
 use crate::plan::{ALWAYS, Plan, Target};
+use crate::swap::drop_one;
 
 /// Creates each target that the dump does not, under the name that it has until it is proven. When all
 /// others are made, those that are to make room are dropped: what cannot be made costs nothing.
-pub(crate) fn create(plan: &Plan, server: &Server) -> Result<()> {
+pub(crate) fn create(plan: &Plan, server: &Server, speech: &Speech) -> Result<()> {
     let made: Vec<&Target> = plan.targets.iter().filter(|t| !t.by_dump).collect();
     for target in &made {
-        let definition = definition(plan, target, server)?;
+        let Target { name, place, present, .. } = target;
+        let stand_in = plan.stand_in(target);
+        let mark = match stand_in {
+            Some(_) => mark_in_place(place, name, plan.stamp),
+            None => What::Restore.mark(place, name, plan.stamp),
+        };
+        let like = present.as_ref().map(|_| name).or(stand_in.map(|b| &b.name));
+        let definition = match like {
+            Some(like) => definition(server, like, place, &mark)?,
+            None => plain(place, &mark),
+        };
         server
             .query_in("UTF8", plan.from(target), &definition)
-            .map_err(|e| e.within(format!("cannot create database '{}'", target.place)))?;
+            .map_err(|e| e.within(format!("cannot create database '{place}'")))?;
+        if let Some(stand_in) = stand_in {
+            speech.say(&format!(
+                "'{name}' gets the owner, settings and grants that it had before a restore in place"
+            ));
+            drop_one(server, &plan.entrance, &stand_in.name)?;
+        }
     }
     let goes = |t: &&&Target| t.present.is_some() && plan.drops_first(t);
     if made.iter().any(|t| goes(&t)) {
@@ -30,6 +48,9 @@ pub(crate) fn create(plan: &Plan, server: &Server) -> Result<()> {
     }
     for target in made.iter().filter(goes) {
         if let Some(live) = &target.present {
+            // from here on it is all that has the owner, settings and grants of what is dropped
+            let mark = mark_in_place(&target.place, &target.name, plan.stamp);
+            server.query(plan.from(target), &mark)?;
             let sql = drop_database(plan.version, &target.name, live.is_template);
             server
                 .query(plan.from(target), &sql)
@@ -64,16 +85,15 @@ impl Plan {
     }
 }
 
-/// The statements that make an empty database like the one that is there now, by pg_dump itself,
-/// behind those that say how they are to be read.
-fn definition(plan: &Plan, target: &Target, server: &Server) -> Result<Vec<u8>> {
-    let place = identifier(&target.place);
-    let mark = What::Restore.mark(&target.place, &target.name, plan.stamp);
-    let plain = format!("CREATE DATABASE {place} TEMPLATE template0;\n{mark}").into_bytes();
-    if target.present.is_none() {
-        return Ok(plain);
-    }
-    let dbname = format!("--dbname={}", literal_dbname(&target.name));
+/// The statements that make `place` with the server's defaults.
+fn plain(place: &str, mark: &str) -> Vec<u8> {
+    format!("CREATE DATABASE {} TEMPLATE template0;\n{mark}", identifier(place)).into_bytes()
+}
+
+/// The statements that make an empty database `place` like the database `like`, by pg_dump itself, behind those
+/// that say how they are to be read. `mark` marks it as what it is.
+pub(crate) fn definition(server: &Server, like: &str, place: &str, mark: &str) -> Result<Vec<u8>> {
+    let dbname = format!("--dbname={}", literal_dbname(like));
     let run = server.via().run("pg_dump").connecting().args([
         "--create",
         "--schema-only",
@@ -82,10 +102,12 @@ fn definition(plan: &Plan, target: &Target, server: &Server) -> Result<Vec<u8>> 
     ]);
     let (ended, sql) = converse(&mut run.command(), "pg_dump", "")?;
     if !ended.ok() {
-        let what = format!("cannot read the owner and settings of database '{}'", target.name);
-        return Err(ended.error().within(what).hint(
-            "To do without them drop the database yourself; then it is made with the server's defaults.",
-        ));
+        let what = format!("cannot read the owner and settings of database '{like}'");
+        let error = ended.error().within(what);
+        return Err(match error.code() {
+            Code::Temporary => error,
+            _ => error.hint("--single-transaction fills the database that is there, and needs neither."),
+        });
     }
     let mut statements = Vec::new();
     let mut present = Vec::new();
@@ -104,7 +126,7 @@ fn definition(plan: &Plan, target: &Target, server: &Server) -> Result<Vec<u8>> 
                 let comments = present.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c'));
                 if let Some((at, _)) = needs::database(&present) {
                     statements.extend_from_slice(&present[..at.start]);
-                    statements.extend_from_slice(place.as_bytes());
+                    statements.extend_from_slice(identifier(place).as_bytes());
                     statements.extend_from_slice(&present[at.end..]);
                     statements.push(b'\n');
                 }
@@ -117,5 +139,5 @@ fn definition(plan: &Plan, target: &Target, server: &Server) -> Result<Vec<u8>> 
         }
         _ => {}
     });
-    Ok(if found { statements } else { plain })
+    Ok(if found { statements } else { plain(place, mark) })
 }

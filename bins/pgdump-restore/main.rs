@@ -15,6 +15,7 @@ mod create;
 mod feed;
 mod guardrails;
 mod help;
+mod left;
 mod plan;
 mod prove;
 mod run;

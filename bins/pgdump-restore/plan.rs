@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::beside::What;
+use kit::beside::{Beside, What, next_stamp};
 use kit::dump::scan::{Facts, Section, text_of};
 use kit::exit::{Error, Result};
 use kit::pg::Server;
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) names_none: bool,
     /// When the restore began; the databases beside others are named by it.
     pub(crate) stamp: Stamp,
+    /// What stands in for a target that a restore in place has dropped.
+    pub(crate) stand_ins: Vec<Beside>,
     pub(crate) way: Way,
     pub(crate) part: Part,
     pub(crate) only: Option<String>,
@@ -75,7 +77,7 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
     }
     let survey = Survey::of(server)?;
     let Survey { entrance, live, .. } = &survey;
-    let stamp = free_stamp(live);
+    let stamp = free_stamp(live, &survey.beside);
     let mut targets: Vec<Target> = Vec::new();
     for (section, name, by_dump) in wanted(args, chosen, facts, server, live)? {
         let present = live.iter().find(|l| l.name == name).cloned();
@@ -136,6 +138,7 @@ pub(crate) fn plan(args: &Args, chosen: &Dump, checked: &Checked, server: &Serve
         targets,
         untouched,
         left_out,
+        stand_ins: Vec::new(),
         entrance: survey.entrance,
         vantage,
         stamp,
@@ -152,9 +155,9 @@ fn leader(server: &Server) -> String {
     format!("Connect to the server that it follows instead: {of}.")
 }
 
-/// A time that no database beside another is named by.
-fn free_stamp(live: &[Live]) -> Stamp {
-    let mut stamp = Stamp::now();
+/// A time later than those of all that stands beside others, and that no database is named by.
+fn free_stamp(live: &[Live], beside: &[Beside]) -> Stamp {
+    let mut stamp = next_stamp(beside);
     while live.iter().any(|l| l.name.ends_with(&stamp.compact())) {
         stamp = stamp.plus(1);
     }

@@ -21,10 +21,11 @@ use crate::cli::{self, Action, Args, Part, TOOL, Table, Way, Which};
 use crate::create::{create, create_roles};
 use crate::feed::feed;
 use crate::help::HELP;
+use crate::left::{drop_left, explain};
 use crate::plan::{ALWAYS, Plan, plan};
 use crate::prove::{prove, tables_of};
 use crate::session::Session;
-use crate::swap::{drop_beside, drop_left, explain, swap, undo};
+use crate::swap::{drop_beside, swap, undo};
 use crate::tell::{tell, tell_kept};
 use crate::transaction::Filled;
 use crate::{safety, tables, transaction};
@@ -91,7 +92,7 @@ fn restore(
     let only = if args.part == Part::Globals { Some(String::new()) } else { args.only.clone() };
     speech.phase(&format!("checking {}", chosen.name));
     let checked = check(&chosen, only, args)?;
-    let plan = plan(args, &chosen, &checked, &server)?;
+    let mut plan = plan(args, &chosen, &checked, &server)?;
     for line in plan.lines(args, &chosen, &checked) {
         if args.dry_run { out::record(&line).map(|_| ())? } else { speech.say(&line) }
     }
@@ -110,9 +111,10 @@ fn restore(
         safety = back_up(args, &plan, dir, speech)?;
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
-    if let Err(error) = drop_left(&server, &plan.entrance, speech) {
+    match drop_left(&plan, &server, speech) {
+        Ok(there) => plan.settle(there),
         // it is in nobody's way
-        speech.error(&error);
+        Err(error) => speech.error(&error),
     }
     let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)
@@ -211,7 +213,7 @@ fn replace(
         let tables = tables_of(target, checked, plan.part);
         return Ok(Some(Filled::count(session, &tables)?));
     }
-    create(plan, server)?;
+    create(plan, server, speech)?;
     let entrance = plan.unnamed().map_or(&plan.entrance, |t| &t.place);
     // without a database to put into place no commit comes behind the dump's own
     let start = if plan.targets.is_empty() { Session::start } else { Session::hasty };

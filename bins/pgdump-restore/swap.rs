@@ -9,16 +9,14 @@ pub(crate) mod undo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kit::beside::{Beside, LIST, What, drop_database, list, listed, unmark};
-use kit::child::{clean_up, interrupted, pause};
+use kit::beside::{Beside, What, drop_database, list, unmark};
+use kit::child::{interrupted, pause};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::pg::{Server, identifier, literal};
 use kit::stamp::Stamp;
 
-use crate::cli::Way;
 use crate::plan::{Plan, Target};
-use crate::survey::{INVALID, has_objects};
 
 /// What is said where a restore has failed and changed nothing.
 pub(crate) const AS_IT_WAS: &str = "Every database is as it was.";
@@ -154,32 +152,11 @@ pub(crate) fn swap(plan: &Plan, server: &Server) -> Result<()> {
 }
 
 /// Drops a database, also one that is a template.
-fn drop_one(server: &Server, entrance: &str, name: &str) -> Result<()> {
+pub(crate) fn drop_one(server: &Server, entrance: &str, name: &str) -> Result<()> {
     let templates = format!("SELECT datistemplate FROM pg_database WHERE datname = {};", literal(name));
     let is_template = server.query(entrance, &templates)?.concat().concat() == "t";
     let from = if name == entrance { "template1" } else { entrance };
     server.query(from, &drop_database(server.facts().version, name, is_template)).map(|_| ())
-}
-
-/// What there is after a restore that has failed.
-enum Remains {
-    /// The server does not say.
-    Unknown,
-    /// Databases that should have been removed, and those that have changed names all the same.
-    Known(Vec<String>, Vec<String>),
-}
-
-/// Removes what a failed restore has made.
-fn remove_places(plan: &Plan, server: &Server) -> Remains {
-    clean_up(|| {
-        let Ok(there) = list(server, &plan.entrance) else { return Remains::Unknown };
-        let is_there = |place: &String| there.iter().any(|b| b.name == *place);
-        let places = plan.targets.iter().map(|t| &t.place);
-        let stays = |place: &&String| is_there(place) && drop_one(server, &plan.entrance, place).is_err();
-        let left = places.filter(stays).cloned().collect();
-        let swapped = there.iter().filter(|b| b.what == What::Before && b.stamp == plan.stamp);
-        Remains::Known(left, swapped.map(|b| b.of.clone()).collect())
-    })
 }
 
 /// Drops databases beside others, those that `wanted` picks.
@@ -192,7 +169,7 @@ pub(crate) fn drop_beside(
     drop_each(server, entrance, speech, list(server, entrance)?.iter().filter(|b| wanted(b)))
 }
 
-fn drop_each<'a>(
+pub(crate) fn drop_each<'a>(
     server: &Server,
     entrance: &str,
     speech: &Speech,
@@ -210,77 +187,4 @@ fn drop_each<'a>(
         dropped += 1;
     }
     Ok(dropped)
-}
-
-/// Drops what restores have left that did not end: nobody else restores, so it is nobody's. One that was
-/// killed when it had created a database, and not come to mark it, left nothing to tell of it but its name, so
-/// only what is empty is taken for that.
-pub(crate) fn drop_left(server: &Server, entrance: &str, speech: &Speech) -> Result<()> {
-    let unmarked = format!(
-        "SELECT datname FROM pg_database d WHERE datname ~ '__{}_[0-9]{{8}}_[0-9]{{6}}$' AND datallowconn \
-        AND NOT datistemplate AND datconnlimit <> {INVALID} AND pg_has_role(datdba, 'USAGE') \
-        AND shobj_description(oid, 'pg_database') IS NULL \
-        AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid);",
-        What::Restore.word()
-    );
-    let [marked, unmarked] = server.queries(entrance, [LIST, &unmarked])?;
-    let left = listed(&marked);
-    drop_each(server, entrance, speech, left.iter().filter(|b| b.what == What::Restore))?;
-    for name in unmarked.concat() {
-        // without the others' sessions being ended: whoever has come meanwhile may be at work in it
-        if !has_objects(server, &name)? {
-            server.query(entrance, &format!("DROP DATABASE {};", identifier(&name)))?;
-            speech.say(&format!("removed {name}, empty, left by a restore that did not end"));
-        }
-    }
-    Ok(())
-}
-
-/// Those of `names` whose drop has not ended.
-fn half_dropped(server: &Server, entrance: &str, names: &[&str]) -> Vec<String> {
-    let sql = format!("SELECT datname FROM pg_database WHERE datconnlimit = {INVALID};");
-    let mut found = clean_up(|| server.query(entrance, &sql)).unwrap_or_default().concat();
-    found.retain(|name| names.contains(&name.as_str()));
-    found
-}
-
-/// The error of a restore that has failed: what was there is as it was, or is gone.
-pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error: Error) -> Error {
-    if plan.targets.is_empty() || plan.way == Way::Transaction {
-        return error.hint(AS_IT_WAS);
-    }
-    let places = || plan.targets.iter().map(|t| t.place.as_str()).collect::<Vec<_>>().join(", ");
-    let (error, swapped) = match remove_places(plan, server) {
-        Remains::Unknown => {
-            let hint = format!("Perhaps left over, and then removed by the next restore: {}.", places());
-            (error.hint(hint), Vec::new())
-        }
-        Remains::Known(left, swapped) if left.is_empty() => (error, swapped),
-        Remains::Known(left, swapped) => {
-            (error.hint(format!("Left over, and removed by the next restore: {}.", left.join(", "))), swapped)
-        }
-    };
-    // the answer to a swap may be lost, and the swap not
-    if !swapped.is_empty() {
-        return error.hint(format!("Replaced all the same: {}; --undo goes back.", swapped.join(", ")));
-    }
-    let gone = plan.targets.iter().filter(|t| t.present.is_some() && plan.drops_first(t));
-    let gone: Vec<&str> = gone.map(|t| t.name.as_str()).collect();
-    if gone.is_empty() {
-        return error.hint(AS_IT_WAS);
-    }
-    let half = half_dropped(server, &plan.entrance, &gone);
-    let error = if half.is_empty() {
-        error.hint(format!("Dropped before, if the restore had come so far: {}.", gone.join(", ")))
-    } else {
-        error.hint(format!(
-            "Dropped halfway, and of no use any more: {}. When the cause is gone, DROP DATABASE each once more, \
-            then restore again.",
-            half.join(", ")
-        ))
-    };
-    match safety {
-        Some(path) => error.hint(format!("What they were is in {path}.")),
-        None => error,
-    }
 }

@@ -265,11 +265,12 @@ fn sorted(args: &Args, chosen: &Dump, listed: &[Listed], there: &[There]) -> Res
         };
         let taken = there.iter().any(|t| t.schema == one.schema && t.name == *new);
         let error = Error::refused(format!("{}.{new} is there", one.schema));
-        return if taken {
-            Err(error.hint("Choose another name."))
-        } else {
-            Ok(Found { present: Vec::new(), parts: Vec::new(), missing: args.tables.clone() })
-        };
+        if taken {
+            return Err(error.hint("Choose another name."));
+        }
+        // whether it can have one
+        ask(args, chosen, &["extract", "--schema-only", "--rename", new])?;
+        return Ok(Found { present: Vec::new(), parts: Vec::new(), missing: args.tables.clone() });
     }
     let is_listed = |t: &&There| listed.iter().any(|l| l.schema == t.schema && l.name == t.name);
     let present: Vec<There> = there.iter().filter(is_listed).cloned().collect();

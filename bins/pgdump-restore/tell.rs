@@ -10,7 +10,7 @@ use kit::source::Dump;
 use kit::stamp::Stamp;
 
 use crate::check::Checked;
-use crate::cli::{Args, Way};
+use crate::cli::{Args, Part, Way};
 use crate::plan::{Plan, Target};
 use crate::survey::Live;
 
@@ -34,6 +34,9 @@ impl Plan {
         let partial = chosen.manifest.as_ref().map_or(&[][..], |m| &m.source.partial);
         if !partial.is_empty() {
             lines.push(format!("without what was left out by {}", partial.join(" ")));
+        }
+        if self.part == Part::Schema {
+            lines.push("without rows: tables are empty afterwards".into());
         }
         lines.extend(self.lacks());
         if args.safety.is_some() && self.replaces() {

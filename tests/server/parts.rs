@@ -9,6 +9,11 @@ use crate::lab::{Server, run, wait_until};
 use crate::replace::nature;
 use crate::stage::{back_up, identities, same};
 
+/// What no dump of database shop alone has.
+const OWNED: &str = "CREATE ROLE clerk LOGIN; ALTER DATABASE shop OWNER TO clerk; REVOKE CONNECT ON DATABASE shop FROM PUBLIC; \
+    ALTER DATABASE shop SET work_mem = '5MB'; ALTER ROLE clerk IN DATABASE shop SET work_mem = '6MB'; \
+    COMMENT ON DATABASE shop IS 'the shop'";
+
 /// Three databases, roles, and a backup of all.
 fn three() -> (Server, String) {
     let server = Server::start();
@@ -186,6 +191,8 @@ fn in_place_the_live_one_goes_first_and_all_comes_back() {
 fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
     let server = Server::start();
     server.make("shop");
+    server.sql("postgres", OWNED);
+    let natural = nature(&server, "shop");
     let guest = ["-Xqd", "shop", "-c", "SET application_name = 'guest'; SELECT pg_sleep(599)"];
     let guest = crate::stage::start(server.client("psql").args(guest));
     let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'guest'";
@@ -201,14 +208,52 @@ fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
     let sleeper = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
         AND pid <> pg_backend_pid()";
     server.sql("postgres", sleeper);
-    let ran = crate::lab::end(restore).exits(5).says("Dropped before, if the restore had come so far: shop.");
+    let ran = crate::lab::end(restore).exits(5).says("Dropped before: shop.");
     assert_eq!(ran.out, "");
     // what it was is in the safety backup, whose path was said
     let path = ran.err.lines().find_map(|l| l.split("safety backup: ").nth(1)).unwrap().to_owned();
-    assert_eq!(beside(&server, "restore"), [""; 0]);
-    server.restore(&[&path, "--yes"]).exits(0);
+    // and owner, settings and grants, which no dump of one database has, in one that is empty
+    let kept = only_beside(&server, "restore");
+    assert!(
+        ran.err.contains(&format!("kept for the next restore, by {kept}, which is empty.")),
+        "{}",
+        ran.err
+    );
+    assert_eq!(server.sql(&kept, "SELECT count(*) FROM pg_class WHERE oid >= 16384"), "0");
+    // a restore of something else leaves it alone
+    server.restore(&[&path, "-d", "other"]).exits(0);
+    assert_eq!(only_beside(&server, "restore"), kept);
+    server.restore(&[&path, "--yes"]).exits(0).says("'shop' gets the owner, settings and grants that it had");
     assert_eq!(rows(&server, "shop"), "500");
+    assert_eq!((nature(&server, "shop"), beside(&server, "restore")), (natural, Vec::new()));
     assert!(fs::exists(server.home().join(path)).unwrap());
+}
+
+#[test]
+fn in_place_a_kill_costs_no_owner_and_no_setting() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql("postgres", OWNED);
+    let natural = nature(&server, "shop");
+    let backup = crate::stage::back_up(&server, &["-d", "shop"]);
+    crate::beside::dump_with(&server, "shop", "SELECT pg_sleep(600);", "hangs.sql");
+    let args = |file| [file, "-d", "shop", "--in-place", "--yes", "--force=guard", "--no-safety"];
+    // the second is killed when what stood in is gone as well
+    for _ in 0..2 {
+        let restore = crate::stage::start(server.tool("pgdump-restore").args(args("hangs.sql")));
+        wait_until("it sleeps", || crate::beside::sleeping(&server) == 1);
+        crate::stage::signal(restore.id(), rustix::process::Signal::KILL);
+        crate::lab::end(restore);
+        server.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
+            AND pid <> pg_backend_pid()",
+        );
+        wait_until("it sleeps no more", || crate::beside::sleeping(&server) == 0);
+        only_beside(&server, "restore");
+    }
+    server.restore(&args(backup.to_str().unwrap())).exits(0);
+    assert_eq!((nature(&server, "shop"), beside(&server, "restore")), (natural, Vec::new()));
 }
 
 #[test]

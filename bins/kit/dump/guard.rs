@@ -15,7 +15,7 @@ mod catalog;
 mod judge;
 mod place;
 
-use judge::dangers;
+use judge::{dangers, fires};
 use place::{Place, beginning};
 
 /// How much of a statement is looked at.
@@ -59,6 +59,8 @@ struct Found {
     line_at: u64,
     line: Vec<u8>,
     place: Place,
+    /// A trigger or a rule of this database has passed by.
+    fires: bool,
     /// Databases that are dropped, unless they are made right behind.
     dropped: Vec<(Name, Finding)>,
     /// The byte of rows before, where it says something of the next: a backslash or a lead byte.
@@ -102,7 +104,9 @@ impl Found {
             }
             Event::SqlEnd { .. } => {
                 let too_long = std::mem::take(&mut self.too_long);
-                let what = dangers(&self.statement, too_long).or_else(|| self.place.strange(&self.statement));
+                let what = dangers(&self.statement, too_long)
+                    .or_else(|| self.place.strange(&self.statement))
+                    .or_else(|| self.fired());
                 if let Some(what) = what {
                     let finding =
                         Finding { at: self.at, what, text: shown(&self.statement), is_of_psql: false };
@@ -144,6 +148,7 @@ impl Found {
                 if let Some(name) = connect_target(line) {
                     self.dropped.drain(..).for_each(|(_, finding)| sink(finding));
                     self.place.connected(name);
+                    self.fires = false;
                 } else if !is_expected(line) {
                     let what = "a command that psql would run".to_owned();
                     sink(Finding { at: self.line_at, what, text: shown(line), is_of_psql: true });
@@ -151,6 +156,20 @@ impl Found {
             }
             _ => {}
         }
+    }
+}
+
+impl Found {
+    /// Rows that stand behind a trigger or a rule: it would run for them. pg_dump writes the rows first.
+    fn fired(&mut self) -> Option<String> {
+        let rows = matches!(classify(beginning(&self.statement)), Statement::Copy(_) | Statement::Insert(_));
+        if rows {
+            // once is enough
+            let fires = std::mem::take(&mut self.fires);
+            return fires.then(|| "rows behind a trigger or a rule, which runs for them".into());
+        }
+        self.fires |= fires(&self.statement);
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::beside::{Beside, What, list};
+use kit::beside::{Beside, What, list, next_stamp};
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::notify::Account;
@@ -48,8 +48,7 @@ pub(crate) fn undo(
             error.hint(format!("There are: {}.", times.join(", ")))
         });
     }
-    let now =
-        kept.iter().map(|b| b.stamp).fold(Stamp::now(), |now, s| if s >= now { s.plus(1) } else { now });
+    let now = next_stamp(&kept);
     let mut exchanges = Vec::new();
     for beside in &chosen {
         let there = format!("SELECT 1 FROM pg_database WHERE datname = {};", literal(&beside.of));

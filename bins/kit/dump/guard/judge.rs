@@ -216,8 +216,33 @@ fn holds(p: &mut Parser<'_>, words: &[&[u8]], named: bool) -> bool {
     false
 }
 
+/// Whether a statement makes something that runs for rows that come later.
+pub(super) fn fires(statement: &[u8]) -> bool {
+    let p = &mut Parser::new(statement);
+    if !p.take("create") {
+        return false;
+    }
+    while p.take_any(&["or", "replace", "constraint", "event"]) {}
+    p.take_any(&["trigger", "rule"])
+}
+
 fn created(p: &mut Parser<'_>, too_long: bool) -> Option<String> {
     while p.take_any(&["or", "replace", "trusted", "procedural"]) {}
+    while p.take_any(&["unlogged", "temporary", "temp", "global", "local"]) {}
+    if p.take("table") {
+        let mut depth = 0;
+        // what generates a column stands within its parentheses
+        let by_query = p.0.any(|token| {
+            match token {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                Token::Word(word) if depth == 0 => return word == b"as",
+                _ => {}
+            }
+            false
+        });
+        return by_query.then(|| "a table that a query fills, which can call functions".into());
+    }
     if p.take_any(&["function", "procedure"]) {
         if p.qualified().is_some_and(|name| CALLED.contains(&name.name.as_slice())) {
             return Some("a function with the name of one that dumps call".into());
