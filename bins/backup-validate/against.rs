@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use kit::child::{Child, sibling};
-use kit::exit::{Code, Result};
+use kit::exit::{Code, Error, Result};
 use kit::settings::{CONNECT_TIMEOUT, Settings};
 
 use crate::check::Checked;
@@ -21,8 +21,16 @@ pub(crate) fn against(checked: &Checked, args: &Args, verdict: &mut Verdict) {
         Err(error) if error.code() == Code::Temporary => {
             verdict.unproven(error.within("not held against the server"));
         }
-        Err(error) => verdict.fault(error.within("against the server")),
+        Err(error) => verdict.fault(as_its_own(&error).within("against the server")),
     }
+}
+
+/// The options that hints name are those of the program that restores.
+fn as_its_own(error: &Error) -> Error {
+    let hints = error.lines().skip(1);
+    let hints =
+        hints.map(|line| line.trim_start_matches("hint: ").replace("--force", "pgdump-restore --force"));
+    hints.fold(Error::new(error.code(), error.to_string()), |error, hint| error.hint(hint))
 }
 
 fn dry_run(checked: &Checked, args: &Args) -> Result<()> {

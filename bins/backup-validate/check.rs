@@ -50,7 +50,16 @@ pub(crate) struct Checked {
 /// the data were read. `None`: there was nothing to look at.
 pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Option<Checked> {
     verdict.fact("how", if args.quick { "quick" } else { "check" });
-    look(path, args, speech, verdict).map_err(|error| verdict.fault(error)).ok()
+    let looked = look(path, args, speech, verdict);
+    // what may not be read may be good
+    let closed = || [path.to_owned(), path_of(path)].iter().any(|path| is_closed(path));
+    let told = |error: Error| if closed() { error.with_code(Code::Refused) } else { error };
+    looked.map_err(|error| verdict.fault(told(error))).ok()
+}
+
+/// Whether we may not read a file.
+fn is_closed(path: &Path) -> bool {
+    open_regular(path).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 fn look(path: &Path, args: &Args, speech: &Speech, verdict: &mut Verdict) -> Result<Checked> {

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use kit::catalog;
 use kit::child::{catch_signals, interrupted};
 use kit::exit::{Code, Error, Result};
 use kit::notify::Account;
@@ -32,7 +31,7 @@ pub(crate) fn run() -> Result<Code> {
     let dir = settings.place_of_backups(args.dir.as_deref());
     let speech = Speech::new(TOOL, args.quiet);
     for (_, file) in &args.reports {
-        catalog::may_write_over(Path::new(file))?;
+        report::may_write(file)?;
     }
     let mut home = match Place::is(Path::new(dir)) {
         true => Some(Mirror::of(&Place::parse(dir)?, &settings, &speech)?),

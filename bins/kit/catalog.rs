@@ -1,9 +1,7 @@
 //! The backups in a directory: names, manifests, and whether they count.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::codec::Kind as Codec;
 use crate::exit::{Error, Result};
 use crate::manifest::{Kin, Manifest};
 use crate::out;
@@ -226,31 +224,6 @@ pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
         stamp = stamp.plus(1);
     }
     Ok(stamp)
-}
-
-/// Refuses to write a report or numbers over what is there and looks like a backup, or like what is written
-/// of backups: in `--report html *.gz` the file's name was forgotten, and that must not cost a backup.
-pub fn may_write_over(target: &Path) -> Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let of = name.strip_suffix(".json").unwrap_or(&name);
-    let named =
-        parse(of).is_some() || Stamp::parse_compact(of).is_some() || [SUMS, "drills.jsonl"].contains(&of);
-    let mut head = [0; 512];
-    let n = match place::open_regular(target).map(|mut file| file.read(&mut head)) {
-        Ok(Ok(n)) => n,
-        // what is no file, or cannot be read, is not replaced by mistake either: writing says why
-        _ => return Ok(()),
-    };
-    let head = &head[..n];
-    let dump = head.starts_with(b"--") || crate::archive::detect(head).is_some();
-    if named || dump || Codec::detect(head) != Codec::None {
-        return Err(Error::refused(format!(
-            "cannot write '{}': a backup is there, or what belongs to one",
-            target.display()
-        ))
-        .hint("Give the file to write right behind the option."));
-    }
-    Ok(())
 }
 
 /// The list of a folder's digests, for `sha256sum -c SHA256SUMS`.

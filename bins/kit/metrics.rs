@@ -32,10 +32,10 @@ impl<'a> Metrics<'a> {
     /// Of runs of `tool`, and of the backups in `dir`; nothing is written where there is no `file`.
     ///
     /// # Errors
-    /// A backup is where the file should be.
+    /// Something else is where the file should be.
     pub fn new(file: Option<&str>, tool: &'static str, dir: Option<&'a Path>) -> Result<Self> {
         let file = file.map(PathBuf::from);
-        file.as_deref().map_or(Ok(()), crate::catalog::may_write_over)?;
+        file.as_deref().map_or(Ok(()), |file| place::may_publish(file, &[b"# HELP pgkeep_"]))?;
         Ok(Metrics { file, tool, dir })
     }
 
@@ -54,6 +54,10 @@ impl<'a> Metrics<'a> {
     }
 
     fn write(&self, file: &Path, code: Code, duration: Duration, now: Stamp) -> Result<()> {
+        place::publish(file, || self.text(file, code, duration, now))
+    }
+
+    fn text(&self, file: &Path, code: Code, duration: Duration, now: Stamp) -> Result<Vec<u8>> {
         let own = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // a file that is none is replaced like one of an older release
         let mut before = String::new();
@@ -67,7 +71,7 @@ impl<'a> Metrics<'a> {
         if let Some(dir) = self.dir.filter(|dir| dir.is_dir()) {
             backups::tell(&mut text, dir, now)?;
         }
-        place::publish(file, text.finish().as_bytes())
+        Ok(text.finish().into_bytes())
     }
 
     fn run(&self, text: &mut Text, before: &str, code: Code, duration: Duration, now: Stamp) {

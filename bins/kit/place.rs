@@ -16,7 +16,7 @@ use crate::exit::{Error, Result};
 
 mod replace;
 
-pub use replace::{publish, renew, replace};
+pub use replace::{may_publish, publish, renew, replace};
 
 /// The ending of a file that is still being written.
 pub const PART: &str = ".part";

@@ -262,7 +262,9 @@ impl Question<'_> {
 fn refused(holding: Vec<Holds>) -> Option<Error> {
     let mut holding = holding.into_iter();
     let first = holding.next()?;
-    let lift = |h: &Holds| format!("{} --force={} lifts this.", h.hint, h.name);
+    // a command ends without a full stop
+    let ends = |h: &Holds| if h.hint.ends_with('.') { "" } else { ";" };
+    let lift = |h: &Holds| format!("{}{} --force={} lifts this.", h.hint, ends(h), h.name);
     let error = Error::refused(first.what.clone()).hint(lift(&first));
     Some(holding.fold(error, |e, h| e.hint(format!("Besides, {}. {}", h.what, lift(&h)))))
 }

@@ -267,7 +267,11 @@ fn who_may_not_read_a_backup_is_told_whose_it_is() {
     mode(&place.path(&backup), 0o000);
     // root may read everything
     let ran = |words: &[&str]| run(lab::as_runner(program.clone()).current_dir(place.0.path()).args(words));
-    ran(&[&backup]).exits(1).says("permission denied").says("and has mode 0000; this is user ");
+    ran(&[&backup])
+        .exits(4)
+        .says("unproven ")
+        .says("permission denied")
+        .says("and has mode 0000; this is user ");
     let ran = ran(&["--watch"]).exits(1);
     assert!(ran.out.contains("unproven\tbackup\t") && ran.out.contains("it cannot be read"), "{}", ran.out);
 }

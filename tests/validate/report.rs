@@ -162,17 +162,53 @@ fn a_forgotten_name_costs_no_backup() {
     server.make("shop");
     let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
     run(server.client("pg_dump").args(["-w", "-Fc", "-f", "foreign", "shop"])).exits(0);
-    let read = |name: &str| fs::read(server.home().join(name)).unwrap();
-    for name in [&backup, &format!("{backup}.json"), "backups/SHA256SUMS", "foreign"] {
+    let home = server.home();
+    let log = server.data().join("pg_wal");
+    let segment = crate::lab::names(&log).into_iter().find(|name| name.len() == 24).unwrap();
+    let segment = fs::read(log.join(segment)).unwrap();
+    fs::write(home.join("backups/redis_20261129_000000.rdb"), crate::watch::rdb(100)).unwrap();
+    fs::write(home.join("backups/000000010000000000000001"), segment).unwrap();
+    fs::write(home.join("backups/archive.json"), "{\"format_version\":1}").unwrap();
+    fs::write(home.join("conf"), "of somebody else").unwrap();
+    let read = |name: &str| fs::read(home.join(name)).unwrap();
+    let others = ["redis_20261129_000000.rdb", "000000010000000000000001", "archive.json", "SHA256SUMS"];
+    let others = others.map(|name| format!("backups/{name}"));
+    for name in
+        [&backup, &format!("{backup}.json"), "foreign", "conf"].into_iter().chain(others.iter().map(|n| &**n))
+    {
         let before = read(name);
         for option in [&["--report", "html"][..], &["--report", "junit"], &["--metrics"]] {
             let ran = server.run("backup-validate", [&["--latest"][..], option, &[name]].concat());
-            ran.exits(4).says("a backup is there, or what belongs to one");
+            ran.exits(4).says("something else is there");
         }
         server.rotate(&["-d", "shop", "--metrics", name]).exits(4);
         assert_eq!(read(name), before, "{name}");
     }
     assert_eq!(server.rotate(&["--list"]).exits(0).lines().len(), 1);
+}
+
+#[test]
+fn several_write_one_file_and_others_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    server.make("shop");
+    server.rotate(&["-d", "shop"]).exits(0);
+    let validate = env!("CARGO_BIN_EXE_backup-validate");
+    let script = format!(
+        "for i in 1 2 3 4 5 6; do {validate} --watch --report html r.html --metrics m.prom & all=\"$all $!\"; done; \
+        for i in $all; do wait $i || exit 1; done"
+    );
+    run(&mut server.shell(&script)).exits(0);
+    let metrics = fs::read_to_string(server.home().join("m.prom")).unwrap();
+    let runs = "pgkeep_runs_total{file=\"m.prom\",tool=\"backup-validate\",outcome=\"success\"} 6";
+    assert!(metrics.contains(runs), "{metrics}");
+    let page = server.home().join("r.html");
+    let mode = || fs::metadata(&page).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o644);
+    // what somebody gave it, it keeps
+    fs::set_permissions(&page, fs::Permissions::from_mode(0o640)).unwrap();
+    server.run("backup-validate", ["--watch", "--report", "html", "r.html"]).exits(0);
+    assert_eq!(mode(), 0o640);
 }
 
 /// What root replaces in `/dev` is gone for everybody.

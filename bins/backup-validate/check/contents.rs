@@ -74,7 +74,11 @@ impl Contents {
         if !same(&is, &said) {
             // from here on nothing would fit
             self.lines = None;
-            self.tell(format!("its manifest tells of {} where it has {}", describe(&said), describe(&is)));
+            let of = |item: &Item, other: &Item| match (&item.database, describe(item) == describe(other)) {
+                (Some(database), true) => format!("{} of {database}", describe(item)),
+                _ => describe(item),
+            };
+            self.tell(format!("its manifest tells of {} where it has {}", of(&said, &is), of(&is, &said)));
         } else if is.rows != said.rows {
             let of = |rows: Option<u64>| rows.map_or("no".into(), kit::out::count);
             let (is_rows, said_rows) = (of(is.rows), of(said.rows));

@@ -74,8 +74,15 @@ struct Snapshot {
     crc: Crc64,
     /// The last bytes, which are not in the CRC yet.
     tail: Vec<u8>,
+    /// How many are in the CRC.
+    settled: u64,
     bytes: u64,
+    /// A second snapshot begins where a first one ends.
+    is_joined: bool,
 }
+
+/// How a snapshot begins.
+const MAGIC: &[u8] = b"REDIS";
 
 impl Snapshot {
     fn feed(&mut self, bytes: &[u8]) {
@@ -85,7 +92,15 @@ impl Snapshot {
         self.tail.extend_from_slice(bytes);
         // the end code is in the CRC, but must be seen at the end
         let settled = self.tail.len().saturating_sub(CRC + 1);
-        self.crc.update(&self.tail[..settled]);
+        let mut done = 0;
+        for at in memchr::memmem::find_iter(&self.tail, MAGIC).take_while(|at| *at < settled) {
+            self.crc.update(&self.tail[done..at]);
+            done = at;
+            // the CRC of a snapshot with its own CRC behind it is that of nothing
+            self.is_joined |= self.crc.0 == 0 && self.settled + at as u64 > HEADER as u64;
+        }
+        self.crc.update(&self.tail[done..settled]);
+        self.settled += settled as u64;
         self.tail.drain(..settled);
     }
 
@@ -98,6 +113,9 @@ impl Snapshot {
         };
         if end != Some(END) || self.bytes <= HEADER as u64 {
             return Err("it is cut short: it does not end with Redis's end code".into());
+        }
+        if self.is_joined {
+            return Err("a second snapshot follows the first one".into());
         }
         let Some(crc) = crc.map(u64::from_le_bytes) else { return Ok(false) };
         if crc == 0 {
@@ -208,7 +226,12 @@ mod tests {
                 assert!(judged(&bad, step).is_err(), "flipped at {at}");
                 assert!(judged(&good[..at], step).is_err(), "cut at {at}");
             }
+            // the CRC of both is right
+            assert!(judged(&[&good[..], &good].concat(), step).is_err());
         }
+        // a value may look like a beginning
+        let strange = snapshot("0011", b"\xfe\x00REDIS0011REDIS");
+        assert_eq!(judged(&strange, 4), Ok(true));
         let without = [&good[..good.len() - CRC], &[0; CRC]].concat();
         assert_eq!(judged(&without, 7), Ok(false));
         assert_eq!(judged(b"REDIS0003\xfe\x00\xff", 4), Ok(false));

@@ -96,9 +96,15 @@ pub(super) fn amcheck(server: &Server, jobs: usize, verdict: &mut Verdict) -> Re
     };
     let found = String::from_utf8_lossy(&output);
     // corruption goes to its standard output, with status 2
-    match (ended.ok(), found.lines().next()) {
+    let mut lines = found.lines();
+    match (ended.ok(), lines.next()) {
         (true, None) => {}
-        (_, Some(first)) => verdict.bad(format!("drill: pg_amcheck found damage: {first}")),
+        (_, Some(first)) => {
+            // what is wrong with it stands in a line of its own
+            let why = lines.next().filter(|_| first.ends_with(':')).map_or("", str::trim);
+            let first = [first, why].join(" ");
+            verdict.bad(format!("drill: pg_amcheck found damage: {}", first.trim_end()));
+        }
         (false, None) => verdict.fault(ended.error().within("drill")),
     }
     Ok(())

@@ -27,6 +27,9 @@ impl Case {
     }
 }
 
+/// How it begins, by which it is known.
+pub(super) const BEGIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pgkeep\">\n";
+
 /// The whole text.
 pub(crate) fn junit(model: &Model<'_>) -> String {
     let cases: Vec<Case> = model.judged.iter().map(of_judged).chain(of_series(model)).collect();
@@ -34,11 +37,11 @@ pub(crate) fn junit(model: &Model<'_>) -> String {
     let skipped = cases.iter().filter(|c| c.skipped().is_some()).count();
     let seconds: f64 = cases.iter().map(|c| c.seconds).sum();
     let at = model.now.to_string();
-    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    let mut xml = BEGIN.to_owned();
     // writing into a String cannot fail
     let _ = writeln!(
         xml,
-        "<testsuites>\n<testsuite name=\"backups\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
+        "<testsuite name=\"backups\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
          time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"{}\">",
         cases.len(),
         at.trim_end_matches('Z'),

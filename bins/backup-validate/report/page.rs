@@ -11,6 +11,10 @@ use crate::cli::TOOL;
 
 const STYLE: &str = include_str!("style.css");
 
+/// How it begins, by which it is known.
+pub(super) const BEGIN: &str =
+    "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=generator content=pgkeep>\n";
+
 /// The whole page.
 pub(crate) fn page(model: &Model<'_>) -> String {
     let status = status(model);
@@ -22,7 +26,7 @@ pub(crate) fn page(model: &Model<'_>) -> String {
     let (headline, dir, host) = (escaped(status.headline), escaped(&model.dir), escaped(&model.host));
     let groups: String = model.groups.iter().map(|g| group(g, model.now)).collect();
     format!(
-        "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n\
+        "{BEGIN}\
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
          <meta name=color-scheme content=\"light dark\">\n\

@@ -242,7 +242,7 @@ fn unreadable(name: &str, kind: Kind, at: u64, e: &io::Error) -> Error {
         // made with zstd --long
         _ if e.to_string().contains("too much memory") => {
             Error::refused(format!("'{name}' takes more than 128 MiB of memory to inflate"))
-                .hint("Inflate it on the way: zstd -dc --long=31 FILE | COMMAND -")
+                .hint("Inflate it first: zstd -d --long=31 FILE")
         }
         _ => {
             Error::no(format!("cannot read '{name}': the {kind} data is damaged, at byte {at} or before it"))

@@ -1,55 +1,90 @@
 //! Files that are written anew, in place of what stands there.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{fcntl_getfl, fcntl_setfl};
 
-use super::{PART, Part, parent, remove_if_there, sync_dir, with_suffix};
+use super::{PART, Part, open_regular, parent, remove_if_there, sync_dir, with_suffix};
 use crate::exit::{Error, Result};
 
 /// How long a pipe is waited for that nobody reads.
 const READER: Duration = Duration::from_secs(2);
 
 /// Writes a small file whole, replacing what is there, durably and atomically. Only for what we
-/// own entirely, such as `SHA256SUMS`; backups never go through here. A pipe or a device such as
-/// `/dev/null` is written to: root would replace it, for all others too.
+/// own entirely, such as `SHA256SUMS`; backups never go through here.
 pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
-    replace_with_mode(target, contents, 0o600)
+    // a part left by a crash belongs to nobody; the caller holds the directory's lock
+    remove_if_there(&with_suffix(target, PART))?;
+    let mut part = Part::create(target)?;
+    part.write_all(contents).map_err(|e| Error::io("write", target.display(), &e))?;
+    place(part, 0o600)
 }
 
-/// The same for a file that others have to read, such as one for Prometheus: mode 0644.
-pub fn publish(target: &Path, contents: &[u8]) -> Result<()> {
-    replace_with_mode(target, contents, 0o644)
-}
-
-fn replace_with_mode(target: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    let path = with_suffix(target, PART);
+/// Writes what others read, such as numbers for Prometheus: in the place of what is there, whose mode it gets,
+/// or else 0644. `make` gives the contents when nobody else writes it: of several at once each sees what the one
+/// before has written. A pipe or a device is written to.
+pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
     let fail = |e| Error::io("write", target.display(), &e);
     if let Some(mut stream) = stream(target).map_err(fail)? {
-        return stream.write_all(contents).map_err(fail);
+        return stream.write_all(&make()?).map_err(fail);
     }
-    // a part left by a crash belongs to nobody; the caller holds the directory's lock
-    remove_if_there(&path)?;
-    let mut part = Part::create(target)?;
-    part.write_all(contents).map_err(fail)?;
-    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
-    part.sync()?;
-    fs::rename(&part.path, target).map_err(fail)?;
-    part.placed = true;
-    sync_dir(parent(target))
+    let nap = || {
+        std::thread::sleep(NAP);
+        Ok(())
+    };
+    let mut part = Part::claim(&with_suffix(target, PART), target, nap)?;
+    part.write_all(&make()?).map_err(fail)?;
+    let mode = fs::metadata(target).map_or(0o644, |there| there.mode() & 0o777);
+    place(part, mode)
 }
 
-/// What is there and is never replaced, open to write behind what it holds: a pipe, a device, and whatever
-/// `/dev` and `/proc` name, as `/dev/stdout` does a file that the shell has opened.
-fn stream(target: &Path) -> io::Result<Option<File>> {
-    let Ok(there) = fs::metadata(target) else { return Ok(None) };
-    let folder = fs::canonicalize(parent(target))?;
+/// Refuses to write over what is there, unless it is empty or begins like what was written there before, by one
+/// of `ours`: where the file's name was forgotten, as in `--report html *.gz`, it is a backup's.
+pub fn may_publish(target: &Path, ours: &[&[u8]]) -> Result<()> {
+    if is_stream(target) {
+        return Ok(());
+    }
+    let mut head = [0; 256];
+    let n = match open_regular(target).map(|mut file| file.read(&mut head)) {
+        Ok(read) => read.map_err(|e| Error::io("read", target.display(), &e))?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+        Err(e) => return Err(Error::io("read", target.display(), &e)),
+    };
+    if n == 0 || ours.iter().any(|begins| head[..n].starts_with(begins)) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("cannot write '{}': something else is there", target.display()))
+        .hint("Give the file to write right behind the option; remove what is there if it is of no use."))
+}
+
+/// How long to wait for another who writes the same file.
+const NAP: Duration = Duration::from_millis(5);
+
+fn place(mut part: Part, mode: u32) -> Result<()> {
+    let fail = |e| Error::io("write", part.target.display(), &e);
+    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    part.sync()?;
+    fs::rename(&part.path, &part.target).map_err(fail)?;
+    part.placed = true;
+    sync_dir(parent(&part.target))
+}
+
+/// Whether what is there is never replaced: a pipe, a device, and whatever `/dev` and `/proc` name, as
+/// `/dev/stdout` does a file that the shell has opened.
+fn is_stream(target: &Path) -> bool {
+    let Ok(there) = fs::metadata(target) else { return false };
+    let folder = fs::canonicalize(parent(target)).unwrap_or_default();
     let of_the_system = folder == Path::new("/dev") || folder.starts_with("/proc");
-    if there.is_dir() || (there.is_file() && !of_the_system) {
+    !there.is_dir() && (!there.is_file() || of_the_system)
+}
+
+/// Such a thing, open to write behind what it holds.
+fn stream(target: &Path) -> io::Result<Option<File>> {
+    if !is_stream(target) {
         return Ok(None);
     }
     // a pipe that nobody reads would have us wait, deaf to signals: its reader has a while to come
