@@ -68,6 +68,9 @@ Options:
       --clean               with extract: drop the tables first
       --with-dependencies   with extract: the types, functions and extensions that
                             the tables need, too
+      --keep-keys           with extract: foreign keys to tables that are not taken
+                            out, and the place of a partition in its table; what
+                            does not fit where it is loaded is left out there
       --rename NEW          with extract: the table under another name, with its
                             indexes and sequences, to stand beside the old one
       --format FORMAT       with extract: sql (default), or csv for the rows of one
@@ -156,6 +159,7 @@ pub(crate) struct Args {
     pub(crate) data_only: bool,
     pub(crate) clean: bool,
     pub(crate) with_dependencies: bool,
+    pub(crate) keep_keys: bool,
     pub(crate) rename: Option<String>,
     pub(crate) csv: bool,
     pub(crate) reframe: Option<String>,
@@ -182,6 +186,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
         data_only: false,
         clean: false,
         with_dependencies: false,
+        keep_keys: false,
         rename: None,
         csv: false,
         reframe: None,
@@ -212,6 +217,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action>
             Long("salvage") => args.salvage = true,
             Long("reframe") => args.reframe = Some(text(&mut parser, "--reframe")?),
             Long("rows") => args.rows = true,
+            Long("keep-keys") => args.keep_keys = true,
             Long("rename") => args.rename = Some(text(&mut parser, "--rename")?),
             Long("format") => {
                 args.csv = match text(&mut parser, "--format")?.as_str() {
@@ -274,7 +280,18 @@ fn check(args: &Args) -> Result<()> {
     if (args.rename.is_some() || args.csv) && (!extract || args.tables.is_empty()) {
         return Err(usage("--rename and --format csv are for extract -t"));
     }
-    if args.csv && (args.rename.is_some() || args.schema_only || args.clean || args.with_dependencies) {
+    if args.keep_keys
+        && (!extract || args.tables.is_empty() || args.rename.is_some() || args.data_only || args.clean)
+    {
+        return Err(usage("--keep-keys is for extract -t of tables as they are, without --clean"));
+    }
+    if args.csv
+        && (args.keep_keys
+            || args.rename.is_some()
+            || args.schema_only
+            || args.clean
+            || args.with_dependencies)
+    {
         return Err(usage("--format csv holds rows and nothing else"));
     }
     if args.rename.as_ref().is_some_and(|new| new.is_empty() || new.len() > LONGEST_NAME) {

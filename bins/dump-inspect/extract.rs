@@ -96,7 +96,7 @@ fn relations(
     if args.rename.is_some() && chosen.len() == 1 {
         rename::stands_alone(contents, args, &chosen, &parts)?;
     }
-    left_out::leave_out(&chosen, &mut parts, speech);
+    let tried = left_out::leave_out(&chosen, &mut parts, args.keep_keys, speech);
     let part_of = owner_of_partition(contents, &chosen)?;
     if let Some((part, whole)) = part_of.filter(|_| args.clean && args.rename.is_none()) {
         return Err(Error::refused(format!(
@@ -122,6 +122,7 @@ fn relations(
             tolerate(part);
         }
         prepend(args, &chosen, &mut parts);
+        parts.extend(tried);
     }
     Ok((chosen, parts))
 }
@@ -308,12 +309,8 @@ fn tolerate(part: &mut Part) {
     if !["OWNER", "ACL", "DEFAULT ACL", "PUBLICATION"].contains(&part.item.kind.as_str()) {
         return;
     }
-    let mut tag = b"$pgkeep$".to_vec();
-    while memchr::memmem::find(&part.text, &tag).is_some() {
-        tag.insert(1, b'x');
-    }
-    let handler: &[u8] = b"\nEXCEPTION WHEN undefined_object THEN RAISE WARNING '%', SQLERRM;\nEND ";
-    part.text = [b"DO ", tag.as_slice(), b" BEGIN\n", &part.text, handler, &tag, b";"].concat();
+    let handler = b"\nEXCEPTION WHEN undefined_object THEN RAISE WARNING '%', SQLERRM;\nEND ";
+    part.text = left_out::in_block(&part.text, handler);
 }
 
 /// Schemas that may be missing, and with `--clean` what is in the way.

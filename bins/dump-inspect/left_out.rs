@@ -8,9 +8,24 @@ use kit::out::Speech;
 use crate::dependencies::mentioned;
 use crate::extract::{Key, Part, relation};
 
-/// Leaves out what cannot be loaded without what was not chosen, and tells of it.
-pub(crate) fn leave_out(chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>, speech: &Speech) {
-    parts.retain(|part| stays(part, chosen, speech));
+/// Leaves out what cannot be loaded without what was not chosen, and tells of it. `keep_keys`: keys and the place
+/// of a partition are given back, to be tried where all is loaded.
+pub(crate) fn leave_out(
+    chosen: &BTreeMap<Key, String>,
+    parts: &mut Vec<Part>,
+    keep_keys: bool,
+    speech: &Speech,
+) -> Vec<Part> {
+    let (mut kept, mut tried) = (Vec::new(), Vec::new());
+    for part in parts.drain(..) {
+        match refers_elsewhere(&part, chosen, speech) {
+            Some(Some(_)) if keep_keys => tried.push(part),
+            Some(Some(why)) => speech.warn(&format!("left out: {why}")),
+            Some(None) => {}
+            None => kept.push(part),
+        }
+    }
+    *parts = kept;
     let of = |kind: &str| parts.iter().filter(|p| p.item.kind == kind).map(|p| &p.item).collect::<Vec<_>>();
     let attached: BTreeSet<Key> = of("TABLE ATTACH").into_iter().map(relation).collect();
     let triggers: BTreeSet<(Key, String)> =
@@ -33,6 +48,30 @@ pub(crate) fn leave_out(chosen: &BTreeMap<Key, String>, parts: &mut Vec<Part>, s
         }
         inherited.is_none()
     });
+    // a partition gets its place when its indexes are there: else it would get others with it
+    tried.sort_by_key(|part| part.item.kind == "TABLE ATTACH");
+    tried.iter_mut().for_each(attempt);
+    tried
+}
+
+/// What a key or a partition may not fit to where it is loaded; all else is an error.
+const MISFITS: &str = "undefined_table OR undefined_column OR undefined_object OR invalid_schema_name OR \
+    invalid_foreign_key OR foreign_key_violation OR check_violation OR datatype_mismatch OR wrong_object_type OR \
+    invalid_table_definition OR invalid_object_definition OR object_not_in_prerequisite_state";
+
+/// Makes a statement one that is tried where it is loaded, and told there if it does not fit.
+fn attempt(part: &mut Part) {
+    let handler = format!("\nEXCEPTION WHEN {MISFITS} THEN RAISE WARNING 'left out: %', SQLERRM;\nEND ");
+    part.text = in_block(&part.text, handler.as_bytes());
+}
+
+/// A statement in a block of code with this end.
+pub(crate) fn in_block(statement: &[u8], end: &[u8]) -> Vec<u8> {
+    let mut tag = b"$pgkeep$".to_vec();
+    while memchr::memmem::find(statement, &tag).is_some() {
+        tag.insert(1, b'x');
+    }
+    [b"DO ", tag.as_slice(), b" BEGIN\n", statement, end, &tag, b";"].concat()
 }
 
 /// Leaves out the views without their queries that `pg_dump --clean` makes before it drops them, where
@@ -56,8 +95,8 @@ pub(crate) fn in_full((_, schema, name): &Key) -> String {
     schema.as_ref().map_or(name.clone(), |schema| format!("{schema}.{name}"))
 }
 
-/// Whether a statement can be loaded without what was not chosen.
-fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
+/// That a statement cannot be loaded without what was not chosen, and what it refers to where that is an object.
+fn refers_elsewhere(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> Option<Option<String>> {
     let item = &part.item;
     let other = match item.kind.as_str() {
         "FK CONSTRAINT" => mentioned(&part.text).into_iter().find(|(schema, name)| {
@@ -72,22 +111,17 @@ fn stays(part: &Part, chosen: &BTreeMap<Key, String>, speech: &Speech) -> bool {
             if !empty {
                 speech.say("left out: the tablespace");
             }
-            return empty;
+            return (!empty).then_some(None);
         }
         _ => None,
     };
-    match other {
-        Some((schema, name)) => {
-            let schema = schema.unwrap_or("public".into());
-            let kind = item.kind.to_lowercase();
-            let own = match kind.as_str() {
-                // its name is that of the whole table
-                "table attach" => in_full(&relation(item)),
-                _ => item.name.clone(),
-            };
-            speech.warn(&format!("left out: {kind} {own}, which refers to {schema}.{name}"));
-            false
-        }
-        None => true,
-    }
+    let (schema, name) = other?;
+    let schema = schema.unwrap_or("public".into());
+    let kind = item.kind.to_lowercase();
+    let own = match kind.as_str() {
+        // its name is that of the whole table
+        "table attach" => in_full(&relation(item)),
+        _ => item.name.clone(),
+    };
+    Some(Some(format!("{kind} {own}, which refers to {schema}.{name}")))
 }

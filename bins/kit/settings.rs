@@ -11,6 +11,8 @@ use std::path::Path;
 
 use crate::exit::{Error, Result};
 
+mod dotenv;
+
 /// Where the environment may say which server is meant.
 const NAMES_A_SERVER: [&str; 4] = ["DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGSERVICE"];
 
@@ -75,27 +77,7 @@ impl Settings {
     pub fn load() -> Result<Self> {
         let environment =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Self::from(environment.collect(), Self::dotenv(Path::new(".env"))?)
-    }
-
-    fn dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
-        let fail = |cause: &str| Error::no(format!("cannot read '{}': {cause}", path.display()));
-        let text = match std::fs::read_to_string(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            other => other.map_err(|e| Error::io("read", path.display(), &e))?,
-        };
-        let mut pairs = BTreeMap::new();
-        for pair in dotenvy::from_read_iter(text.as_bytes()) {
-            match pair {
-                Ok((name, value)) => {
-                    pairs.insert(name, value);
-                }
-                // other programs have rules of their own for the lines that are theirs
-                Err(dotenvy::Error::LineParse(wrong, _)) if !is_in_ours(&wrong, &text) => {}
-                Err(e) => return Err(fail(&dotenv_cause(&e))),
-            }
-        }
-        Ok(pairs)
+        Self::from(environment.collect(), dotenv::read(Path::new(".env"), is_ours)?)
     }
 
     /// The rules of the module's head, applied to two sets of variables.
@@ -202,25 +184,6 @@ fn is_ours(name: &str) -> bool {
     let others =
         ["PG_VIA", "PATRONI_URLS", "BACKUP_DIR", "BACKUP_COMPRESS", "BACKUP_HELPER_IMAGE", "NOTIFY_URL"];
     is_about_server(name) || others.contains(&name) || STORE.contains(&name)
-}
-
-/// Whether what could not be read stands in a line of `.env` that sets a variable of ours.
-fn is_in_ours(wrong: &str, text: &str) -> bool {
-    let wrong = wrong.lines().next().unwrap_or_default();
-    text.lines().any(|line| {
-        let line = line.trim_start();
-        let name = line.strip_prefix("export ").unwrap_or(line).split('=').next().unwrap_or_default();
-        is_ours(name.trim()) && line.contains(wrong)
-    })
-}
-
-/// The cause without the line it stands in: a line of `.env` may hold a password.
-fn dotenv_cause(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(_, at) => format!("a line is not NAME=value (at byte {at} of that line)"),
-        dotenvy::Error::Io(e) => e.to_string(),
-        _ => "it is not a list of NAME=value".into(),
-    }
 }
 
 /// Splits `postgresql://user:password@host:port/dbname?name=value` into environment variables.
@@ -342,17 +305,6 @@ mod tests {
         assert_eq!((s.get("PGPASSWORD"), s.get("BACKUP_DIR")), (None, Some("b")));
         let s = Settings::from(map(&[]), dotenv).unwrap();
         assert_eq!((s.get("PGPASSWORD"), s.get("LD_PRELOAD")), (Some("secret"), None));
-    }
-
-    #[test]
-    fn only_our_own_lines_of_dotenv_can_be_wrong() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(".env");
-        std::fs::write(&path, "A=b c d\nFOO=$(x)\nnonsense\nexport PGPORT=7\n").unwrap();
-        assert_eq!(Settings::dotenv(&path).unwrap().get("PGPORT").map(String::as_str), Some("7"));
-        std::fs::write(&path, "A=b\nexport PGPASSWORD=b c d\n").unwrap();
-        let error = Settings::dotenv(&path).unwrap_err().to_string();
-        assert!(!error.contains("b c d"), "{error}");
     }
 
     #[test]

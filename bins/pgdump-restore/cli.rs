@@ -149,7 +149,13 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             })),
             Short('o') | Long("dir") => args.dir = Some(folder(&mut parser)?),
             Long("name") => args.name = Some(text(&mut parser, "--name")?),
-            Short('d') | Long("database") | Long("into") => args.database = Some(database(&mut parser)?),
+            Short('d') | Long("database") | Long("into") => {
+                if let Some(other) = args.database.replace(database(&mut parser)?) {
+                    return Err(usage(format!(
+                        "-d and --into name one database: '{other}' was named before"
+                    )));
+                }
+            }
             Long("only") => args.only = Some(database(&mut parser)?),
             Short('D') | Long("drop") => args.drop = true,
             Long("swap") => ways.push(Way::Swap),
@@ -167,7 +173,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             Long("create-roles") => args.create_roles = true,
             Long("force") => args.force.extend(forced(parser.optional_value())?),
             Long("no-safety") => no_safety = true,
-            Long("safety-keep") => args.safety = Some(number::<u32>(&mut parser, "--safety-keep")?.max(1)),
+            Long("safety-keep") => args.safety = Some(at_least_one(&mut parser, "--safety-keep")?),
             Long("keep-before") => args.keep_before = Some(number(&mut parser, "--keep-before")?),
             Long("services") => args.services.add(&text(&mut parser, "--services")?),
             Long("stop") => args.services.stop = Some(text(&mut parser, "--stop")?),
@@ -296,6 +302,14 @@ fn forced(value: Option<OsString>) -> Result<Vec<String>> {
             Err(usage(format!("--force: '{other}' is no guardrail: they are {all}")))
         }
         None => Ok(names),
+    }
+}
+
+/// A number of things of which one must stay.
+fn at_least_one(parser: &mut lexopt::Parser, option: &str) -> Result<u32> {
+    match number(parser, option)? {
+        0 => Err(usage(format!("{option}: one stays at least"))),
+        n => Ok(n),
     }
 }
 

@@ -63,7 +63,7 @@ fn act(args: &Args, settings: &Settings, dir: &Path, speech: &Speech, account: &
             tables::restore(args, which, settings, dir, speech, account)
         }
         Action::Restore(which) => restore(args, which, settings, dir, speech, account),
-        Action::Undo(time) => undo::undo(args, settings, *time, speech, account),
+        Action::Undo(time) => undo::undo(args, settings, *time, dir, speech, account),
         Action::DropBefore(time) => undo::drop_before(args, settings, *time, speech),
         _ => undo::keep_before(args, settings, args.keep_before.unwrap_or(0), speech),
     }

@@ -132,10 +132,13 @@ impl Session {
     }
 
     /// Commits, and ends it. `unchanged`: what is so if it does not come to that. The answer may be lost, and
-    /// the commit not: then the server is asked what became of it.
-    pub(crate) fn commit(mut self, server: &Server, unchanged: &str) -> Result<()> {
+    /// the commit not: then the server is asked what became of it. What the server has warned of.
+    pub(crate) fn commit(mut self, server: &Server, unchanged: &str) -> Result<Vec<String>> {
         let number = self.ask("pg_catalog.txid_current()").map_err(|e| e.hint(unchanged))?;
-        let Err(error) = self.write(b"COMMIT;\n").and_then(|()| self.end()) else { return Ok(()) };
+        let error = match self.write(b"COMMIT;\n").and_then(|()| self.last_words()) {
+            Ok(words) => return Ok(warnings(&words)),
+            Err(error) => error,
+        };
         let question = format!("SELECT txid_status({number});");
         Err(match clean_up(|| fate(server, &question)).as_deref() {
             Some("committed") => error.hint("It was committed all the same."),
@@ -147,11 +150,19 @@ impl Session {
     }
 
     /// Ends it: all that was written has been done without an error.
-    pub(crate) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
+        self.last_words().map(drop)
+    }
+
+    /// The same; the last that psql has said.
+    fn last_words(mut self) -> Result<Vec<String>> {
         self.sync()?;
         drop(self.input.take());
-        let ended = self.child.take().map(Child::wait).transpose()?;
-        ended.filter(|e| !e.ok()).map_or(Ok(()), |e| Err(e.error()))
+        match self.child.take().map(Child::wait).transpose()? {
+            Some(ended) if ended.ok() => Ok(ended.stderr),
+            Some(ended) => Err(ended.error()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Why it does not take any more: a signal to us, or its own last words, which say more than the
@@ -167,6 +178,16 @@ impl Session {
             _ => Error::no("psql ended before its time"),
         }
     }
+}
+
+/// The server's warnings, without that word, and what was left out, which it tells in whatever language.
+fn warnings(words: &[String]) -> Vec<String> {
+    let warning = |line: &String| match (line.split_once("WARNING:"), line.find("left out: ")) {
+        (Some((_, warning)), _) => Some(warning.trim().to_owned()),
+        (None, Some(at)) => Some(line[at..].to_owned()),
+        (None, None) => None,
+    };
+    words.iter().filter_map(warning).collect()
 }
 
 /// What became of a transaction, where the server tells; PostgreSQL before 10 does not.

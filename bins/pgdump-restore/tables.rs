@@ -3,6 +3,7 @@
 
 mod keys;
 mod lacking;
+mod load;
 pub(crate) mod sql;
 pub(crate) mod stream;
 mod there;
@@ -26,9 +27,8 @@ use crate::choose::choose;
 use crate::cli::{Args, TOOL, Table, Which};
 use crate::run::confirm;
 use crate::safety;
-use crate::session::Session;
 use crate::survey::{Live, Survey, entrance};
-use crate::tables::stream::{Load, stream};
+use crate::tables::load::load;
 pub(crate) use crate::tables::there::There;
 use crate::tables::there::{quoted, there};
 use crate::tell::tell;
@@ -103,7 +103,9 @@ pub(crate) fn restore(
         if lacks { e.hint(how) } else { e }
     });
     let outcome = loaded.and_then(|(session, tables, rows)| {
-        session.commit(&server, unchanged)?;
+        for warning in session.commit(&server, unchanged)? {
+            speech.warn(&format!("warning: {warning}"));
+        }
         Ok((tables, rows))
     });
     let started = stopped.start().map(drop);
@@ -290,6 +292,10 @@ fn sorted(args: &Args, chosen: &Dump, listed: &[Listed], there: &[There]) -> Res
             Err(Error::refused(format!("{} is not there", name(&l.schema, &l.name)))
                 .hint("Without --upsert and --data-only it is created."))
         }
+        (Table::Upsert, _, None) if let Some(part) = lacking::unnamed_part(listed, &present, there) => {
+            Err(Error::refused(format!("{} is a partition", name(&part.schema, &part.name)))
+                .hint("Name each partition with -t, or give --replace."))
+        }
         (Table::Upsert, _, None) => match present.iter().find(|t| t.key.is_empty()) {
             Some(t) => Err(Error::refused(format!("{} has no primary key", name(&t.schema, &t.name)))
                 .hint("--replace needs none; --data-only adds rows.")),
@@ -328,70 +334,4 @@ fn lines(args: &Args, chosen: &Dump, live: &Live, listed: &[Listed], present: &[
         lines.push(format!("{what} {}.{}{new} in database {}: {rows}", l.schema, l.name, live.name));
     }
     lines
-}
-
-/// Loads all of it in a transaction, to be committed: every row is there. How many tables and rows.
-fn load(
-    args: &Args,
-    chosen: &Dump,
-    server: &Server,
-    database: &str,
-    found: &Found,
-    speech: &Speech,
-) -> Result<(Session, usize, u64)> {
-    let Found { present, parts, missing } = found;
-    let mut session = Session::start(server, database)?;
-    session.write(sql::begin(&args.table, present).as_bytes())?;
-    let mut loads: Vec<Load> = Vec::new();
-    if !present.is_empty() {
-        let all = missing.is_empty();
-        let patterns = if all { args.tables.clone() } else { present.iter().map(There::sql).collect() };
-        let part = Args { tables: patterns, only: args.only.clone(), ..Args::default() };
-        let command = inspect(&part, chosen, &["extract", "--data-only"])?;
-        let into = [&present[..], parts].concat();
-        run(command, chosen, &mut session, &args.table, &into, &mut loads, speech)?;
-    }
-    if !missing.is_empty() {
-        let part = Args { tables: missing.to_vec(), only: args.only.clone(), ..Args::default() };
-        let mut words = vec!["extract"];
-        if let Table::As(new) = &args.table {
-            words.extend(["--rename", new]);
-        }
-        let command = inspect(&part, chosen, &words)?;
-        let how = if matches!(args.table, Table::As(_)) { &args.table } else { &Table::New };
-        run(command, chosen, &mut session, how, &[], &mut loads, speech)?;
-    }
-    // what adds to a table adds something
-    if loads.is_empty() && matches!(args.table, Table::Upsert | Table::Append) {
-        return Err(Error::refused(format!("'{}' holds no rows of what is asked for", chosen.name)));
-    }
-    session.write(&sql::end(&loads, args.table == Table::Upsert))?;
-    // what fails, fails here, and not with the commit
-    session.sync()?;
-    Ok((session, loads.len(), loads.iter().map(|l| l.rows).sum()))
-}
-
-/// Runs `extract` into the session.
-fn run(
-    mut command: Command,
-    chosen: &Dump,
-    session: &mut Session,
-    how: &Table,
-    present: &[There],
-    loads: &mut Vec<Load>,
-    speech: &Speech,
-) -> Result<()> {
-    let mut child = Child::spawn(&mut command, "dump-inspect", input(chosen)?, Stdio::piped())?;
-    let output = child.stdout().ok_or_else(|| Error::no("cannot read from dump-inspect"))?;
-    let streamed = stream(output, session, how, present, loads);
-    let ended = child.wait()?;
-    // what it gives when it fails psql does not take; when psql takes no more, it ends in peace
-    if !ended.ok() {
-        return Err(ended.told());
-    }
-    streamed?;
-    for line in &ended.stderr {
-        speech.warn(line.strip_prefix("dump-inspect: ").unwrap_or(line));
-    }
-    Ok(())
 }

@@ -33,14 +33,20 @@ fn a_table_that_was_dropped_comes_back_alone() {
     assert_eq!(hash(&server, "people"), want);
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "501");
     assert!(!server.home().join("backups/safety").exists());
-    // what would need the table that was not asked for is told
-    server.sql("shop", "DROP TABLE grades CASCADE");
-    restore(&server, &[&backup, "-t", "grades"]).exits(0).says("left out: fk constraint grades_person_fkey");
-    server.sql("shop", "DROP TABLE grades, people CASCADE");
-    let ran = restore(&server, &[&backup, "-t", "grades", "-t", "people"]).exits(0);
-    assert!(!ran.err.contains("left out"), "{}", ran.err);
+    // its key to a table that is there comes with it, and where that does not fit, it is told
     let keys = "SELECT conname FROM pg_constraint WHERE contype = 'f'";
-    assert_eq!(server.sql("shop", keys), "grades_person_fkey");
+    for (prepare, tables, key) in [
+        ("DROP TABLE grades CASCADE", &["-t", "grades"][..], "grades_person_fkey"),
+        ("DROP TABLE grades; DELETE FROM people WHERE id = 1", &["-t", "grades"], ""),
+        ("DROP TABLE grades, people", &["-t", "grades"], ""),
+        ("DROP TABLE grades", &["-t", "grades", "-t", "people"], "grades_person_fkey"),
+    ] {
+        server.sql("shop", prepare);
+        let ran = restore(&server, &[&[backup.as_str()], tables].concat()).exits(0);
+        assert_eq!(server.sql("shop", keys), key, "{prepare}");
+        let lost = "not there: grades_person_fkey of public.grades";
+        assert_eq!(ran.err.contains("left out: ") && ran.err.contains(lost), key.is_empty(), "{}", ran.err);
+    }
     server.sql("shop", "ALTER TABLE grades DROP CONSTRAINT grades_person_fkey");
     // its key is there again
     server.sql("shop", "ALTER TABLE grades ADD FOREIGN KEY (person) REFERENCES people");
@@ -214,6 +220,33 @@ fn the_plan_is_told_and_nobody_is_asked_without_need() {
     assert!(plan.contains("replace public.grades in database shop: 500 rows"), "{plan}");
     server.restore(&[&backup, "-t", "grades", "--replace"]).exits(4).says("--yes");
     same(&server.everything(), &before);
+}
+
+#[test]
+fn a_partition_that_was_dropped_is_one_again() {
+    let server = Server::start();
+    server.make("shop");
+    server.sql(
+        "shop",
+        "CREATE TABLE whole (id int PRIMARY KEY, person int REFERENCES people, at date DEFAULT '2025-01-01') PARTITION BY RANGE (id); \
+        CREATE INDEX by_date ON whole (at); CREATE TABLE low PARTITION OF whole FOR VALUES FROM (0) TO (50); \
+        CREATE TABLE high PARTITION OF whole FOR VALUES FROM (50) TO (99); CREATE INDEX own ON low (person); \
+        INSERT INTO whole SELECT n, 1 + n % 5 FROM generate_series(1, 98) n",
+    );
+    let backup = back_up(&server, &["-d", "shop"]);
+    let (backup, want) = (backup.to_str().unwrap(), server.everything());
+    server.sql("shop", "DROP TABLE low");
+    let ran = restore(&server, &[backup, "-t", "low"]).exits(0);
+    assert!(!ran.err.contains("left out") && !ran.err.contains("warning"), "{}", ran.err);
+    same(&server.everything(), &want);
+    // another has its place
+    server.sql("shop", "DROP TABLE low; CREATE TABLE other PARTITION OF whole FOR VALUES FROM (10) TO (20)");
+    restore(&server, &[backup, "-t", "low"]).exits(0).says("left out: partition \"low\" would overlap");
+    assert_eq!(server.sql("shop", "SELECT count(*) FROM low"), "49");
+    // rows go into partitions that are named
+    let plan =
+        server.restore(&[backup, "-t", "whole", "--upsert", "--dry-run"]).exits(4).says("is a partition");
+    assert_eq!(plan.out, "");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Going back to what was before a restore, and dropping that.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use kit::beside::{Beside, What, list, next_stamp};
 use kit::exit::{Code, Error, Result};
@@ -8,6 +9,7 @@ use kit::guard::{For, guard};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::{Server, literal};
+use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
 
@@ -30,6 +32,7 @@ pub(crate) fn undo(
     args: &Args,
     settings: &Settings,
     time: Option<Stamp>,
+    dir: &Path,
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
@@ -78,7 +81,15 @@ pub(crate) fn undo(
     let own = exchanges.iter().any(|e| e.name == entrance);
     let vantage = if own { "template1" } else { &entrance };
     let _lock = guard(&server, vantage, For::Restore, TOOL)?;
-    exchange_all(&server, vantage, &entrance, exchanges, now)?;
+    let stopped = services::stop(&args.services, dir, speech)?;
+    let undone = exchange_all(&server, vantage, &entrance, exchanges, now);
+    let started = stopped.start().map(drop);
+    undone.inspect_err(|_| {
+        if let Err(error) = &started {
+            speech.error(error);
+        }
+    })?;
+    started.map_err(|e| e.hint("The names are changed back."))?;
     let names: Vec<&str> = chosen.iter().map(|b| b.of.as_str()).collect();
     account.note(&format!("undone: {}", names.join(", ")));
     tell(args, settings, &names, &server, account)?;

@@ -25,6 +25,14 @@ pub(super) fn partitions(whole: &[There], all: &[There]) -> Vec<There> {
     }
 }
 
+/// A partition that rows would go into by its table, which has none of its own, and that is not named itself.
+pub(super) fn unnamed_part(listed: &[Listed], present: &[There], all: &[There]) -> Option<There> {
+    let is_empty = |t: &&There| listed.iter().any(|l| t.is(&l.schema, &l.name) && !l.filled);
+    let whole: Vec<There> = present.iter().filter(|t| t.is_partitioned()).filter(is_empty).cloned().collect();
+    let named = |t: &There| present.iter().any(|p| p.is(&t.schema, &t.name));
+    partitions(&whole, all).into_iter().find(|t| !named(t))
+}
+
 /// Those of `present` and of their partitions that would be empty afterwards. Refused, unless it is forced.
 pub(super) fn lacking(
     args: &Args,

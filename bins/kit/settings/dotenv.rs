@@ -1,0 +1,89 @@
+//! `.env`, which is shared with other programs: a line of theirs that cannot be read is theirs, and hides none
+//! of ours. No error repeats a line: it may hold a password.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::exit::{Error, Result};
+
+/// The variables that the file sets; none where there is no file. `is_ours`: whether a variable is one that
+/// must be read.
+pub(super) fn read(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<BTreeMap<String, String>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        other => other.map_err(|e| Error::io("read", path.display(), &e))?,
+    };
+    let text = readable(&text, is_ours).map_err(|(line, name)| {
+        Error::no(format!("cannot read '{}': line {line} is not {name}=value", path.display()))
+            .hint("A value with blanks, quotes or # stands in single quotes.")
+    })?;
+    // values may refer to those before them, so all is read at once
+    Ok(dotenvy::from_read_iter(text.as_bytes()).filter_map(std::result::Result::ok).collect())
+}
+
+/// The text without the lines that cannot be read. The number of one that is ours, and its variable.
+fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<String, (usize, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut kept = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        let assigned = line.trim_start();
+        let assigned = assigned.strip_prefix("export ").unwrap_or(assigned);
+        let (name, value) = assigned.split_once('=').unwrap_or((assigned, ""));
+        // what begins with a quote may go on until a later one
+        let last = if value.trim_start().starts_with(['"', '\'']) { lines.len() } else { at + 1 };
+        match (at + 1..=last).map(|end| (end, lines[at..end].join("\n"))).find(|(_, text)| reads(text)) {
+            Some((end, text)) => {
+                kept.push_str(&text);
+                kept.push('\n');
+                at = end;
+            }
+            None if is_ours(name.trim()) => return Err((at + 1, name.trim().to_owned())),
+            None => at += 1,
+        }
+    }
+    Ok(kept)
+}
+
+fn reads(text: &str) -> bool {
+    dotenvy::from_read_iter(text.as_bytes()).all(|pair| pair.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    fn read(text: &str) -> std::result::Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        std::fs::write(&path, text).unwrap();
+        match super::read(&path, |name| name.starts_with("PG")) {
+            Ok(all) => Ok(all.iter().map(|(k, v)| format!("{k}={v};")).collect()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn lines_of_others_hide_none_of_ours() {
+        for (text, want) in [
+            ("A=b c d\nFOO=x\nnonsense\nexport PGPORT=7\n", "FOO=x;PGPORT=7;"),
+            ("KEY=a\"b\nQ=it's\nPGHOST=h\nPGUSER=u\n", "PGHOST=h;PGUSER=u;"),
+            ("KEY=\"a\nPGHOST=of the key\nb\"\nPGUSER=u\n", "KEY=a\nPGHOST=of the key\nb;PGUSER=u;"),
+            ("KEY=\"never ended\nPGHOST=h\n", "PGHOST=h;"),
+            (
+                "USER_X=me\nPGUSER=${USER_X}\n# a 'comment\nPGPASSWORD='a\"b #c'\n",
+                "PGPASSWORD=a\"b #c;PGUSER=me;USER_X=me;",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_ours_is_named_and_not_repeated() {
+        for value in ["b c d", "a\"b", "\"b"] {
+            let error = read(&format!("A=b\nexport PGPASSWORD={value}\n")).unwrap_err();
+            assert!(error.ends_with("line 2 is not PGPASSWORD=value") && !error.contains(value), "{error}");
+        }
+    }
+}
