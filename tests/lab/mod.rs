@@ -9,6 +9,7 @@
 
 pub mod hook;
 mod ran;
+pub mod small;
 
 use std::ffi::OsStr;
 use std::fs;

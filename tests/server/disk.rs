@@ -7,41 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::beside::{Was, dump_with, rows, sleeping};
+use crate::lab::small::Small;
 use crate::lab::{Server, end, run, wait_until};
 use crate::stage::{back_up, beside, start};
-
-/// A small disk that the server can see, until it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    /// `None` where nobody may mount one.
-    fn mount(server: &Server, size: &str) -> Option<Small> {
-        let path = server.host().join("small");
-        fs::create_dir(&path).unwrap();
-        let option = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&path).output();
-        if !mounted.unwrap().status.success() {
-            return None;
-        }
-        let small = Small(path);
-        // it belongs to whoever runs the server
-        let owner = fs::metadata(server.data()).unwrap();
-        use std::os::unix::fs::MetadataExt;
-        chown(&small.0, Some(owner.uid()), Some(owner.gid())).unwrap();
-        Some(small)
-    }
-
-    fn grow(&self, size: &str) {
-        let option = format!("remount,size={size}");
-        run(Command::new("mount").args(["-o", &option]).arg(&self.0)).exits(0);
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_disk_that_fills_up_midway() {
@@ -73,11 +41,9 @@ fn a_disk_that_fills_up_midway() {
 /// A server with a small disk, on which there is a tablespace.
 fn with_small_disk() -> Option<(Server, Small)> {
     let server = Server::start();
-    let Some(small) = Small::mount(&server, "24m") else {
-        eprintln!("nobody may mount a small disk here: what happens on a full one is not tested");
-        return None;
-    };
-    server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", small.0.display()));
+    let small = Small::mount(server.host().join("small"), "24m")?;
+    crate::lab::give(small.path());
+    server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", small.path().display()));
     Some((server, small))
 }
 
@@ -119,7 +85,7 @@ fn in_place_on_a_full_disk_nothing_is_dropped() {
     let backup = back_up(&server, &["-d", "shop"]);
     server.sql("postgres", "ALTER DATABASE shop SET TABLESPACE small; CHECKPOINT");
     let mut fill = vec![0; 24 << 20];
-    while !fill.is_empty() && fs::write(small.0.join("fill"), &fill).is_err() {
+    while !fill.is_empty() && fs::write(small.path().join("fill"), &fill).is_err() {
         fill.truncate(fill.len() - (64 << 10));
     }
     assert!(!fill.is_empty());
@@ -127,7 +93,7 @@ fn in_place_on_a_full_disk_nothing_is_dropped() {
     let args = [backup.to_str().unwrap(), "--yes", "--no-safety", "--in-place", "--force=space"];
     let ran = server.restore(&args).exits(5);
     assert!(!ran.err.contains("halfway"), "{}", ran.err);
-    fs::remove_file(small.0.join("fill")).unwrap();
+    fs::remove_file(small.path().join("fill")).unwrap();
     was.still(&server);
     server.restore(&args).exits(0);
     assert_eq!(rows(&server, "shop"), "500");

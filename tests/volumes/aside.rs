@@ -6,7 +6,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::archive::hard;
-use crate::disk::{Small, noise};
+use crate::disk::noise;
+use crate::lab::small::Small;
 use crate::lab::wait_until;
 use crate::stage::Stage;
 
@@ -98,7 +99,7 @@ fn a_file_that_changes_while_it_is_copied_spoils_it_and_services_start() {
 fn where_there_is_no_room_it_says_so_and_compresses_at_once() {
     let stage = Stage::with_data();
     stage.write("data/big", vec![7; 60 << 20]);
-    let Some(small) = Small::mount(&stage, "backups", "90m") else { return };
+    let Some(small) = Small::mount(stage.path("backups"), "90m") else { return };
     let always = [&["dir:data", "--copy-first", "always"], &LOGGED[..]].concat();
     stage.snap(&always).exits(5).says("no room in 'backups/snapshots' to copy the volumes first");
     assert!(!stage.there("log"));
@@ -116,7 +117,7 @@ fn where_the_disk_is_full_midway_the_rest_is_compressed_at_once() {
         stage.write(path, "y");
     }
     stage.write("data/big", noise(9 << 20));
-    let Some(small) = Small::mount(&stage, "backups", "90m") else { return };
+    let Some(small) = Small::mount(stage.path("backups"), "90m") else { return };
     // by the time that it stands still it is larger than the disk
     let stop = "echo stop >>log; head -c 150M /dev/zero >more/big";
     let args = ["dir:data", "dir:more", "dir:last", "--stop", stop, LOGGED[2], LOGGED[3]];

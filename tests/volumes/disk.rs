@@ -2,28 +2,8 @@
 
 use std::fs;
 
+use crate::lab::small::Small;
 use crate::stage::Stage;
-
-/// A small file system of the test's own, which only root can make.
-pub(crate) struct Small(std::path::PathBuf);
-
-impl Small {
-    pub(crate) fn mount(stage: &Stage, name: &str, size: &str) -> Option<Small> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        let path = stage.path(name);
-        fs::create_dir_all(&path).unwrap();
-        let made = stage.sh(&format!("mount -t tmpfs -o size={size} tmpfs '{}'", path.display()));
-        (made.code == 0).then_some(Small(path))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Bytes that do not shrink.
 pub(crate) fn noise(n: usize) -> Vec<u8> {
@@ -41,7 +21,7 @@ pub(crate) fn noise(n: usize) -> Vec<u8> {
 fn a_snapshot_that_does_not_fit_leaves_nothing_and_services_start() {
     let stage = Stage::with_data();
     stage.write("data/big", noise(8 << 20));
-    let Some(small) = Small::mount(&stage, "backups", "4m") else { return };
+    let Some(small) = Small::mount(stage.path("backups"), "4m") else { return };
     let ran = stage.snap(&["dir:data", "--stop", "echo stop >>log", "--start", "echo start >>log"]);
     ran.exits(5).says("no space left");
     assert_eq!(stage.read("log"), "stop\nstart\n");
@@ -52,7 +32,7 @@ fn a_snapshot_that_does_not_fit_leaves_nothing_and_services_start() {
 #[test]
 fn a_restore_that_does_not_fit_stops_nothing() {
     let stage = Stage::new();
-    let Some(small) = Small::mount(&stage, "disk", "12m") else { return };
+    let Some(small) = Small::mount(stage.path("disk"), "12m") else { return };
     stage.write("disk/data/big", noise(8 << 20));
     stage.snap(&["dir:disk/data"]).exits(0);
     stage.write("disk/data/big", "small");
@@ -69,7 +49,7 @@ fn a_restore_that_does_not_fit_stops_nothing() {
 /// A disk with room for one volume and its snapshot elsewhere; the volume has changed since.
 fn tight() -> Option<(Stage, Small, String)> {
     let stage = Stage::new();
-    let small = Small::mount(&stage, "disk", "12m")?;
+    let small = Small::mount(stage.path("disk"), "12m")?;
     stage.write("disk/data/big", noise(7 << 20));
     stage.write("disk/data/sub/a", "one");
     stage.write("disk/state/x", "y");

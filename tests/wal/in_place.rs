@@ -1,10 +1,9 @@
 //! Recoveries in place: what else is there, and a disk that has no room for what the log brings.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use crate::lab;
+use crate::lab::small::Small;
 use crate::moment::{COUNT, recover, snap};
 use crate::stage::Stage;
 
@@ -32,32 +31,11 @@ fn a_standby_that_nobody_would_make_anew_is_left_alone() {
     assert_eq!(stage.server.sql("postgres", COUNT), "400");
 }
 
-/// A disk of 24 MB, until it is dropped; `None` where nobody may mount one.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(path: PathBuf) -> Option<Small> {
-        fs::create_dir(&path).unwrap();
-        let options = "size=24m,mode=755";
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output();
-        mounted.unwrap().status.success().then_some(Small(path))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_disk_that_fills_up_in_the_replay_is_temporary_and_told_in_the_servers_words() {
     let mut stage = Stage::archiving(&[]);
-    let Some(small) = Small::mount(stage.archive().with_extension("small")) else {
-        println!("not run: nobody may mount a small disk here");
-        return;
-    };
-    let space = small.0.join("space");
+    let Some(small) = Small::mount(stage.archive().with_extension("small"), "24m") else { return };
+    let space = small.path().join("space");
     fs::create_dir(&space).unwrap();
     lab::give(&space);
     let server = &stage.server;
@@ -70,7 +48,7 @@ fn a_disk_that_fills_up_in_the_replay_is_temporary_and_told_in_the_servers_words
     stage.server.stop_in_order();
     let ran = recover(&stage, &["--until-latest", "--yes"]).exits(5);
     ran.says("FATAL:  could not ").says("No space left on device");
-    assert_eq!(lab::names(&small.0), ["space"]);
+    assert_eq!(lab::names(small.path()), ["space"]);
     stage.server.start_again();
     assert_eq!(stage.server.sql("postgres", COUNT), "400000", "nothing was replaced");
     stage.server.stop();
