@@ -2,13 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::path::PathBuf;
-use std::process::Command;
 
 use crate::beside::{Was, dump_with, rows, sleeping};
 use crate::lab::small::Small;
-use crate::lab::{Server, end, run, wait_until};
+use crate::lab::{Server, end, wait_until};
 use crate::stage::{back_up, beside, start};
 
 #[test]
