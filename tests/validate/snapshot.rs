@@ -172,6 +172,18 @@ fn a_snapshot_without_a_data_directory_is_never_drilled() {
     let ran = run(lab::tool("backup-validate", home.path()).args(["--drill", &record])).exits(0);
     let ran = ran.says("warn ").says("it is not drilled: it holds no data directory of PostgreSQL");
     assert!(!ran.err.contains("and proven"), "{}", ran.err);
+    // and so nobody asks for one
+    let mut command = lab::tool("backup-validate", home.path());
+    run(command.args(["--report", "html", "r.html", "--metrics", "m.prom"])).exits(0);
+    let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+    let page = read("r.html");
+    assert!(page.contains("<h1>Recoverable</h1>") && page.contains("no drill can be held"), "{page}");
+    assert!(!page.contains("ever restored"), "{page}");
+    let numbers = read("m.prom");
+    assert!(
+        numbers.contains("pgkeep_backups{") && !numbers.contains("pgkeep_backup_drillable{"),
+        "{numbers}"
+    );
 }
 
 #[test]
@@ -262,6 +274,7 @@ fn snapshots_are_watched_measured_and_reported() {
             .count()
     };
     assert_eq!((of_data("pgkeep_backup_size_bytes"), of_data("pgkeep_backups")), (2, 2), "{text}");
+    assert_eq!(of_data("pgkeep_backup_drillable"), 1, "{text}");
     assert_eq!((of_data("pgkeep_drill_success"), of_data("pgkeep_backup_rows")), (1, 0), "{text}");
     let page = fs::read_to_string(stage.server.home().join("r.html")).unwrap();
     for name in [&first, &short(&third)] {

@@ -5,7 +5,7 @@ use std::path::Path;
 use kit::catalog::{Backup, NO_MANIFEST};
 use kit::exit::Result;
 use kit::history::{Drill, drills};
-use kit::manifest::{Kin, Kind, Manifest};
+use kit::manifest::{Kin, Manifest};
 use kit::retention::{Candidate, Policy, Verdict, plan};
 use kit::stamp::Stamp;
 use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
@@ -72,12 +72,7 @@ impl Group<'_> {
 
     /// Whether a drill of them could be held, and none was.
     pub(crate) fn is_never_restored(&self) -> bool {
-        self.is_chief && self.can_be_drilled() && self.drills.is_empty()
-    }
-
-    /// Whether there is a way to hold a drill of them.
-    pub(crate) fn can_be_drilled(&self) -> bool {
-        self.kin.kind != Kind::Redis
+        self.is_chief && self.kin.can_be_drilled() && self.drills.is_empty()
     }
 
     /// Those that the next run removes.

@@ -52,7 +52,7 @@ pub(crate) fn status(model: &Model<'_>) -> Status {
         let sentence = format!("The drill{on} failed: {}. {newest}", drill.faults.join("; "));
         return of(Level::Bad, "A restore has failed", sentence);
     }
-    let drilled = drilled(&chiefs.iter().filter(|g| g.can_be_drilled()).copied().collect::<Vec<_>>());
+    let drilled = drilled(&chiefs.iter().filter(|g| g.kin.can_be_drilled()).copied().collect::<Vec<_>>());
     let sentence = format!("{newest} {drilled}");
     if !model.findings.is_empty() || !model.faulty.is_empty() {
         return of(Level::Warn, "Recoverable, but look at this", sentence);
@@ -83,7 +83,7 @@ fn drilled(chiefs: &[&Group<'_>]) -> String {
     let took = span_of(drills.iter().map(|d| d.seconds).fold(0.0, f64::max));
     let on = drills.iter().filter_map(|d| d.time()).min().map(day).unwrap_or_default();
     match (drills.len(), chiefs.len() - drills.len()) {
-        (0, 0) => "They were looked at from outside.".into(),
+        (0, 0) => "Of such backups no drill can be held.".into(),
         (0, 1) => "It was read back to its last byte, but no restore was ever tried.".into(),
         (0, _) => "They were read back to their last byte, but no restore was ever tried.".into(),
         (1, 0) => format!("In a drill on {on} a restore took {took} and was proven."),

@@ -14,7 +14,7 @@ use crate::watch::{self, Line};
 /// A number of a backup; `None`: not known.
 type Of = fn(&Backup, &Manifest) -> Option<f64>;
 
-const OF_NEWEST: [(&str, &str, Of); 8] = [
+const OF_NEWEST: [(&str, &str, Of); 9] = [
     ("pgkeep_backup_timestamp_seconds", "When the newest proven backup was made.", |b, _| {
         Some(b.time.unix() as f64)
     }),
@@ -31,6 +31,9 @@ const OF_NEWEST: [(&str, &str, Of); 8] = [
     }),
     ("pgkeep_backup_shrink_allowed", "1: somebody said that it may be much smaller.", |_, m| {
         m.kind.is_dump().then(|| f64::from(u8::from(m.rotation.shrink_allowed)))
+    }),
+    ("pgkeep_backup_drillable", "1: there is a way to hold a drill of it.", |_, m| {
+        m.kin().can_be_drilled().then_some(1.0)
     }),
 ];
 
