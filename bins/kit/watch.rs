@@ -65,7 +65,7 @@ pub enum What {
     Quota,
     /// Segments are missing in the archive of the log.
     Gap,
-    /// The archive of the log cannot be read.
+    /// The archive of the log, or the directory, cannot be read.
     Unread,
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Model<'a> {
     pub(crate) now: Stamp,
     pub(crate) host: String,
     pub(crate) dir: String,
+    /// Whether there is such a directory; else it is about what was judged.
+    pub(crate) is_there: bool,
     pub(crate) used: u64,
     pub(crate) groups: Vec<Group<'a>>,
     /// Files with a manifest that are not what that says.
@@ -100,6 +102,7 @@ pub(crate) fn model<'a>(dir: &Path, shown: &str, look: &'a Look, judged: &'a [Va
         now: look.now,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         dir: shown.to_owned(),
+        is_there: look.is_there,
         used: look.used,
         groups,
         faulty: look.backups.iter().filter(faulty).collect(),

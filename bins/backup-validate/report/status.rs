@@ -25,6 +25,10 @@ pub(crate) struct Status {
 pub(crate) fn status(model: &Model<'_>) -> Status {
     let chiefs: Vec<&Group<'_>> = model.groups.iter().filter(|g| g.is_chief).collect();
     let of = |level, headline, sentence| Status { level, headline, sentence };
+    if !model.is_there && model.findings.is_empty() {
+        let (level, headline, sentence) = judged(model);
+        return of(level, headline, sentence);
+    }
     if chiefs.is_empty() {
         let sentence = match model.faulty.len() {
             0 => "There is no proven backup here.".to_owned(),
@@ -61,6 +65,20 @@ pub(crate) fn status(model: &Model<'_>) -> Status {
         return of(Level::Warn, "Proven, but never restored", sentence);
     }
     of(Level::Good, "Recoverable", sentence)
+}
+
+/// The same of the backups that were judged alone.
+fn judged(model: &Model<'_>) -> (Level, &'static str, String) {
+    let all = model.judged.len();
+    let of = |verdict: &str| model.judged.iter().filter(|v| v["verdict"] == verdict).count();
+    let (bad, unproven) = (of("bad"), of("unproven"));
+    let passed = format!("{} of {} passed.", all - bad - unproven, counted(all, "backup"));
+    match (bad, unproven) {
+        _ if all == 0 => (Level::Bad, "Nothing was proven", "No backup was looked at.".into()),
+        (0, 0) => (Level::Good, "Passed", passed),
+        (0, _) => (Level::Warn, "Not proven", passed),
+        _ => (Level::Bad, "Bad", passed),
+    }
 }
 
 fn newest(chiefs: &[&Group<'_>], model: &Model<'_>) -> String {
