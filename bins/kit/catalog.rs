@@ -56,6 +56,8 @@ pub struct Backup {
     pub manifest: Option<Manifest>,
     /// Why it does not count; `None` when it is proven.
     pub fault: Option<String>,
+    /// How it was taken, where that changes how much is in it: it is held against others of the same way only.
+    pub way: &'static str,
 }
 
 impl Backup {
@@ -80,7 +82,7 @@ impl Backup {
         let modified = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         let time = manifest.as_ref().and_then(Manifest::created).max(named);
         let time = time.unwrap_or(Stamp::from_unix(modified.map_or(0, |d| d.as_secs() as i64)));
-        Ok(Backup { path: path.to_owned(), name, series, time, bytes: meta.len(), manifest, fault })
+        Ok(Backup { path: path.to_owned(), name, series, time, bytes: meta.len(), manifest, fault, way: "" })
     }
 
     /// As retention sees it.
@@ -186,6 +188,7 @@ pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
             bytes: 0,
             manifest,
             fault: Some("its file is missing".into()),
+            way: "",
             path,
         });
     }

@@ -318,3 +318,31 @@ fn a_smaller_snapshot_is_an_alarm_until_somebody_accepts_it() {
     snap(99_000, &[]);
     watch().exits(0);
 }
+
+#[test]
+fn a_hot_snapshot_is_no_smaller_cold_one() {
+    let settings = "wal_level = replica\nmax_wal_senders = 2\narchive_mode = on\narchive_command = 'true'\n";
+    let mut server = Server::start_with(settings);
+    server.make("shop");
+    server.sql("shop", "CREATE TABLE much AS SELECT repeat('x', 900) AS x FROM generate_series(1, 40000)");
+    server.sql("shop", "CHECKPOINT");
+    let data = format!("data=dir:{}", server.data().display());
+    let take = |server: &Server, how: &[&str]| {
+        run(server.tool("volsnap").args(["-q", &data]).args(how)).exits(0).line().to_owned()
+    };
+    let watch = |server: &Server| server.run("backup-validate", ["--watch"]);
+    take(&server, &["--hot"]);
+    server.stop_in_order();
+    take(&server, &[]);
+    server.start_again();
+    let hot = take(&server, &["--hot"]);
+    watch(&server).exits(0);
+    take(&server, &["--hot", "--with-wal"]);
+    watch(&server).exits(0);
+    // what is gone is seen by the one that was taken in the same way
+    server.sql("shop", "DROP TABLE much; CHECKPOINT");
+    take(&server, &["--hot"]);
+    let ran = watch(&server).exits(1);
+    let of = hot.rsplit('/').next().unwrap();
+    assert!(ran.line().starts_with("shrunken\tdata\t") && ran.out.contains(of), "{}", ran.out);
+}

@@ -13,7 +13,7 @@ use crate::manifest::{Artifact, Format, Kind, Manifest, Rotation, Source};
 use crate::place;
 use crate::redis;
 use crate::stamp::Stamp;
-use crate::volume::set::{Set, parse, parse_record};
+use crate::volume::set::{Mode, Set, parse, parse_record};
 use crate::volume::snapshot::{self, Snapshot};
 
 /// … and this is why they do not count.
@@ -54,7 +54,16 @@ fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
         _ => return None,
     };
     let time = named(&name).unwrap_or(Stamp::from_unix(0));
-    Some(Backup { path, series, time, bytes: meta.len(), manifest: None, fault: Some(ODD.into()), name })
+    Some(Backup {
+        path,
+        series,
+        time,
+        bytes: meta.len(),
+        manifest: None,
+        fault: Some(ODD.into()),
+        way: "",
+        name,
+    })
 }
 
 /// The backup at `path`, of whatever kind.
@@ -111,7 +120,17 @@ fn of_set(snapshot: &Snapshot) -> Backup {
         bytes: snapshot.bytes(),
         manifest: set.as_ref().map(|set| as_manifest(set, &name, snapshot.bytes())),
         fault: fault.clone(),
+        way: set.as_ref().map_or("", way),
         name,
+    }
+}
+
+/// A cold snapshot holds all of `pg_wal`, a hot one nothing of it, or what it needs.
+fn way(set: &Set) -> &'static str {
+    match (set.mode, set.needs_log()) {
+        (Mode::Cold, _) => "cold",
+        (Mode::Hot, true) => "hot",
+        (Mode::Hot, false) => "hot, with its log",
     }
 }
 
@@ -169,7 +188,7 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
         let path = dir.join(&name);
         let fault = Some("its record is missing".to_owned());
         let series = Some(Vec::from_iter(labels).join("+"));
-        let gone = Backup { path, name, series, time, bytes, manifest: None, fault };
+        let gone = Backup { path, name, series, time, bytes, manifest: None, fault, way: "" };
         (!gone.path.exists()).then_some(gone)
     };
     Ok(sets.into_iter().filter_map(of).collect())
@@ -212,5 +231,6 @@ fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
         bytes: 0,
         manifest: None,
         fault: Some(format!("{TAKEN} {}", history::NAME)),
+        way: "",
     }
 }
