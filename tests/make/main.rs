@@ -147,6 +147,18 @@ fn the_log_is_archived_from_one_command_on() {
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(!listed.contains("000000010000000000000001"), "{again}\n{listed}");
     assert!(listed.contains(".backup"), "{listed}");
+    // a hot snapshot is checked and drilled with it, and what it covers is shown; the server is of no use to that
+    host.ok(&["dev-snapshot"]);
+    host.ok(&["dev-wal-on"]);
+    host.ok(&["dev-down"]);
+    let judged = host.make(&["dev-validate"]);
+    assert!(judged.status.success() && said(&judged).contains("its log is in '"), "{}", said(&judged));
+    let drill = host.make(&["dev-drill"]);
+    assert!(drill.status.success() && said(&drill).contains(" and proven in "), "{}", said(&drill));
+    host.ok(&["dev-report"]);
+    let page = fs::read_to_string(host.path().join("backups/report.html")).unwrap();
+    assert!(page.contains("<h1>Recoverable</h1>") && page.contains("<h2>The log"), "{page}");
+    host.ok(&["dev-up"]);
     // it stays on, and what dev-reset makes anew has an archive of its own
     host.ok(&["dev-restart"]);
     assert_eq!(host.sql("SHOW archive_mode"), "on");
