@@ -54,8 +54,11 @@ fn with_the_users_own_server_nothing_is_started_or_destroyed() {
 #[test]
 fn what_was_backed_up_is_checked_drilled_and_told() {
     let host = Host::new("GUEST\n");
-    let nothing = host.make(&["dev-validate"]);
-    assert!(!nothing.status.success() && said(&nothing).contains("cannot list"), "{}", said(&nothing));
+    for target in ["dev-validate", "dev-drill", "dev-report"] {
+        let nothing = said(&host.make(&[target]));
+        assert!(nothing.contains("no backups yet in 'backups'\ndev: hint: make dev-backup"), "{nothing}");
+        assert!(nothing.contains("Error 1") && !nothing.contains("cannot list"), "{nothing}");
+    }
     host.ok(&["dev-up", "dev-seed"]);
     host.ok(&["dev-backup"]);
     // the server is of no use to any of these
