@@ -65,7 +65,8 @@ pub(crate) fn look(args: &Args, dir: &Path, files: bool) -> Result<Look> {
         finding.why.push_str(&format!("; a {by} --allow-shrink accepts that"));
     }
     findings.extend(coverage.iter().flat_map(|c| c.findings(&args.accept_gaps)));
-    findings.extend(unread.as_ref().map(|error| Finding {
+    let lists = watch::unread(dir);
+    findings.extend(unread.iter().chain(&lists).map(|error| Finding {
         what: What::Unread,
         series: None,
         backup: None,

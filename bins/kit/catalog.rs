@@ -167,7 +167,7 @@ pub fn scan(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
 /// somebody took the file away. What rotation removes leaves neither.
 pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
     let names = place::names(dir)?;
-    let sums = sums(dir)?.unwrap_or_default();
+    let sums = listed(dir);
     let mut files: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".json")).collect();
     files.extend(sums.lines().filter_map(|line| line.get(66..)));
     files.sort_unstable();
@@ -267,6 +267,11 @@ pub fn sums(dir: &Path) -> Result<Option<String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read", path.display(), &e)),
     }
+}
+
+/// The same for a look around; one that cannot be read lists nothing: [`sums`] tells why.
+pub fn listed(dir: &Path) -> String {
+    sums(dir).ok().flatten().unwrap_or_default()
 }
 
 /// Rewrites `dir`'s list: without the names in `gone`, with `new` (name, digest) at its end.

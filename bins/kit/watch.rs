@@ -17,7 +17,7 @@ mod holdings;
 mod storage;
 mod tables;
 
-pub use holdings::{at, backups, named};
+pub use holdings::{at, backups, named, unread};
 pub use storage::used;
 pub use tables::{Changed, Losses, Table, Tables, compare_manifests};
 
@@ -65,7 +65,7 @@ pub enum What {
     Quota,
     /// Segments are missing in the archive of the log.
     Gap,
-    /// The archive of the log, or the directory, cannot be read.
+    /// The archive of the log, the directory, or a list in it cannot be read.
     Unread,
 }
 

@@ -95,7 +95,8 @@ impl Group<'_> {
 
 /// Gathers it.
 pub(crate) fn model<'a>(dir: &Path, shown: &str, look: &'a Look, judged: &'a [Value]) -> Result<Model<'a>> {
-    let drills = drills(dir)?;
+    // that they cannot be read is a finding
+    let drills = drills(dir).unwrap_or_default();
     let groups = lines(&look.backups, look.now).into_iter().map(|line| group(line, look, &drills)).collect();
     let faulty = |b: &&Backup| b.fault.as_ref().is_some_and(|f| f != NO_MANIFEST);
     Ok(Model {

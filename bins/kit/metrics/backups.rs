@@ -64,7 +64,7 @@ pub(super) fn tell(text: &mut Text, dir: &Path, now: Stamp) -> Result<()> {
 }
 
 fn drills(text: &mut Text, dir: &Path, lines: &[Line<'_>]) -> Result<()> {
-    let drills = history::drills(dir)?;
+    let drills = history::drills(dir).unwrap_or_default();
     let latest = |line: &Line<'_>| drills.iter().rev().find(|d| d.is_of(line.series, &line.kin));
     let of: Vec<_> = lines.iter().filter_map(|line| Some((line, latest(line)?))).collect();
     text.metric("pgkeep_drill_timestamp_seconds", Kind::Gauge, "When the latest drill was held.");

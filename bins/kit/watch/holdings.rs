@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::catalog::{self, Backup, NO_MANIFEST, SNAPSHOTS};
 use crate::codec::Kind as Codec;
-use crate::exit::Result;
+use crate::exit::{Error, Result};
 use crate::history;
 use crate::manifest::{Artifact, Format, Kind, Manifest, Rotation, Source};
 use crate::place;
@@ -24,14 +24,15 @@ const UNREADABLE: &str = "it cannot be read";
 const ODD: &str = "its name is no UTF-8";
 const UNLIKE_OTHERS: &str = "it has no manifest, others of its series have";
 
-/// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away.
+/// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away, as far as
+/// lists can be read that tell of them, see [`unread`].
 pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     let mut backups = catalog::scan(dir, None)?;
     backups.extend(catalog::vanished(dir)?);
     for name in place::names(dir)?.iter().filter(|name| redis::parse(name).is_some()) {
         backups.push(of_redis(&dir.join(name))?);
     }
-    remember(dir, &mut backups)?;
+    remember(dir, &mut backups);
     for folder in [dir.to_owned(), dir.join(SNAPSHOTS)].iter().filter(|folder| folder.is_dir()) {
         backups.extend(snapshot::scan(folder)?.iter().map(of_set));
         backups.extend(without_record(folder)?);
@@ -42,6 +43,13 @@ pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     }
     backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
     Ok(backups)
+}
+
+/// Why a list of digests or the history of drills cannot be read, of `dir` and of its folder of snapshots.
+pub fn unread(dir: &Path) -> Vec<Error> {
+    let lists = [dir.to_owned(), dir.join(SNAPSHOTS)];
+    let lists = lists.iter().filter_map(|dir| catalog::sums(dir).err());
+    lists.chain(history::drills(dir).err()).collect()
 }
 
 /// A backup by a name that no line of a list can hold, so that it is not passed over in silence.
@@ -173,7 +181,7 @@ fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
 /// Archives, there or in the list of digests, whose record is gone: one entry for each set.
 fn without_record(dir: &Path) -> Result<Vec<Backup>> {
     let mut sets: BTreeMap<Stamp, (u64, BTreeSet<String>)> = BTreeMap::new();
-    let sums = catalog::sums(dir)?.unwrap_or_default();
+    let sums = catalog::listed(dir);
     let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
     let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
     for name in &names {
@@ -197,9 +205,9 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
 /// A dump without a manifest may be foreign; but not where the list of digests or a drill tells of it, or where
 /// others of its series have one. The latest that a drill was held of is not removed by any rule before a newer
 /// one is there.
-fn remember(dir: &Path, backups: &mut Vec<Backup>) -> Result<()> {
-    let sums = catalog::sums(dir)?.unwrap_or_default();
-    let drills = history::drills(dir)?;
+fn remember(dir: &Path, backups: &mut Vec<Backup>) {
+    let sums = catalog::listed(dir);
+    let drills = history::drills(dir).unwrap_or_default();
     let mut known: BTreeSet<&str> = sums.lines().filter_map(|line| line.get(66..)).collect();
     known.extend(drills.iter().map(|d| d.name.as_str()));
     let series: BTreeSet<String> =
@@ -219,7 +227,6 @@ fn remember(dir: &Path, backups: &mut Vec<Backup>) -> Result<()> {
             backups.push(gone(dir, &drill.name, of, time));
         }
     }
-    Ok(())
 }
 
 fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
