@@ -113,6 +113,12 @@ fn a_drill_starts_the_server_of_a_snapshot_and_none_of_its_settings() {
     let ran = stage.validate(&[&["--drill", path], &ask[..]].concat()).exits(0).says("and proven in ");
     assert_eq!(ran.line(), path);
     assert_eq!(stage.record()["verified"]["how"], "drill");
+    let history = fs::read_to_string(stage.server.home().join("backups/snapshots/drills.jsonl")).unwrap();
+    let drill: Value = serde_json::from_str(history.trim_end()).unwrap();
+    let of = |step: &str| drill[step].as_f64().unwrap();
+    let steps = [of("server_seconds"), of("restore_seconds"), of("prove_seconds")];
+    assert!(steps.iter().all(|step| *step > 0.0), "{drill}");
+    assert!((of("seconds") - steps.iter().sum::<f64>()).abs() < 0.01, "{drill}");
     assert_eq!(names(&stage.server.home().join("t")), [""; 0]);
     assert_eq!(names(mark.path()), before, "its archive_command was run");
     stage.validate(&["--drill", path, "--query", "SELECT 1", "--expect", "2"]).exits(1).says("answers '1'");
