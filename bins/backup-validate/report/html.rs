@@ -163,7 +163,7 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
     let Dated { backup, manifest, next, wrong } = dated;
     let tag = manifest.tag.as_ref().map_or(String::new(), |t| format!(" <span class=tag>{}</span>", name(t)));
     let wrong = wrong.map_or(String::new(), |w| format!("<small>{} {w}</small>", mark(Level::Warn)));
-    let raw = match manifest.raw_bytes == backup.bytes {
+    let raw = match manifest.raw_bytes == backup.bytes || manifest.raw_bytes == 0 {
         true => String::new(),
         false => format!("<small>of {}</small>", out::bytes(manifest.raw_bytes)),
     };

@@ -163,7 +163,7 @@ impl Model<'_> {
                 "name": d.backup.name,
                 "created": d.backup.time.to_string(),
                 "bytes": d.backup.bytes,
-                "raw_bytes": d.manifest.raw_bytes,
+                "raw_bytes": Some(d.manifest.raw_bytes).filter(|bytes| *bytes > 0),
                 "tables": d.manifest.tables,
                 "rows": d.manifest.rows,
                 "duration_ms": d.manifest.duration_ms,

@@ -19,7 +19,10 @@ const OF_NEWEST: [(&str, &str, Of); 9] = [
         Some(b.time.unix() as f64)
     }),
     ("pgkeep_backup_size_bytes", "Its size.", |b, _| Some(b.bytes as f64)),
-    ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| Some(m.raw_bytes as f64)),
+    ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| {
+        // not known of a compressed snapshot of Redis without a manifest
+        (m.raw_bytes > 0).then_some(m.raw_bytes as f64)
+    }),
     ("pgkeep_backup_duration_seconds", "What it took to make and prove it.", |_, m| {
         (m.duration_ms > 0).then_some(m.duration_ms as f64 / 1000.0)
     }),
