@@ -287,6 +287,7 @@ fn snapshots_are_watched_measured_and_reported() {
         assert!(page.contains(name.as_str()), "{page}");
     }
     assert!(page.contains("restored in a drill"), "{page}");
+    assert!(page.contains("its record holds no rules") && page.contains("volsnap --dry-run"), "{page}");
     // what they take counts
     let quota = stage.validate(&["--quota", "10K"]).exits(1);
     assert!(quota.line().starts_with("quota"), "{}", quota.out);
