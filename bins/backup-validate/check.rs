@@ -185,7 +185,10 @@ fn same_file(real: &Path, manifest: Option<&Manifest>, bytes: u64, sha256: &str,
 /// `SHA256SUMS` knows of files without a manifest, too.
 fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
     let name = real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let sums = catalog::sums(place::parent(real)).ok().flatten().unwrap_or_default();
+    let sums = match catalog::sums(place::parent(real)) {
+        Ok(sums) => sums.unwrap_or_default(),
+        Err(error) => return verdict.warn(error.to_string()),
+    };
     let digest =
         sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
     if digest.is_some_and(|digest| digest != sha256) {

@@ -51,7 +51,9 @@ pub(crate) struct Drill<'a> {
 /// How a drill went, step by step. Seconds.
 #[derive(Debug, Default)]
 struct Times {
+    /// Until a server was made and started, but for what the others say.
     server: f64,
+    /// Until the dump was loaded and compared, or the volumes of a snapshot were filled.
     restore: f64,
     prove: f64,
 }
@@ -175,12 +177,12 @@ impl Drill<'_> {
                 Ground::make(self.place, major, &dump.encoding)?
             }
             (None, Some(set)) => match snapshot::Way::of(set, self.args) {
-                Some(way) => Ground::of(way?.start(&checked.real, verdict).map_err(hints::full)?),
+                Some(way) => Ground::of(way?.start(&checked.real, times, verdict).map_err(hints::full)?),
                 None => return Ok(Held::Never("it holds no data directory of PostgreSQL")),
             },
             (None, None) => return Ok(Held::Never("only dumps and snapshots of volumes are")),
         };
-        times.server = clock.elapsed().as_secs_f64();
+        times.server = clock.elapsed().as_secs_f64() - times.restore - times.prove;
         let version = self.on(&ground, name, checked, times, verdict, speech);
         let version = version.map_err(|error| ground.blame(error))?;
         ground.end()?;
@@ -201,14 +203,14 @@ impl Drill<'_> {
         let version = server.facts().version_text.split(' ').next().unwrap_or_default().to_owned();
         speech.say(&format!("drill of {name} on PostgreSQL {version}"));
 
-        let clock = Instant::now();
         if checked.dump.is_some() {
+            let clock = Instant::now();
             if self.args.until.is_some() {
                 verdict.warn("a dump is of one moment: --until is for snapshots");
             }
             self.load(ground, checked, verdict)?;
+            times.restore = clock.elapsed().as_secs_f64();
         }
-        times.restore = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
         let databases = prove::databases(&server)?;
@@ -217,7 +219,7 @@ impl Drill<'_> {
         }
         prove::amcheck(&server, self.jobs(), verdict)?;
         self.ask(&server, &databases, verdict)?;
-        times.prove = clock.elapsed().as_secs_f64();
+        times.prove += clock.elapsed().as_secs_f64();
         Ok(version)
     }
 

@@ -22,22 +22,36 @@ pub(crate) struct Look {
     pub(crate) findings: Vec<Finding>,
     /// The archive of the log, where one was named.
     pub(crate) coverage: Option<Coverage>,
-    /// … and why nothing is known of it: what else is wrong is told all the same.
+    /// Why nothing is known of it, or of the folder: what else is wrong is told all the same.
     pub(crate) unread: Option<Error>,
+    /// Whether there is such a folder.
+    pub(crate) is_there: bool,
 }
 
-/// Looks at `dir`; a report without rules of its own is made by the usual ones.
-pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
+/// Looks at `dir`; a report without rules of its own is made by the usual ones. `files`: backups were judged by
+/// names of their own. Then a folder that cannot be read costs no report of them; and that there is none is nothing
+/// to tell, where nobody asked for one.
+pub(crate) fn look(args: &Args, dir: &Path, files: bool) -> Result<Look> {
     let rules = args.rules.clone().unwrap_or_else(usual);
     let now = Stamp::now();
-    let mut backups = watch::backups(dir)?;
+    let listed = watch::backups(dir).and_then(|backups| Ok((backups, used(dir)?)));
+    let (mut backups, used, unlisted) = match listed {
+        Ok((backups, used)) => (backups, used, None),
+        Err(error) if files => (Vec::new(), 0, Some(error)),
+        Err(error) => return Err(error),
+    };
+    let is_there = unlisted.is_none() || dir.exists();
+    let is_asked_for = is_there || args.dir.is_some() || args.rules.is_some();
     let wanted = |b: &Backup| args.name.is_none() || b.series == args.name;
     backups.retain(wanted);
-    let used = used(dir)?;
     let coverage = args.wal.as_ref().map(|dir| Coverage::of(Path::new(dir))).transpose();
     let (coverage, unread) = coverage.map_or_else(|e| (None, Some(e)), |coverage| (coverage, None));
+    let unread = unlisted.clone().filter(|_| is_asked_for).or(unread);
     let lacking = coverage.as_ref().map_or(Vec::new(), |coverage| without_log(&mut backups, coverage));
-    let mut findings = judge(&rules, now, &backups, used, compare_manifests)?;
+    let mut findings = match unlisted {
+        Some(_) => Vec::new(),
+        None => judge(&rules, now, &backups, used, compare_manifests)?,
+    };
     for finding in findings.iter_mut().filter(|f| f.backup.as_ref().is_some_and(|b| lacking.contains(b))) {
         finding.what = What::Gap;
     }
@@ -51,13 +65,14 @@ pub(crate) fn look(args: &Args, dir: &Path) -> Result<Look> {
         finding.why.push_str(&format!("; a {by} --allow-shrink accepts that"));
     }
     findings.extend(coverage.iter().flat_map(|c| c.findings(&args.accept_gaps)));
-    findings.extend(unread.as_ref().map(|error| Finding {
+    let lists = watch::unread(dir);
+    findings.extend(unread.iter().chain(&lists).map(|error| Finding {
         what: What::Unread,
         series: None,
         backup: None,
         why: error.to_string(),
     }));
-    Ok(Look { now, backups, used, findings, coverage, unread })
+    Ok(Look { now, backups, used, findings, coverage, unread, is_there })
 }
 
 /// Hot snapshots whose log is gone count no longer; their names.

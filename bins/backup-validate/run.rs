@@ -95,7 +95,8 @@ impl Run<'_> {
     /// Whether nothing is wrong with the folder as a whole, as far as that was asked.
     fn look_and_report(&self, shown: Option<String>, alone: bool) -> Result<bool> {
         let (args, dir) = (self.args, self.dir);
-        let look = look::look(args, dir)?;
+        let files = matches!(args.mode, Mode::Judge(Which::Named(_) | Which::Stdin));
+        let look = look::look(args, dir, files)?;
         if args.rules.is_some() {
             look::tell(&look, args, alone, self.speech)?;
             look.findings.iter().for_each(|f| self.account.note(&format!("{}: {}", f.what.word(), f.why)));

@@ -54,6 +54,8 @@ pub struct Backup {
     pub manifest: Option<Manifest>,
     /// Why it does not count; `None` when it is proven.
     pub fault: Option<String>,
+    /// How it was taken, where that changes how much is in it: it is held against others of the same way only.
+    pub way: &'static str,
 }
 
 impl Backup {
@@ -78,7 +80,7 @@ impl Backup {
         let modified = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         let time = manifest.as_ref().and_then(Manifest::created).max(named);
         let time = time.unwrap_or(Stamp::from_unix(modified.map_or(0, |d| d.as_secs() as i64)));
-        Ok(Backup { path: path.to_owned(), name, series, time, bytes: meta.len(), manifest, fault })
+        Ok(Backup { path: path.to_owned(), name, series, time, bytes: meta.len(), manifest, fault, way: "" })
     }
 
     /// As retention sees it.
@@ -163,7 +165,7 @@ pub fn scan(dir: &Path, series: Option<&str>) -> Result<Vec<Backup>> {
 /// somebody took the file away. What rotation removes leaves neither.
 pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
     let names = place::names(dir)?;
-    let sums = sums(dir)?.unwrap_or_default();
+    let sums = listed(dir);
     let mut files: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".json")).collect();
     files.extend(sums.lines().filter_map(|line| line.get(66..)));
     files.sort_unstable();
@@ -184,6 +186,7 @@ pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
             bytes: 0,
             manifest,
             fault: Some("its file is missing".into()),
+            way: "",
             path,
         });
     }
@@ -237,6 +240,11 @@ pub fn sums(dir: &Path) -> Result<Option<String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read", path.display(), &e)),
     }
+}
+
+/// The same for a look around; one that cannot be read lists nothing: [`sums`] tells why.
+pub fn listed(dir: &Path) -> String {
+    sums(dir).ok().flatten().unwrap_or_default()
 }
 
 /// Rewrites `dir`'s list: without the names in `gone`, with `new` (name, digest) at its end.

@@ -58,7 +58,8 @@ pub struct Drill {
     /// Of these, until a server was made and started.
     #[serde(default)]
     pub server_seconds: f64,
-    /// Of these, until the restore had counted and compared every row.
+    /// Of these, until the restore had counted and compared every row, or had filled a snapshot's volumes and read
+    /// the log.
     #[serde(default)]
     pub restore_seconds: f64,
     /// Of these, for the rest of the proof.

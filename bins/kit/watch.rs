@@ -17,7 +17,7 @@ mod holdings;
 mod storage;
 mod tables;
 
-pub use holdings::{at, backups, named};
+pub use holdings::{at, backups, named, unread};
 pub use storage::used;
 pub use tables::{Changed, Losses, Table, Tables, compare_manifests};
 
@@ -65,7 +65,7 @@ pub enum What {
     Quota,
     /// Segments are missing in the archive of the log.
     Gap,
-    /// The archive of the log cannot be read.
+    /// The archive of the log, the directory, or a list in it cannot be read.
     Unread,
 }
 
@@ -223,14 +223,16 @@ pub fn drop_of(backups: &[&Backup], percent: u8) -> Option<String> {
     Some(format!("{why} than {}", base.name))
 }
 
-/// What the newest of `backups` is held against; `None` where there is nothing, or a drop is allowed.
+/// What the newest of `backups` is held against, of those that were taken in the same way; `None` where there is
+/// nothing, or a drop is allowed.
 fn base<'a>(backups: &[&'a Backup], percent: Option<u8>) -> Option<&'a Backup> {
     let (newest, before) = backups.split_first()?;
     if drop_was_allowed(newest) {
         return None;
     }
-    let mut base = *before.last()?;
-    for backup in before.iter().rev() {
+    let mut before = before.iter().rev().filter(|b| b.way == newest.way);
+    let mut base = *before.next()?;
+    for backup in before {
         let lost = percent.and_then(|percent| shrunken(base, backup, percent));
         if lost.is_none() || drop_was_allowed(backup) {
             base = backup;

@@ -54,8 +54,11 @@ fn with_the_users_own_server_nothing_is_started_or_destroyed() {
 #[test]
 fn what_was_backed_up_is_checked_drilled_and_told() {
     let host = Host::new("GUEST\n");
-    let nothing = host.make(&["dev-validate"]);
-    assert!(!nothing.status.success() && said(&nothing).contains("cannot list"), "{}", said(&nothing));
+    for target in ["dev-validate", "dev-drill", "dev-report"] {
+        let nothing = said(&host.make(&[target]));
+        assert!(nothing.contains("no backups yet in 'backups'\ndev: hint: make dev-backup"), "{nothing}");
+        assert!(nothing.contains("Error 1") && !nothing.contains("cannot list"), "{nothing}");
+    }
     host.ok(&["dev-up", "dev-seed"]);
     host.ok(&["dev-backup"]);
     // the server is of no use to any of these
@@ -147,6 +150,18 @@ fn the_log_is_archived_from_one_command_on() {
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(!listed.contains("000000010000000000000001"), "{again}\n{listed}");
     assert!(listed.contains(".backup"), "{listed}");
+    // a hot snapshot is checked and drilled with it, and what it covers is shown; the server is of no use to that
+    host.ok(&["dev-snapshot"]);
+    host.ok(&["dev-wal-on"]);
+    host.ok(&["dev-down"]);
+    let judged = host.make(&["dev-validate"]);
+    assert!(judged.status.success() && said(&judged).contains("its log is in '"), "{}", said(&judged));
+    let drill = host.make(&["dev-drill"]);
+    assert!(drill.status.success() && said(&drill).contains(" and proven in "), "{}", said(&drill));
+    host.ok(&["dev-report"]);
+    let page = fs::read_to_string(host.path().join("backups/report.html")).unwrap();
+    assert!(page.contains("<h1>Recoverable</h1>") && page.contains("<h2>The log"), "{page}");
+    host.ok(&["dev-up"]);
     // it stays on, and what dev-reset makes anew has an archive of its own
     host.ok(&["dev-restart"]);
     assert_eq!(host.sql("SHOW archive_mode"), "on");

@@ -135,3 +135,30 @@ fn a_dump_with_the_ends_of_lines_of_windows_is_told() {
     ran.says("its lines end in CR LF");
     assert!(!server.run("backup-validate", [&path]).exits(0).err.contains("CR LF"));
 }
+
+#[test]
+fn a_list_that_cannot_be_read_is_told_and_hides_nothing_else() {
+    let (server, backup) = made(&[]);
+    let sums = server.home().join("backups/SHA256SUMS");
+    let watch = ["--watch", "--max-age", "1s", "--metrics", "m.prom"];
+    let is_told = |what: &str| {
+        assert_eq!(server.run("backup-validate", [&backup]).exits(0).says(what).line(), backup);
+        let ran = server.run("backup-validate", watch).exits(1);
+        let begins = |word: &str| ran.lines().iter().any(|line| line.starts_with(word));
+        assert!(begins("unread\t-\t-\tcannot read 'backups/") && begins("stale\tshop\t"), "{}", ran.out);
+        let numbers = fs::read_to_string(server.home().join("m.prom")).unwrap();
+        assert!(numbers.contains("pgkeep_backup_timestamp_seconds{"), "{numbers}");
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    fs::write(&sums, b"\xff\xfe").unwrap();
+    is_told("SHA256SUMS': stream did not contain valid UTF-8");
+    let fifo = |path: &std::path::Path| {
+        fs::remove_file(path).ok();
+        run(std::process::Command::new("mkfifo").arg(path)).exits(0);
+    };
+    fifo(&sums);
+    is_told("SHA256SUMS': it is no file");
+    fs::remove_file(&sums).unwrap();
+    fifo(&server.home().join("backups/drills.jsonl"));
+    is_told("ok ");
+}

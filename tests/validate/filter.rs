@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::damage::dump;
-use crate::lab::{self, Ran, feed, names, run, tool};
+use crate::lab::{self, Ran, Server, feed, names, run, tool};
 
 /// A folder with a dump in it, of which backups are made.
 struct Place(TempDir);
@@ -300,4 +300,26 @@ fn hostile_names_steer_no_terminal_and_break_no_line() {
     fs::write(&path, bytes).unwrap();
     let ran = place.validate(&[&backup]).exits(1).says("a\\nb; -- <b>");
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+#[test]
+fn whatever_json_tells_is_in_the_manual() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    fs::write(server.home().join("bad.sql.xz"), b"\xfd7zXZ\0\0").unwrap();
+    let ran = server.run("backup-validate", ["--drill", "--json", &backup, "bad.sql.xz"]).exits(3);
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/backup-validate.1");
+    let manual = fs::read_to_string(manual).unwrap();
+    let told = manual.split(".It Fl -json\n").nth(1).unwrap().split("\n.It ").next().unwrap().to_owned();
+    let words: Vec<&str> = told.split([' ', '\n']).collect();
+    let mut keys = Vec::new();
+    for line in ran.lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        keys.extend(object.as_object().unwrap().keys().cloned());
+        keys.extend(object["drill"].as_object().into_iter().flat_map(|drill| drill.keys().cloned()));
+    }
+    assert!(keys.iter().any(|key| key == "hints") && keys.iter().any(|key| key == "queries"), "{keys:?}");
+    keys.retain(|key| !words.contains(&key.as_str()));
+    assert_eq!(keys, [""; 0]);
 }

@@ -10,6 +10,7 @@ mod drill;
 mod faults;
 mod filter;
 mod instance;
+mod left_out;
 mod nothing;
 mod report;
 mod snapshot;

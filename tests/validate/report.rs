@@ -245,3 +245,36 @@ fn a_pipe_or_a_device_is_written_to_and_stays() {
         }
     }
 }
+
+#[test]
+fn files_are_reported_where_no_folder_of_backups_is() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = server.rotate(&["-d", "shop"]).exits(0).line().to_owned();
+    fs::rename(server.home().join("backups"), server.home().join("elsewhere")).unwrap();
+    let file = backup.replace("backups/", "elsewhere/");
+    let reports = ["--report", "junit", "r.xml", "--report", "html", "r.html", "--report", "json", "r.json"];
+    let run = |args: &[&str]| server.run("backup-validate", [&reports[..], args].concat());
+    let read = |name: &str| fs::read_to_string(server.home().join(name)).unwrap();
+    let ran = run(&[&file]).exits(0);
+    assert!(ran.line() == file && !ran.err.contains("cannot list"), "{}", ran.err);
+    let (xml, html) = (read("r.xml"), read("r.html"));
+    assert!(xml.contains(" tests=\"1\" failures=\"0\" ") && xml.contains(&file), "{xml}");
+    assert!(html.contains("<h1>Passed</h1>") && html.contains("1 of 1 backup passed"), "{html}");
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    assert_eq!((&json["judged"][0]["verdict"], &json["findings"]), (&"ok".into(), &serde_json::json!([])));
+    // a folder that somebody names is missed, and the report is there all the same
+    for asked in [["-o", "nowhere"], ["--max-age", "1h"]] {
+        run(&[&[file.as_str()], &asked[..]].concat()).exits(1).says("cannot list '");
+        let xml = read("r.xml");
+        assert!(xml.contains(" tests=\"2\" failures=\"1\" ") && xml.contains("unread: cannot list"), "{xml}");
+    }
+    // and what is bad is that
+    fs::write(server.home().join(&file), "-- no dump").unwrap();
+    run(&[&file]).exits(1);
+    assert!(
+        read("r.xml").contains(" tests=\"1\" failures=\"1\" ") && read("r.html").contains("<h1>Bad</h1>")
+    );
+    // without any file there is nothing to tell
+    run(&["--all"]).exits(1).says("cannot list '");
+}

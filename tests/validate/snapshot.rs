@@ -113,6 +113,12 @@ fn a_drill_starts_the_server_of_a_snapshot_and_none_of_its_settings() {
     let ran = stage.validate(&[&["--drill", path], &ask[..]].concat()).exits(0).says("and proven in ");
     assert_eq!(ran.line(), path);
     assert_eq!(stage.record()["verified"]["how"], "drill");
+    let history = fs::read_to_string(stage.server.home().join("backups/snapshots/drills.jsonl")).unwrap();
+    let drill: Value = serde_json::from_str(history.trim_end()).unwrap();
+    let of = |step: &str| drill[step].as_f64().unwrap();
+    let steps = [of("server_seconds"), of("restore_seconds"), of("prove_seconds")];
+    assert!(steps.iter().all(|step| *step > 0.0), "{drill}");
+    assert!((of("seconds") - steps.iter().sum::<f64>()).abs() < 0.01, "{drill}");
     assert_eq!(names(&stage.server.home().join("t")), [""; 0]);
     assert_eq!(names(mark.path()), before, "its archive_command was run");
     stage.validate(&["--drill", path, "--query", "SELECT 1", "--expect", "2"]).exits(1).says("answers '1'");
@@ -172,6 +178,18 @@ fn a_snapshot_without_a_data_directory_is_never_drilled() {
     let ran = run(lab::tool("backup-validate", home.path()).args(["--drill", &record])).exits(0);
     let ran = ran.says("warn ").says("it is not drilled: it holds no data directory of PostgreSQL");
     assert!(!ran.err.contains("and proven"), "{}", ran.err);
+    // and so nobody asks for one
+    let mut command = lab::tool("backup-validate", home.path());
+    run(command.args(["--report", "html", "r.html", "--metrics", "m.prom"])).exits(0);
+    let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+    let page = read("r.html");
+    assert!(page.contains("<h1>Recoverable</h1>") && page.contains("no drill can be held"), "{page}");
+    assert!(!page.contains("ever restored"), "{page}");
+    let numbers = read("m.prom");
+    assert!(
+        numbers.contains("pgkeep_backups{") && !numbers.contains("pgkeep_backup_drillable{"),
+        "{numbers}"
+    );
 }
 
 #[test]
@@ -262,12 +280,14 @@ fn snapshots_are_watched_measured_and_reported() {
             .count()
     };
     assert_eq!((of_data("pgkeep_backup_size_bytes"), of_data("pgkeep_backups")), (2, 2), "{text}");
+    assert_eq!(of_data("pgkeep_backup_drillable"), 1, "{text}");
     assert_eq!((of_data("pgkeep_drill_success"), of_data("pgkeep_backup_rows")), (1, 0), "{text}");
     let page = fs::read_to_string(stage.server.home().join("r.html")).unwrap();
     for name in [&first, &short(&third)] {
         assert!(page.contains(name.as_str()), "{page}");
     }
     assert!(page.contains("restored in a drill"), "{page}");
+    assert!(page.contains("its record holds no rules") && page.contains("volsnap --dry-run"), "{page}");
     // what they take counts
     let quota = stage.validate(&["--quota", "10K"]).exits(1);
     assert!(quota.line().starts_with("quota"), "{}", quota.out);
@@ -304,4 +324,32 @@ fn a_smaller_snapshot_is_an_alarm_until_somebody_accepts_it() {
     watch().exits(0);
     snap(99_000, &[]);
     watch().exits(0);
+}
+
+#[test]
+fn a_hot_snapshot_is_no_smaller_cold_one() {
+    let settings = "wal_level = replica\nmax_wal_senders = 2\narchive_mode = on\narchive_command = 'true'\n";
+    let mut server = Server::start_with(settings);
+    server.make("shop");
+    server.sql("shop", "CREATE TABLE much AS SELECT repeat('x', 900) AS x FROM generate_series(1, 40000)");
+    server.sql("shop", "CHECKPOINT");
+    let data = format!("data=dir:{}", server.data().display());
+    let take = |server: &Server, how: &[&str]| {
+        run(server.tool("volsnap").args(["-q", &data]).args(how)).exits(0).line().to_owned()
+    };
+    let watch = |server: &Server| server.run("backup-validate", ["--watch"]);
+    take(&server, &["--hot"]);
+    server.stop_in_order();
+    take(&server, &[]);
+    server.start_again();
+    let hot = take(&server, &["--hot"]);
+    watch(&server).exits(0);
+    take(&server, &["--hot", "--with-wal"]);
+    watch(&server).exits(0);
+    // what is gone is seen by the one that was taken in the same way
+    server.sql("shop", "DROP TABLE much; CHECKPOINT");
+    take(&server, &["--hot"]);
+    let ran = watch(&server).exits(1);
+    let of = hot.rsplit('/').next().unwrap();
+    assert!(ran.line().starts_with("shrunken\tdata\t") && ran.out.contains(of), "{}", ran.out);
 }

@@ -319,7 +319,14 @@ fn snapshots_of_redis_are_watched() {
     let packed =
         run(server.shell("gzip -c \"backups/$1\" > \"backups/$1.gz\" && rm \"backups/$1\"").arg(&new));
     packed.exits(0);
-    watch(&server, &["--watch"]).exits(0);
+    watch(&server, &["--watch", "--metrics", "m.prom", "--report", "json", "r.json"]).exits(0);
+    // and how much is in it is not known
+    let text = fs::read_to_string(server.home().join("m.prom")).unwrap();
+    assert!(text.contains("pgkeep_backup_size_bytes{") && !text.contains("raw_size_bytes{"), "{text}");
+    let json = fs::read_to_string(server.home().join("r.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let raw = |i: usize| &json["groups"][0]["backups"][i]["raw_bytes"];
+    assert!(raw(0).is_null() && raw(1) == 200_028, "{json}");
     let page = fs::read_to_string(server.home().join("r.html")).unwrap();
     assert!(
         page.contains("2 backups, never read,") && page.contains(&new) && !page.contains("Never restored"),

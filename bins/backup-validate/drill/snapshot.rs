@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use kit::child::{Child, sibling};
 use kit::exit::{Error, Result};
@@ -15,6 +16,7 @@ use kit::volume::set::{Data, Mode, Set};
 use crate::cli::Args;
 use crate::verdict::Verdict;
 
+use super::Times;
 use super::ground::{SETTINGS, TAG, WAIT, lacking};
 
 /// Settings of the snapshot's own server are of no concern, and some are dangerous: its `archive_command`
@@ -56,13 +58,18 @@ impl<'a> Way<'a> {
 
     /// Puts the snapshot of `record` into a folder of our own, recovers it, and starts its server. Where
     /// PostgreSQL's own manifest is among the data, that is checked first.
-    pub(super) fn start(&self, record: &Path, verdict: &mut Verdict) -> Result<(Instance, Site)> {
+    pub(super) fn start(
+        &self,
+        record: &Path,
+        times: &mut Times,
+        verdict: &mut Verdict,
+    ) -> Result<(Instance, Site)> {
         let site = Site::new(TAG, &Programs::find(None)?).map_err(lacking)?;
         let volumes = site.path().join("volumes");
-        self.restore(record, &volumes, site.path())?;
+        times.restore = timed(|| self.restore(record, &volumes, site.path()))?;
         let data = volumes.join(self.label).join(&self.data.path);
         if self.until.is_empty() && data.join("backup_manifest").is_file() {
-            verify(&data, &site, verdict)?;
+            times.prove = timed(|| verify(&data, &site, verdict))?;
         }
         start(data, &volumes, site)
     }
@@ -78,6 +85,12 @@ impl<'a> Way<'a> {
         let ended = Child::spawn(&mut command, program, Stdio::null(), Stdio::null())?.wait()?;
         if ended.ok() { Ok(()) } else { Err(super::hints::of_drill(ended.told())) }
     }
+}
+
+/// How many seconds it takes.
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let clock = Instant::now();
+    work().map(|()| clock.elapsed().as_secs_f64())
 }
 
 /// The archive as a program names it that stands elsewhere.

@@ -4,7 +4,7 @@
 //! one written from right to left turns nothing else around.
 
 use kit::history::Drill;
-use kit::manifest::Verified;
+use kit::manifest::{Kind, Verified};
 use kit::out;
 use kit::retention::Verdict;
 use kit::stamp::Stamp;
@@ -97,6 +97,11 @@ pub(crate) fn group(group: &Group<'_>, now: Stamp) -> String {
 
 /// What the next backup removes, and by which rules.
 fn retention(group: &Group<'_>) -> String {
+    if group.kin.kind == Kind::Volumes {
+        return "What the next one removes is not known: <code>volsnap</code> has its rules from its command line, and \
+            no record holds them; <code>volsnap --dry-run</code> with these tells."
+            .into();
+    }
     if !group.kin.kind.is_dump() {
         return String::new();
     }
@@ -163,7 +168,7 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
     let Dated { backup, manifest, next, wrong } = dated;
     let tag = manifest.tag.as_ref().map_or(String::new(), |t| format!(" <span class=tag>{}</span>", name(t)));
     let wrong = wrong.map_or(String::new(), |w| format!("<small>{} {w}</small>", mark(Level::Warn)));
-    let raw = match manifest.raw_bytes == backup.bytes {
+    let raw = match manifest.raw_bytes == backup.bytes || manifest.raw_bytes == 0 {
         true => String::new(),
         false => format!("<small>of {}</small>", out::bytes(manifest.raw_bytes)),
     };
@@ -180,6 +185,9 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
     let proof = manifest.verified.as_ref().filter(apart).map_or_else(String::new, verified) + &drilled;
     let proof = if proof.is_empty() { "-".to_owned() } else { proof };
     let next = match next {
+        None if manifest.kind == Kind::Volumes => {
+            "not known<small>its record holds no rules</small>".to_owned()
+        }
         None if !manifest.kind.is_dump() => "-".to_owned(),
         None => "stays<small>no rule removes anything</small>".to_owned(),
         Some(Verdict::Keep(why)) => format!("stays<small>{}</small>", escaped(why)),

@@ -83,11 +83,11 @@ fn of_judged(verdict: &Value) -> Case {
     }
 }
 
-/// A case for each series, and one for the directory.
+/// A case for each series, and one for the directory, as far as there is one or it is missed.
 fn of_series<'a>(model: &'a Model<'_>) -> impl Iterator<Item = Case> + 'a {
     let mut series: Vec<Option<&str>> = model.groups.iter().map(|g| Some(g.series)).collect();
-    series.extend(model.findings.iter().map(|f| f.series.as_deref()).filter(Option::is_some));
-    series.push(None);
+    series.extend(model.findings.iter().map(|f| f.series.as_deref()));
+    series.extend(model.is_there.then_some(None));
     series.sort_unstable();
     series.dedup();
     series.into_iter().map(|series| {

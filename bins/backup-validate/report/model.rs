@@ -5,7 +5,7 @@ use std::path::Path;
 use kit::catalog::{Backup, NO_MANIFEST};
 use kit::exit::Result;
 use kit::history::{Drill, drills};
-use kit::manifest::{Kin, Kind, Manifest};
+use kit::manifest::{Kin, Manifest};
 use kit::retention::{Candidate, Policy, Verdict, plan};
 use kit::stamp::Stamp;
 use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
@@ -20,6 +20,8 @@ pub(crate) struct Model<'a> {
     pub(crate) now: Stamp,
     pub(crate) host: String,
     pub(crate) dir: String,
+    /// Whether there is such a directory; else it is about what was judged.
+    pub(crate) is_there: bool,
     pub(crate) used: u64,
     pub(crate) groups: Vec<Group<'a>>,
     /// Files with a manifest that are not what that says.
@@ -72,12 +74,7 @@ impl Group<'_> {
 
     /// Whether a drill of them could be held, and none was.
     pub(crate) fn is_never_restored(&self) -> bool {
-        self.is_chief && self.can_be_drilled() && self.drills.is_empty()
-    }
-
-    /// Whether there is a way to hold a drill of them.
-    pub(crate) fn can_be_drilled(&self) -> bool {
-        self.kin.kind != Kind::Redis
+        self.is_chief && self.kin.can_be_drilled() && self.drills.is_empty()
     }
 
     /// Those that the next run removes.
@@ -98,13 +95,15 @@ impl Group<'_> {
 
 /// Gathers it.
 pub(crate) fn model<'a>(dir: &Path, shown: &str, look: &'a Look, judged: &'a [Value]) -> Result<Model<'a>> {
-    let drills = drills(dir)?;
+    // that they cannot be read is a finding
+    let drills = drills(dir).unwrap_or_default();
     let groups = lines(&look.backups, look.now).into_iter().map(|line| group(line, look, &drills)).collect();
     let faulty = |b: &&Backup| b.fault.as_ref().is_some_and(|f| f != NO_MANIFEST);
     Ok(Model {
         now: look.now,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         dir: shown.to_owned(),
+        is_there: look.is_there,
         used: look.used,
         groups,
         faulty: look.backups.iter().filter(faulty).collect(),
@@ -164,7 +163,7 @@ impl Model<'_> {
                 "name": d.backup.name,
                 "created": d.backup.time.to_string(),
                 "bytes": d.backup.bytes,
-                "raw_bytes": d.manifest.raw_bytes,
+                "raw_bytes": Some(d.manifest.raw_bytes).filter(|bytes| *bytes > 0),
                 "tables": d.manifest.tables,
                 "rows": d.manifest.rows,
                 "duration_ms": d.manifest.duration_ms,

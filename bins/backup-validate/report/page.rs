@@ -23,7 +23,11 @@ pub(crate) fn page(model: &Model<'_>) -> String {
         Level::Warn => "warn",
         Level::Bad => "bad",
     };
-    let (headline, dir, host) = (escaped(status.headline), escaped(&model.dir), escaped(&model.host));
+    let (headline, host) = (escaped(status.headline), escaped(&model.host));
+    let (dir, figures) = match model.is_there {
+        true => (format!(" in <bdi class=file>{}</bdi>", escaped(&model.dir)), figures(model)),
+        false => (String::new(), String::new()),
+    };
     let groups: String = model.groups.iter().map(|g| group(g, model.now)).collect();
     format!(
         "{BEGIN}\
@@ -33,14 +37,14 @@ pub(crate) fn page(model: &Model<'_>) -> String {
          <meta name=referrer content=no-referrer>\n\
          <title>{headline}: backups of {host}</title>\n<style>\n{STYLE}</style>\n\
          <body>\n<main>\n<header class={class}>\n\
-         <p class=where>Backups in <bdi class=file>{dir}</bdi> on <bdi>{host}</bdi></p>\n\
+         <p class=where>Backups{dir} on <bdi>{host}</bdi></p>\n\
          <div class=verdict>{}<div><h1>{headline}</h1>\n<p>{}</p></div></div>\n{}</header>\n\
          {}{groups}{}{}\
          <footer><p>{}, UTC. {TOOL} {}. This page is complete in itself: it loads nothing and runs nothing.</p>\
          </footer>\n</main>\n</body>\n</html>\n",
         mark(status.level),
         escaped(&status.sentence),
-        figures(model),
+        figures,
         attention(model),
         model.coverage.map_or(String::new(), |c| coverage(c, model.now)),
         faulty(model),

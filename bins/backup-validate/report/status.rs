@@ -25,6 +25,10 @@ pub(crate) struct Status {
 pub(crate) fn status(model: &Model<'_>) -> Status {
     let chiefs: Vec<&Group<'_>> = model.groups.iter().filter(|g| g.is_chief).collect();
     let of = |level, headline, sentence| Status { level, headline, sentence };
+    if !model.is_there && model.findings.is_empty() {
+        let (level, headline, sentence) = judged(model);
+        return of(level, headline, sentence);
+    }
     if chiefs.is_empty() {
         let sentence = match model.faulty.len() {
             0 => "There is no proven backup here.".to_owned(),
@@ -52,7 +56,7 @@ pub(crate) fn status(model: &Model<'_>) -> Status {
         let sentence = format!("The drill{on} failed: {}. {newest}", drill.faults.join("; "));
         return of(Level::Bad, "A restore has failed", sentence);
     }
-    let drilled = drilled(&chiefs.iter().filter(|g| g.can_be_drilled()).copied().collect::<Vec<_>>());
+    let drilled = drilled(&chiefs.iter().filter(|g| g.kin.can_be_drilled()).copied().collect::<Vec<_>>());
     let sentence = format!("{newest} {drilled}");
     if !model.findings.is_empty() || !model.faulty.is_empty() {
         return of(Level::Warn, "Recoverable, but look at this", sentence);
@@ -61,6 +65,20 @@ pub(crate) fn status(model: &Model<'_>) -> Status {
         return of(Level::Warn, "Proven, but never restored", sentence);
     }
     of(Level::Good, "Recoverable", sentence)
+}
+
+/// The same of the backups that were judged alone.
+fn judged(model: &Model<'_>) -> (Level, &'static str, String) {
+    let all = model.judged.len();
+    let of = |verdict: &str| model.judged.iter().filter(|v| v["verdict"] == verdict).count();
+    let (bad, unproven) = (of("bad"), of("unproven"));
+    let passed = format!("{} of {} passed.", all - bad - unproven, counted(all, "backup"));
+    match (bad, unproven) {
+        _ if all == 0 => (Level::Bad, "Nothing was proven", "No backup was looked at.".into()),
+        (0, 0) => (Level::Good, "Passed", passed),
+        (0, _) => (Level::Warn, "Not proven", passed),
+        _ => (Level::Bad, "Bad", passed),
+    }
 }
 
 fn newest(chiefs: &[&Group<'_>], model: &Model<'_>) -> String {
@@ -83,7 +101,7 @@ fn drilled(chiefs: &[&Group<'_>]) -> String {
     let took = span_of(drills.iter().map(|d| d.seconds).fold(0.0, f64::max));
     let on = drills.iter().filter_map(|d| d.time()).min().map(day).unwrap_or_default();
     match (drills.len(), chiefs.len() - drills.len()) {
-        (0, 0) => "They were looked at from outside.".into(),
+        (0, 0) => "Of such backups no drill can be held.".into(),
         (0, 1) => "It was read back to its last byte, but no restore was ever tried.".into(),
         (0, _) => "They were read back to their last byte, but no restore was ever tried.".into(),
         (1, 0) => format!("In a drill on {on} a restore took {took} and was proven."),

@@ -36,6 +36,12 @@ impl Kin {
     pub fn is_whole(&self) -> bool {
         self.partial.is_empty()
     }
+
+    /// Whether there is a way to hold a drill of such backups: none for Redis, and none for volumes where it is not
+    /// known which of them holds the data of a PostgreSQL that leads, or that any does.
+    pub fn can_be_drilled(&self) -> bool {
+        self.kind.is_dump() || self.kind == Kind::Volumes && self.server.is_some()
+    }
 }
 
 impl fmt::Display for Kin {

@@ -14,12 +14,15 @@ use crate::watch::{self, Line};
 /// A number of a backup; `None`: not known.
 type Of = fn(&Backup, &Manifest) -> Option<f64>;
 
-const OF_NEWEST: [(&str, &str, Of); 8] = [
+const OF_NEWEST: [(&str, &str, Of); 9] = [
     ("pgkeep_backup_timestamp_seconds", "When the newest proven backup was made.", |b, _| {
         Some(b.time.unix() as f64)
     }),
     ("pgkeep_backup_size_bytes", "Its size.", |b, _| Some(b.bytes as f64)),
-    ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| Some(m.raw_bytes as f64)),
+    ("pgkeep_backup_raw_size_bytes", "Its size before compression.", |_, m| {
+        // not known of a compressed snapshot of Redis without a manifest
+        (m.raw_bytes > 0).then_some(m.raw_bytes as f64)
+    }),
     ("pgkeep_backup_duration_seconds", "What it took to make and prove it.", |_, m| {
         (m.duration_ms > 0).then_some(m.duration_ms as f64 / 1000.0)
     }),
@@ -31,6 +34,9 @@ const OF_NEWEST: [(&str, &str, Of); 8] = [
     }),
     ("pgkeep_backup_shrink_allowed", "1: somebody said that it may be much smaller.", |_, m| {
         m.kind.is_dump().then(|| f64::from(u8::from(m.rotation.shrink_allowed)))
+    }),
+    ("pgkeep_backup_drillable", "1: there is a way to hold a drill of it.", |_, m| {
+        m.kin().can_be_drilled().then_some(1.0)
     }),
 ];
 
@@ -61,7 +67,7 @@ pub(super) fn tell(text: &mut Text, dir: &Path, now: Stamp) -> Result<()> {
 }
 
 fn drills(text: &mut Text, dir: &Path, lines: &[Line<'_>]) -> Result<()> {
-    let drills = history::drills(dir)?;
+    let drills = history::drills(dir).unwrap_or_default();
     let latest = |line: &Line<'_>| drills.iter().rev().find(|d| d.is_of(line.series, &line.kin));
     let of: Vec<_> = lines.iter().filter_map(|line| Some((line, latest(line)?))).collect();
     text.metric("pgkeep_drill_timestamp_seconds", Kind::Gauge, "When the latest drill was held.");

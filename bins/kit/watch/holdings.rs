@@ -7,13 +7,13 @@ use std::path::Path;
 
 use crate::catalog::{self, Backup, NO_MANIFEST, SNAPSHOTS};
 use crate::codec::Kind as Codec;
-use crate::exit::Result;
+use crate::exit::{Error, Result};
 use crate::history;
 use crate::manifest::{Artifact, Format, Kind, Manifest, Rotation, Source};
 use crate::place;
 use crate::redis;
 use crate::stamp::Stamp;
-use crate::volume::set::{Set, parse, parse_record};
+use crate::volume::set::{Mode, Set, parse, parse_record};
 use crate::volume::snapshot::{self, Snapshot};
 
 /// … and this is why they do not count.
@@ -24,14 +24,15 @@ const UNREADABLE: &str = "it cannot be read";
 const ODD: &str = "its name is no UTF-8";
 const UNLIKE_OTHERS: &str = "it has no manifest, others of its series have";
 
-/// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away.
+/// All backups in `dir` and in its folder of snapshots, newest first, and those that somebody took away, as far as
+/// lists can be read that tell of them, see [`unread`].
 pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     let mut backups = catalog::scan(dir, None)?;
     backups.extend(catalog::vanished(dir)?);
     for name in place::names(dir)?.iter().filter(|name| redis::parse(name).is_some()) {
         backups.push(of_redis(&dir.join(name))?);
     }
-    remember(dir, &mut backups)?;
+    remember(dir, &mut backups);
     for folder in [dir.to_owned(), dir.join(SNAPSHOTS)].iter().filter(|folder| folder.is_dir()) {
         backups.extend(snapshot::scan(folder)?.iter().map(of_set));
         backups.extend(without_record(folder)?);
@@ -44,6 +45,13 @@ pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     Ok(backups)
 }
 
+/// Why a list of digests or the history of drills cannot be read, of `dir` and of its folder of snapshots.
+pub fn unread(dir: &Path) -> Vec<Error> {
+    let lists = [dir.to_owned(), dir.join(SNAPSHOTS)];
+    let lists = lists.iter().filter_map(|dir| catalog::sums(dir).err());
+    lists.chain(history::drills(dir).err()).collect()
+}
+
 /// A backup by a name that no line of a list can hold, so that it is not passed over in silence.
 fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
     let (path, name) = (dir.join(name), name.to_string_lossy().into_owned());
@@ -54,7 +62,16 @@ fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
         _ => return None,
     };
     let time = named(&name).unwrap_or(Stamp::from_unix(0));
-    Some(Backup { path, series, time, bytes: meta.len(), manifest: None, fault: Some(ODD.into()), name })
+    Some(Backup {
+        path,
+        series,
+        time,
+        bytes: meta.len(),
+        manifest: None,
+        fault: Some(ODD.into()),
+        way: "",
+        name,
+    })
 }
 
 /// The backup at `path`, of whatever kind.
@@ -111,7 +128,17 @@ fn of_set(snapshot: &Snapshot) -> Backup {
         bytes: snapshot.bytes(),
         manifest: set.as_ref().map(|set| as_manifest(set, &name, snapshot.bytes())),
         fault: fault.clone(),
+        way: set.as_ref().map_or("", way),
         name,
+    }
+}
+
+/// A cold snapshot holds all of `pg_wal`, a hot one nothing of it, or what it needs.
+fn way(set: &Set) -> &'static str {
+    match (set.mode, set.needs_log()) {
+        (Mode::Cold, _) => "cold",
+        (Mode::Hot, true) => "hot",
+        (Mode::Hot, false) => "hot, with its log",
     }
 }
 
@@ -154,7 +181,7 @@ fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
 /// Archives, there or in the list of digests, whose record is gone: one entry for each set.
 fn without_record(dir: &Path) -> Result<Vec<Backup>> {
     let mut sets: BTreeMap<Stamp, (u64, BTreeSet<String>)> = BTreeMap::new();
-    let sums = catalog::sums(dir)?.unwrap_or_default();
+    let sums = catalog::listed(dir);
     let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
     let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
     for name in &names {
@@ -169,7 +196,7 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
         let path = dir.join(&name);
         let fault = Some("its record is missing".to_owned());
         let series = Some(Vec::from_iter(labels).join("+"));
-        let gone = Backup { path, name, series, time, bytes, manifest: None, fault };
+        let gone = Backup { path, name, series, time, bytes, manifest: None, fault, way: "" };
         (!gone.path.exists()).then_some(gone)
     };
     Ok(sets.into_iter().filter_map(of).collect())
@@ -178,9 +205,9 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
 /// A dump without a manifest may be foreign; but not where the list of digests or a drill tells of it, or where
 /// others of its series have one. The latest that a drill was held of is not removed by any rule before a newer
 /// one is there.
-fn remember(dir: &Path, backups: &mut Vec<Backup>) -> Result<()> {
-    let sums = catalog::sums(dir)?.unwrap_or_default();
-    let drills = history::drills(dir)?;
+fn remember(dir: &Path, backups: &mut Vec<Backup>) {
+    let sums = catalog::listed(dir);
+    let drills = history::drills(dir).unwrap_or_default();
     let mut known: BTreeSet<&str> = sums.lines().filter_map(|line| line.get(66..)).collect();
     known.extend(drills.iter().map(|d| d.name.as_str()));
     let series: BTreeSet<String> =
@@ -200,7 +227,6 @@ fn remember(dir: &Path, backups: &mut Vec<Backup>) -> Result<()> {
             backups.push(gone(dir, &drill.name, of, time));
         }
     }
-    Ok(())
 }
 
 fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
@@ -212,5 +238,6 @@ fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
         bytes: 0,
         manifest: None,
         fault: Some(format!("{TAKEN} {}", history::NAME)),
+        way: "",
     }
 }

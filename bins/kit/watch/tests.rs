@@ -39,7 +39,16 @@ fn made(series: &str, hours: i64, rows: u64) -> Backup {
         frames: Vec::new(),
     };
     let series = Some(series.to_owned());
-    Backup { path: name.clone().into(), name, series, time, bytes, manifest: Some(manifest), fault: None }
+    Backup {
+        path: name.clone().into(),
+        name,
+        series,
+        time,
+        bytes,
+        manifest: Some(manifest),
+        fault: None,
+        way: "",
+    }
 }
 
 fn with(mut backup: Backup, change: impl FnMut(&mut Manifest)) -> Backup {

@@ -23,8 +23,11 @@ const TOLD: usize = 5;
 /// Kinds of statements that pg_dump is told to leave out (`--no-owner`, `--no-acl`, `--no-comments`).
 const OPTIONAL: [&str; 4] = ["owner ", "acl ", "default acl ", "comment "];
 
-/// What makes large objects, or gives them owners, grants and comments.
+/// What makes large objects; after the kind what gives them owners, grants and comments.
 const LARGE: &str = "large objects";
+
+/// What belongs to the rows of a sequence.
+const SEQUENCE_SET: &str = "sequence set ";
 
 /// Statements by database, hash and what they make. Those that set up a session, and those about the
 /// database as such, are left out: two programs write them in two ways.
@@ -108,9 +111,17 @@ impl Schema {
         }
     }
 
-    /// Whether the large objects of database `name` hold what those of `other` do, a dump of a single database.
+    /// Whether the large objects of database `name` hold what those of `other` do, a dump of a single database. A
+    /// dump without any data tells that they are, not what is in them (`--section=pre-data`).
     pub(crate) fn has_large_objects_of(&self, name: &[u8], other: &Schema) -> bool {
-        self.large.get(name) == other.large.get(&b""[..])
+        self.is_without_rows() && self.large.is_empty() || self.large.get(name) == other.large.get(&b""[..])
+    }
+
+    /// Whether no table of any database has rows, nor a sequence its value: the dump was made so (`--schema-only`,
+    /// `--section=pre-data`). Of an empty table COPY is written all the same.
+    fn is_without_rows(&self) -> bool {
+        let sets = |what: &String| what.starts_with(SEQUENCE_SET);
+        self.columns.is_empty() && !self.databases.values().flat_map(BTreeMap::values).any(sets)
     }
 
     /// The columns that the rows of a table of database `name` have, in their order; none where the dump
@@ -136,12 +147,16 @@ impl Schema {
         let (mut mine, mut theirs) = (self.of(name), other.of(b""));
         if part == Part::Schema {
             for statements in [&mut mine, &mut theirs] {
-                statements.retain(|_, what| !what.starts_with(LARGE) && !what.starts_with("sequence set "));
+                statements.retain(|_, what| !what.ends_with(LARGE) && !what.starts_with(SEQUENCE_SET));
             }
         }
         let gone = mine.iter().filter(|(hash, _)| !theirs.contains_key(hash)).map(|(_, what)| what);
+        let no_rows = self.is_without_rows();
         // a dump without any owners, grants or comments was made so
         let without = |what: &String| {
+            if no_rows && what.starts_with(SEQUENCE_SET) {
+                return true;
+            }
             let kind = OPTIONAL.iter().find(|kind| what.starts_with(**kind));
             kind.is_some_and(|kind| !mine.values().any(|what| what.starts_with(kind)))
         };
@@ -165,7 +180,7 @@ fn with_schema(table: Qualified) -> Qualified {
 /// What a statement makes, for a message; `None` where it is not compared.
 fn named(head: &[u8]) -> Option<String> {
     if is_of_large_object(head) {
-        return Some(LARGE.into());
+        return Some(format!("{} of {LARGE}", describe(head).kind.to_lowercase()));
     }
     let data = |kind: &str| ["TABLE DATA", "BLOBS", "MATERIALIZED VIEW DATA", "TRANSACTION"].contains(&kind);
     match classify(head) {
