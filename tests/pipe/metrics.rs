@@ -71,11 +71,14 @@ fn counters_and_the_last_success_outlive_failures() {
     let good = run("cat dump.sql");
     assert_eq!((good.0, good.1, good.2), (1.0, 1.0, 0.0));
     assert_eq!(run("head -n 99 dump.sql"), (1.0, 2.0, 1.0, good.3));
-    fs::write(place.path("pg.prom"), "what is this\u{1b}\n").unwrap();
-    assert_eq!(run("cat dump.sql").0, 1.0, "a file that is none is begun anew");
+    fs::write(place.path("pg.prom"), "# HELP pgkeep_what is this\u{1b}\n").unwrap();
+    assert_eq!(run("cat dump.sql").0, 1.0, "a file that is damaged is begun anew");
     assert_eq!(run("cat dump.sql").0, 2.0);
     let left = crate::lab::names(place.0.path());
     assert!(!left.iter().any(|n| n.ends_with(".part")), "{left:?}");
+    fs::write(place.path("other"), "what is this\n").unwrap();
+    place.rotate(&["--metrics", "other", "--", "cat", "dump.sql"]).exits(4).says("something else is there");
+    assert_eq!(fs::read_to_string(place.path("other")).unwrap(), "what is this\n");
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn no_name_breaks_the_file() {
     let labels: Vec<_> = lines.iter().map(|l| labels(l).unwrap_or_else(|| panic!("{l}"))).collect();
     let database: Vec<&String> =
         labels.iter().flatten().filter(|(k, _)| k == "database").map(|(_, v)| v).collect();
-    assert_eq!(database.len(), 9, "{text}");
+    assert_eq!(database.len(), 10, "{text}");
     let seen = hostile.replace('\u{1b}', "\u{fffd}");
     assert!(database.iter().all(|d| **d == seen), "{text}");
     assert_eq!(lines.iter().filter(|l| l.starts_with("pgkeep_backups{")).count(), 1, "{text}");
