@@ -86,17 +86,21 @@ impl Coverage {
     /// Why a hot snapshot without a log of its own cannot be restored from this archive. Of another server's nothing
     /// is said.
     pub(crate) fn lacks(&self, set: &Set) -> Option<String> {
-        let wal = set.wal.as_ref().filter(|_| set.needs_log())?;
-        let other = |mine: &String| set.system_identifier.as_ref().is_some_and(|its| its != mine);
-        if self.system_identifier.as_ref().is_some_and(other) {
-            return None;
-        }
+        let wal = set.wal.as_ref().filter(|_| set.needs_log() && !self.is_of_another(set))?;
         let ends = wal.first.parse().and_then(|first| Ok(Run { first, last: wal.last.parse()? }));
         let missing = match ends {
             Ok(run) => self.stretch(self.chain.lacks(&run).first()?),
             Err(cause) => cause,
         };
         Some(format!("it needs log that '{}' does not hold: {missing}", self.dir))
+    }
+
+    /// Whether it is known to be the archive of another server than the snapshot is of.
+    pub(crate) fn is_of_another(&self, set: &Set) -> bool {
+        self.system_identifier
+            .as_ref()
+            .zip(set.system_identifier.as_ref())
+            .is_some_and(|(mine, its)| mine != its)
     }
 
     /// A stretch of the log in words.

@@ -166,6 +166,15 @@ fn a_hot_snapshot_without_its_log_is_not_drilled() {
     assert_eq!(object["verdict"], "unproven");
     assert!(object["drill"]["skipped"].is_string() && object["drill"]["ok"].is_null(), "{object}");
     assert!(!server.home().join("backups/snapshots/drills.jsonl").exists());
+    // that of another server tells nothing
+    let archive = server.home().join("wal");
+    run(server.tool("wal-archive").args(["init", "-q", "-a", "wal"])).exits(0);
+    let identity = fs::read_to_string(archive.join("archive.json")).unwrap();
+    let mut identity: Value = serde_json::from_str(&identity).unwrap();
+    identity["system_identifier"] = "7".into();
+    fs::write(archive.join("archive.json"), identity.to_string()).unwrap();
+    let ran = server.run("backup-validate", ["--wal", "wal", &record]).exits(0);
+    ran.says("warn ").says("nobody looked for its log: 'wal' is of another server");
 }
 
 #[test]

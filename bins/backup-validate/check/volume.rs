@@ -103,10 +103,16 @@ fn log(set: &Set, archive: Option<&str>, verdict: &mut Verdict) {
              does; one by 'volsnap --with-wal' needs none",
         );
     };
-    match Coverage::of(Path::new(archive)).map(|coverage| coverage.lacks(set)) {
-        Ok(None) => verdict.note(format!("its log is in '{archive}'")),
-        Ok(Some(why)) => verdict.bad(why),
-        Err(error) => verdict.fault(error),
+    let coverage = match Coverage::of(Path::new(archive)) {
+        Ok(coverage) => coverage,
+        Err(error) => return verdict.fault(error),
+    };
+    match coverage.lacks(set) {
+        _ if coverage.is_of_another(set) => {
+            verdict.warn(format!("nobody looked for its log: '{archive}' is of another server"));
+        }
+        None => verdict.note(format!("its log is in '{archive}'")),
+        Some(why) => verdict.bad(why),
     }
 }
 
