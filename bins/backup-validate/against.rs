@@ -21,7 +21,11 @@ pub(crate) fn against(checked: &Checked, args: &Args, verdict: &mut Verdict) {
         Err(error) if error.code() == Code::Temporary => {
             verdict.unproven(error.within("not held against the server"));
         }
-        Err(error) => verdict.fault(as_its_own(&error).within("against the server")),
+        // what the server lacks says nothing about the dump
+        Err(error) if error.code() == Code::Refused => {
+            verdict.unproven(as_its_own(&error).within("against the server"));
+        }
+        Err(error) => verdict.fault(error.within("against the server")),
     }
 }
 

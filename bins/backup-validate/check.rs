@@ -53,8 +53,11 @@ pub(crate) fn check(path: &Path, args: &Args, speech: &Speech, verdict: &mut Ver
     let looked = look(path, args, speech, verdict);
     // what may not be read may be good
     let closed = || [path.to_owned(), path_of(path)].iter().any(|path| is_closed(path));
-    let told = |error: Error| if closed() { error.with_code(Code::Refused) } else { error };
-    looked.map_err(|error| verdict.fault(told(error))).ok()
+    let told = |error: Error| match closed() {
+        true => verdict.unproven(error.with_code(Code::Refused)),
+        false => verdict.fault(error),
+    };
+    looked.map_err(told).ok()
 }
 
 /// Whether we may not read a file.

@@ -26,9 +26,9 @@ impl Verdict {
         self.fault(Error::no(why));
     }
 
-    /// It does not pass. What was refused, or may be otherwise later, says nothing about the backup.
+    /// It does not pass. A kind of file that is not read may be one that was damaged.
     pub(crate) fn fault(&mut self, error: Error) {
-        self.is_bad |= error.code() == Code::No;
+        self.is_bad = true;
         self.faults.push(error);
     }
 
