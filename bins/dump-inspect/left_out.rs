@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kit::dump::names;
+use kit::manifest::Item;
 use kit::out::Speech;
 
 use crate::dependencies::mentioned;
@@ -27,29 +28,38 @@ pub(crate) fn leave_out(
     }
     *parts = kept;
     let of = |kind: &str| parts.iter().filter(|p| p.item.kind == kind).map(|p| &p.item).collect::<Vec<_>>();
-    let attached: BTreeSet<Key> = of("TABLE ATTACH").into_iter().map(relation).collect();
+    let whole = |item: &Item| (item.database.clone(), item.schema.clone(), item.name.clone());
+    let above: BTreeMap<Key, Key> =
+        of("TABLE ATTACH").into_iter().map(|item| (relation(item), whole(item))).collect();
     let triggers: BTreeSet<(Key, String)> =
         of("TRIGGER").into_iter().map(|item| (relation(item), item.name.clone())).collect();
-    parts.retain(|part| {
+    // no more steps than there are, whatever a dump says of its tables
+    let ways_up = |table: Key| std::iter::successors(Some(table), |table| above.get(table).cloned());
+    let has = |table: Key, name: &String| {
+        ways_up(table).take(above.len() + 1).any(|table| triggers.contains(&(table, name.clone())))
+    };
+    let (mut kept, mut inherited) = (Vec::new(), Vec::new());
+    for part in parts.drain(..) {
         let table = relation(&part.item);
         let trigger = match part.item.kind.as_str() {
             "TABLE ALTER" => names::switched_trigger(&part.text),
             _ => None,
         };
-        // a trigger that is not the table's own is that of the table that it is a partition of
-        let inherited = trigger
-            .filter(|name| !triggers.contains(&(table.clone(), name.clone())) && !attached.contains(&table));
-        if let Some(name) = &inherited {
-            speech.warn(&format!(
+        match trigger.filter(|name| !has(table.clone(), name)) {
+            None => kept.push(part),
+            // it is that of the table that this is a partition of
+            Some(_) if keep_keys => inherited.push(part),
+            Some(name) => speech.warn(&format!(
                 "left out: table alter {}, which refers to the trigger {name} of the table that it is a \
                 partition of",
                 in_full(&table)
-            ));
+            )),
         }
-        inherited.is_none()
-    });
+    }
+    *parts = kept;
     // a partition gets its place when its indexes are there: else it would get others with it
     tried.sort_by_key(|part| part.item.kind == "TABLE ATTACH");
+    tried.append(&mut inherited);
     tried.iter_mut().for_each(attempt);
     tried
 }

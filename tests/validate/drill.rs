@@ -165,7 +165,10 @@ fn rows_that_differ_are_found() {
         CREATE TRIGGER t BEFORE INSERT ON public.people FOR EACH ROW EXECUTE FUNCTION public.f();\n";
     let before =
         |dump: String| dump.replacen("COPY public.people", &format!("{trigger}COPY public.people"), 1);
-    stage.drill_changed(&["--force", "guard"], before).exits(1).says("differ from those of the dump: public.people");
+    stage
+        .drill_changed(&["--force", "guard"], before)
+        .exits(1)
+        .says("differ from those of the dump: public.people");
 }
 
 #[test]
