@@ -14,9 +14,11 @@ pub(super) fn read(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<BTreeM
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
         other => other.map_err(|e| Error::io("read", path.display(), &e))?,
     };
-    let text = readable(&text, is_ours).map_err(|(line, name)| {
+    // some editors mark UTF-8 by a character that nobody sees
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = readable(text, is_ours).map_err(|(line, name)| {
         Error::no(format!("cannot read '{}': line {line} is not {name}=value", path.display()))
-            .hint("A value with blanks, quotes or # stands in single quotes.")
+            .hint("A value with blanks, quotes or # stands in single quotes; of ${NAME:-default} only ${NAME} is known.")
     })?;
     // values may refer to those before them, so all is read at once
     Ok(dotenvy::from_read_iter(text.as_bytes()).filter_map(std::result::Result::ok).collect())
@@ -34,7 +36,8 @@ fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<S
         let (name, value) = assigned.split_once('=').unwrap_or((assigned, ""));
         // what begins with a quote may go on until a later one
         let last = if value.trim_start().starts_with(['"', '\'']) { lines.len() } else { at + 1 };
-        match (at + 1..=last).map(|end| (end, lines[at..end].join("\n"))).find(|(_, text)| reads(text)) {
+        let found = (at + 1..=last).map(|end| (end, lines[at..end].join("\n"))).find(|(_, text)| reads(text));
+        match found.filter(|_| !is_ours(name.trim()) || !has_default(value)) {
             Some((end, text)) => {
                 kept.push_str(&text);
                 kept.push('\n');
@@ -45,6 +48,12 @@ fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<S
         }
     }
     Ok(kept)
+}
+
+/// Whether it has one of Compose's `${NAME:-default}` and the like, which would be read as nothing.
+fn has_default(value: &str) -> bool {
+    let rest_of = |part: &str| part.split('}').next().unwrap_or_default().contains([':', '-', '?', '+']);
+    !value.trim_start().starts_with('\'') && value.split("${").skip(1).any(rest_of)
 }
 
 fn reads(text: &str) -> bool {
@@ -69,6 +78,7 @@ mod tests {
             ("A=b c d\nFOO=x\nnonsense\nexport PGPORT=7\n", "FOO=x;PGPORT=7;"),
             ("KEY=a\"b\nQ=it's\nPGHOST=h\nPGUSER=u\n", "PGHOST=h;PGUSER=u;"),
             ("KEY=\"a\nPGHOST=of the key\nb\"\nPGUSER=u\n", "KEY=a\nPGHOST=of the key\nb;PGUSER=u;"),
+            ("\u{feff}PGHOST=h\r\nPGUSER='${A:-b}'\r\nOTHER=${A:-b}", "OTHER=;PGHOST=h;PGUSER=${A:-b};"),
             ("KEY=\"never ended\nPGHOST=h\n", "PGHOST=h;"),
             (
                 "USER_X=me\nPGUSER=${USER_X}\n# a 'comment\nPGPASSWORD='a\"b #c'\n",
@@ -81,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_line_of_ours_is_named_and_not_repeated() {
-        for value in ["b c d", "a\"b", "\"b"] {
+        for value in ["b c d", "a\"b", "\"b", "${B:-c}"] {
             let error = read(&format!("A=b\nexport PGPASSWORD={value}\n")).unwrap_err();
             assert!(error.ends_with("line 2 is not PGPASSWORD=value") && !error.contains(value), "{error}");
         }
