@@ -145,7 +145,14 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args> {
             ),
             Long("report") => {
                 let form = form(&text(&mut parser, "--report")?)?;
-                args.reports.push((form, text(&mut parser, "--report")?));
+                let file = text(&mut parser, "--report")?;
+                if kit::store::Place::is(file.as_ref()) {
+                    return Err(usage("--report: it goes into a file, which may be copied to a store"));
+                }
+                if file != "-" && args.reports.iter().any(|(_, other)| *other == file) {
+                    return Err(usage(format!("--report: two would be '{file}'")));
+                }
+                args.reports.push((form, file));
             }
             Long("notify") => args.telling.notify(&mut parser)?,
             Long("metrics") => args.telling.metrics(&mut parser)?,

@@ -67,7 +67,7 @@ pub(crate) fn leave_out(
 /// What a key or a partition may not fit to where it is loaded; all else is an error.
 const MISFITS: &str = "undefined_table OR undefined_column OR undefined_object OR invalid_schema_name OR \
     invalid_foreign_key OR foreign_key_violation OR check_violation OR datatype_mismatch OR wrong_object_type OR \
-    invalid_table_definition OR invalid_object_definition OR object_not_in_prerequisite_state";
+    invalid_table_definition OR invalid_object_definition OR object_not_in_prerequisite_state OR insufficient_privilege";
 
 /// Makes a statement one that is tried where it is loaded, and told there if it does not fit.
 fn attempt(part: &mut Part) {

@@ -23,19 +23,21 @@ pub(crate) fn create(plan: &Plan, server: &Server, speech: &Speech) -> Result<()
     for target in &made {
         let Target { name, place, present, .. } = target;
         let stand_in = plan.stand_in(target);
-        let mark = match stand_in {
-            Some(_) => mark_in_place(place, name, plan.stamp),
-            None => What::Restore.mark(place, name, plan.stamp),
-        };
+        let mark = What::Restore.mark(place, name, plan.stamp);
         let like = present.as_ref().map(|_| name).or(stand_in.map(|b| &b.name));
         let definition = match like {
-            Some(like) => definition(server, like, place, &mark)?,
+            Some(like) => definition(server, like, place, &mark).map_err(|e| match stand_in {
+                Some(_) => e.hint(format!("To do without them drop '{like}', which has no rows of use.")),
+                None => e,
+            })?,
             None => plain(place, &mark),
         };
         server
             .query_in("UTF8", plan.from(target), &definition)
             .map_err(|e| e.within(format!("cannot create database '{place}'")))?;
         if let Some(stand_in) = stand_in {
+            // when it has all that the other one has, and not before
+            server.query(&plan.entrance, &mark_in_place(place, name, plan.stamp))?;
             speech.say(&format!(
                 "'{name}' gets the owner, settings and grants that it had before a restore in place"
             ));

@@ -12,16 +12,28 @@ use crate::plan::{Plan, Target};
 use crate::survey::{INVALID, has_objects};
 use crate::swap::{AS_IT_WAS, drop_each, drop_one};
 
+/// Drops all tables: unlike TRUNCATE, that takes no room. One may have gone with another.
+const EMPTY: &str = "DO $$ DECLARE t record; BEGIN FOR t IN SELECT nspname, relname FROM pg_class c \
+    JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') AND c.oid >= 16384 LOOP \
+    EXECUTE format('DROP TABLE IF EXISTS %I.%I CASCADE', t.nspname, t.relname); END LOOP; END $$;";
+
 /// The databases that are whole.
 fn names() -> String {
     format!("SELECT datname FROM pg_database WHERE datconnlimit <> {INVALID};")
 }
 
+/// Those that no role could have made to be taken for one that stands in: whoever may create databases, and is no
+/// superuser, is no member of its owner; or we own it.
+const TRUSTED: &str = "SELECT datname FROM pg_database d WHERE \
+    shobj_description(d.oid, 'pg_database') LIKE 'pgkeep restore % in place of %' \
+    AND (pg_get_userbyid(datdba) = current_user OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE rolcreatedb \
+    AND NOT rolsuper AND pg_has_role(r.oid, d.datdba, 'MEMBER')));";
+
 /// Drops what restores have left that did not end: nobody else restores, so it is nobody's. One that was
 /// killed when it had created a database, and not come to mark it, left nothing to tell of it but its name, so
 /// only what is empty is taken for that. What stands in for a database that was dropped in place stays, unless
-/// `plan` has another definition of it. All that stood beside others.
-pub(crate) fn drop_left(plan: &Plan, server: &Server, speech: &Speech) -> Result<Vec<Beside>> {
+/// `plan` has another definition of it.
+pub(crate) fn drop_left(plan: &mut Plan, server: &Server, speech: &Speech) -> Result<()> {
     let unmarked = format!(
         "SELECT datname FROM pg_database d WHERE datname ~ '__{}_[0-9]{{8}}_[0-9]{{6}}$' AND datallowconn \
         AND NOT datistemplate AND datconnlimit <> {INVALID} AND pg_has_role(datdba, 'USAGE') \
@@ -30,7 +42,8 @@ pub(crate) fn drop_left(plan: &Plan, server: &Server, speech: &Speech) -> Result
         What::Restore.word()
     );
     let entrance = &plan.entrance;
-    let [marked, unmarked, names] = server.queries(entrance, [LIST, &unmarked, &names()])?;
+    let [marked, unmarked, names, trusted] =
+        server.queries(entrance, [LIST, &unmarked, &names(), TRUSTED])?;
     let (there, names) = (listed(&marked), names.concat());
     let defined = |b: &Beside| plan.targets.iter().any(|t| t.name == b.of && t.by_dump);
     let stands_in = |b: &Beside| stands_in(b, &names) && !defined(b);
@@ -43,7 +56,8 @@ pub(crate) fn drop_left(plan: &Plan, server: &Server, speech: &Speech) -> Result
             speech.say(&format!("removed {name}, empty, left by a restore that did not end"));
         }
     }
-    Ok(there)
+    plan.settle(there, &trusted.concat(), speech);
+    Ok(())
 }
 
 /// A restore has dropped the database that this was to take the place of, and did not come to that: it is all
@@ -55,7 +69,7 @@ fn stands_in(beside: &Beside, names: &[String]) -> bool {
 impl Plan {
     /// Takes in what stands beside others now that nobody else restores: databases get names of a later time,
     /// and the definition of one that is gone is that of what stands in for it.
-    pub(crate) fn settle(&mut self, there: Vec<Beside>) {
+    fn settle(&mut self, there: Vec<Beside>, trusted: &[String], speech: &Speech) {
         if there.iter().any(|b| b.stamp >= self.stamp) {
             self.stamp = next_stamp(&there);
             let beside = self.way != Way::Transaction;
@@ -66,7 +80,18 @@ impl Plan {
         let gone = |b: &Beside| {
             b.in_place && self.targets.iter().any(|t| t.name == b.of && t.present.is_none() && !t.by_dump)
         };
-        self.stand_ins = there.into_iter().filter(gone).collect();
+        let (stand_ins, others): (Vec<_>, Vec<_>) =
+            there.into_iter().filter(gone).partition(|b| trusted.contains(&b.name));
+        for Beside { name, of, .. } in others {
+            speech.warn(&format!(
+                "warning: the owner, settings and grants of '{name}' are not given to '{of}': its owner may create \
+                databases, and could have made it for that"
+            ));
+            speech.warn(
+                "hint: If a restore in place has left it, give them by hand; the next restore removes it.",
+            );
+        }
+        self.stand_ins = stand_ins;
     }
 
     /// What stands in for a target.
@@ -97,10 +122,20 @@ fn remains(plan: &Plan, server: &Server) -> Option<Remains> {
     let (mut left, mut stand_ins) = (Vec::new(), Vec::new());
     for target in &plan.targets {
         let Some(beside) = there.iter().find(|b| b.name == target.place) else { continue };
-        if stands_in(beside, &names)
-            && let Ok(name) = stand_in(plan, target, &there, server)
-        {
-            stand_ins.push(name);
+        if stands_in(beside, &names) {
+            let made = stand_in(plan, target, &there, server).or_else(|_| {
+                // where the disk is full, it is so of these rows
+                server.query(&target.place, EMPTY)?;
+                stand_in(plan, target, &there, server)
+            });
+            match made {
+                Ok(name) => stand_ins.push(name),
+                // then it is the only one that has them, with whatever was loaded
+                Err(_) => {
+                    stand_ins.push(target.place.clone());
+                    continue;
+                }
+            }
         }
         if drop_one(server, &plan.entrance, &target.place).is_err() {
             left.push(target.place.clone());
@@ -120,10 +155,18 @@ fn remains(plan: &Plan, server: &Server) -> Option<Remains> {
 fn stand_in(plan: &Plan, target: &Target, there: &[Beside], server: &Server) -> Result<String> {
     let stamp = next_stamp(there);
     let name = What::Restore.name(&target.name, stamp);
-    let mark = mark_in_place(&name, &target.name, stamp);
+    let mark = What::Restore.mark(&name, &target.name, stamp);
     let definition = definition(server, &target.place, &name, &mark)?;
-    server.query_in("UTF8", &plan.entrance, &definition)?;
-    Ok(name)
+    let made = server.query_in("UTF8", &plan.entrance, &definition);
+    let made = made.and_then(|_| server.query(&plan.entrance, &mark_in_place(&name, &target.name, stamp)));
+    match made {
+        Ok(_) => Ok(name),
+        Err(error) => {
+            // what has a part of them only is no use, and without that mark the next restore's to remove
+            let _ = drop_one(server, &plan.entrance, &name);
+            Err(error)
+        }
+    }
 }
 
 /// The error of a restore that has failed: what was there is as it was, or is gone.
@@ -163,7 +206,7 @@ pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error:
     }
     if !stand_ins.is_empty() {
         error = error.hint(format!(
-            "Owner, settings and grants are kept for the next restore, by {}, which is empty.",
+            "Owner, settings and grants are kept for the next restore, by {}.",
             list(&stand_ins)
         ));
     }

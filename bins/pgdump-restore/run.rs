@@ -111,10 +111,9 @@ fn restore(
         safety = back_up(args, &plan, dir, speech)?;
     }
     let mut guard = guard(&server, &plan.vantage, For::Restore, TOOL)?;
-    match drop_left(&plan, &server, speech) {
-        Ok(there) => plan.settle(there),
+    if let Err(error) = drop_left(&mut plan, &server, speech) {
         // it is in nobody's way
-        Err(error) => speech.error(&error),
+        speech.error(&error);
     }
     let stopped = services::stop(&args.services, dir, speech)?;
     let outcome = replace(args, &plan, &chosen, &checked, &server, speech)

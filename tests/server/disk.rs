@@ -6,6 +6,8 @@ use std::fs;
 use crate::beside::{Was, dump_with, rows, sleeping};
 use crate::lab::small::Small;
 use crate::lab::{Server, end, wait_until};
+use crate::parts::OWNED;
+use crate::replace::nature;
 use crate::stage::{back_up, beside, start};
 
 #[test]
@@ -160,4 +162,22 @@ fn a_frame_that_is_damaged_in_the_middle() {
         server.restore(&[file, "-d", "shop", "-D", "--yes", "--no-safety"]).exits(0);
         was.again(&server);
     }
+}
+
+#[test]
+fn a_disk_that_fills_up_in_place_costs_no_owner_and_no_setting() {
+    let Some((server, _small)) = with_small_disk() else { return };
+    server.make("shop");
+    server.sql("postgres", "ALTER DATABASE shop SET TABLESPACE small");
+    server.sql("postgres", OWNED);
+    let natural = nature(&server, "shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let fills = "CREATE TABLE public.big (t text); INSERT INTO public.big SELECT repeat(md5(n::text), 30) FROM generate_series(1, 60000) n;";
+    dump_with(&server, "shop", fills, "big.sql");
+    let args = |file| [file, "-d", "shop", "--in-place", "--yes", "--no-safety", "--force"];
+    server.restore(&args("big.sql")).exits(5).says("Owner, settings and grants are kept");
+    server.restore(&args(backup.to_str().unwrap())).exits(0);
+    assert_eq!(nature(&server, "shop"), natural);
+    let place = "SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = dattablespace WHERE datname = 'shop'";
+    assert_eq!(server.sql("postgres", place), "small");
 }

@@ -10,7 +10,7 @@ use crate::replace::nature;
 use crate::stage::{back_up, identities, same};
 
 /// What no dump of database shop alone has.
-const OWNED: &str = "CREATE ROLE clerk LOGIN; ALTER DATABASE shop OWNER TO clerk; REVOKE CONNECT ON DATABASE shop FROM PUBLIC; \
+pub(crate) const OWNED: &str = "CREATE ROLE clerk LOGIN; ALTER DATABASE shop OWNER TO clerk; REVOKE CONNECT ON DATABASE shop FROM PUBLIC; \
     ALTER DATABASE shop SET work_mem = '5MB'; ALTER ROLE clerk IN DATABASE shop SET work_mem = '6MB'; \
     COMMENT ON DATABASE shop IS 'the shop'";
 
@@ -214,14 +214,16 @@ fn in_place_the_live_one_is_gone_while_the_dump_is_loaded() {
     let path = ran.err.lines().find_map(|l| l.split("safety backup: ").nth(1)).unwrap().to_owned();
     // and owner, settings and grants, which no dump of one database has, in one that is empty
     let kept = only_beside(&server, "restore");
-    assert!(
-        ran.err.contains(&format!("kept for the next restore, by {kept}, which is empty.")),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains(&format!("kept for the next restore, by {kept}.")), "{}", ran.err);
     assert_eq!(server.sql(&kept, "SELECT count(*) FROM pg_class WHERE oid >= 16384"), "0");
     // a restore of something else leaves it alone
     server.restore(&[&path, "-d", "other"]).exits(0);
+    assert_eq!(only_beside(&server, "restore"), kept);
+    // who may not give it that owner spoils nothing
+    server.sql("postgres", "CREATE ROLE limited LOGIN CREATEDB");
+    let mut limited = server.tool("pgdump-restore");
+    limited.env("PGUSER", "limited").args([&path, "--yes"]);
+    crate::lab::run(&mut limited).exits(1).says("shop__restore_");
     assert_eq!(only_beside(&server, "restore"), kept);
     server.restore(&[&path, "--yes"]).exits(0).says("'shop' gets the owner, settings and grants that it had");
     assert_eq!(rows(&server, "shop"), "500");
@@ -254,6 +256,32 @@ fn in_place_a_kill_costs_no_owner_and_no_setting() {
     }
     server.restore(&args(backup.to_str().unwrap())).exits(0);
     assert_eq!((nature(&server, "shop"), beside(&server, "restore")), (natural, Vec::new()));
+}
+
+#[test]
+fn in_place_nobody_gets_a_database_by_a_name_and_a_comment() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = crate::stage::back_up(&server, &["-d", "shop"]);
+    server.sql(
+        "postgres",
+        "CREATE ROLE owner; CREATE ROLE mallory LOGIN CREATEDB IN ROLE owner; DROP DATABASE shop",
+    );
+    for owner in ["mallory", "owner"] {
+        let name = "shop__restore_20260101_000000";
+        server.sql("postgres", &format!("CREATE DATABASE {name} OWNER {owner}"));
+        server.sql(
+            "postgres",
+            &format!("COMMENT ON DATABASE {name} IS 'pgkeep restore 20260101_000000 in place of shop'"),
+        );
+        let ran = server.restore(&[backup.to_str().unwrap(), "--yes"]).exits(0);
+        assert!(ran.err.contains("could have made it for that"), "{}", ran.err);
+        let of = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'";
+        assert_eq!(server.sql("postgres", of), "postgres");
+        server.restore(&[backup.to_str().unwrap(), "--yes", "-D", "-d", "shop"]).exits(0);
+        assert_eq!(beside(&server, "restore"), [""; 0]);
+        server.sql("postgres", "DROP DATABASE shop");
+    }
 }
 
 #[test]

@@ -235,7 +235,14 @@ fn rows_of_insert_statements_are_compared_and_beside_copy_counted() {
     fs::write(server.home().join("mixed.sql"), mixed).unwrap();
     let args = |file| [file, "-d", "copy", "--yes", "-D", "--no-safety", "--prove=hash", "--force=guard"];
     server.restore(&args("mixed.sql")).exits(0).says("but counted in public.more\n");
-    for how in [&["--inserts"][..], &["--column-inserts"], &["--inserts", "--rows-per-insert=7"]] {
+    server.sql("shop", "CREATE TABLE names AS SELECT 'people'::regclass AS name, 'odd'::regtype AS type");
+    for how in [
+        &["--inserts"][..],
+        &["--column-inserts"],
+        &["--inserts", "--rows-per-insert=7"],
+        &["--quote-all-identifiers"],
+        &["--inserts", "--quote-all-identifiers"],
+    ] {
         let dump = run(server.client("pg_dump").args(["-w", "-d", "shop"]).args(how)).exits(0).out;
         for (act, table) in [
             ("", None),

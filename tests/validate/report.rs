@@ -205,10 +205,20 @@ fn several_write_one_file_and_others_can_read_it() {
     let page = server.home().join("r.html");
     let mode = || fs::metadata(&page).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(), 0o644);
-    // what somebody gave it, it keeps
+    // what somebody gave it, it keeps, also behind a link
     fs::set_permissions(&page, fs::Permissions::from_mode(0o640)).unwrap();
-    server.run("backup-validate", ["--watch", "--report", "html", "r.html"]).exits(0);
+    let link = server.home().join("link");
+    std::os::unix::fs::symlink("r.html", &link).unwrap();
+    let before = fs::read(&page).unwrap();
+    fs::write(&page, &before[..1000]).unwrap();
+    server.run("backup-validate", ["--watch", "--report", "html", "link"]).exits(0);
     assert_eq!(mode(), 0o640);
+    assert!(fs::read_link(&link).is_ok() && fs::read(&page).unwrap().len() > 1000);
+    server.run("backup-validate", ["--watch", "--report", "html", "r", "--report", "json", "r"]).exits(2);
+    server
+        .run("backup-validate", ["--watch", "--report", "html", "s3://a/r"])
+        .exits(2)
+        .says("copied to a store");
 }
 
 /// What root replaces in `/dev` is gone for everybody.

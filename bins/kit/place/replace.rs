@@ -1,9 +1,9 @@
 //! Files that are written anew, in place of what stands there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{fcntl_getfl, fcntl_setfl};
@@ -28,6 +28,8 @@ pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
 /// or else 0644. `make` gives the contents when nobody else writes it: of several at once each sees what the one
 /// before has written. A pipe or a device is written to.
 pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+    let real = behind_links(target);
+    let target = real.as_path();
     let fail = |e| Error::io("write", target.display(), &e);
     if let Some(mut stream) = stream(target).map_err(fail)? {
         return stream.write_all(&make()?).map_err(fail);
@@ -38,8 +40,22 @@ pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<
     };
     let mut part = Part::claim(&with_suffix(target, PART), target, nap)?;
     part.write_all(&make()?).map_err(fail)?;
-    let mode = fs::metadata(target).map_or(0o644, |there| there.mode() & 0o777);
+    let is = part.file.metadata().map_err(fail)?;
+    let mode = fs::metadata(target).map_or(0o644, |was| {
+        // only root may give a file away
+        let _ = fchown(&part.file, Some(was.uid()), None);
+        grouped(&part.file, &is, &was)
+    });
     place(part, mode)
+}
+
+/// The file that a link leads to, there or not: the link stays.
+fn behind_links(target: &Path) -> PathBuf {
+    let link = || fs::read_link(target).ok().map(|to| parent(target).join(to));
+    match is_stream(target) {
+        true => target.to_owned(),
+        false => fs::canonicalize(target).ok().or_else(link).unwrap_or(target.to_owned()),
+    }
 }
 
 /// Refuses to write over what is there, unless it is empty or begins like what was written there before, by one
@@ -102,6 +118,16 @@ fn stream(target: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// Gives a new file the group of the one that it takes the place of. The mode that it may have then.
+fn grouped(file: &File, is: &Metadata, was: &Metadata) -> u32 {
+    let mode = was.mode() & 0o7777;
+    if is.gid() != was.gid() && fchown(file, None, Some(was.gid())).is_err() {
+        // only a member may give a file to a group; ours gets no more than everybody has
+        return mode & !0o070 | (mode & 0o007) << 3;
+    }
+    mode
+}
+
 /// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
 /// owner, mode and, where we may give it, group of `old`. The caller holds a lock that keeps others from doing it meanwhile.
 pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
@@ -112,11 +138,7 @@ pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Res
     if is.uid() != was.uid() {
         fchown(&part.file, Some(was.uid()), None).map_err(fail)?;
     }
-    let mut mode = was.mode() & 0o7777;
-    if is.gid() != was.gid() && fchown(&part.file, None, Some(was.gid())).is_err() {
-        // only a member may give a file to a group; ours gets no more than everybody has
-        mode = mode & !0o070 | (mode & 0o007) << 3;
-    }
+    let mode = grouped(&part.file, &is, &was);
     part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     write(&mut part).map_err(fail)?;
     part.sync()?;

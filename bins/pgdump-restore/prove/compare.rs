@@ -98,6 +98,7 @@ fn dump(
     // the bytes of a row are compared, not what they mean
     words.extend(encoding(target, checked).map(|e| format!("--encoding={e}")));
     words.extend(by_insert.map(str::to_owned));
+    words.extend(checked.schema.quotes_all().then(|| "--quote-all-identifiers".to_owned()));
     let mut command = server.via().run("pg_dump").connecting().args(words).command();
     let mut child = Child::spawn(&mut command, "pg_dump", Stdio::null(), Stdio::piped())?;
     let mut output = child.stdout().ok_or_else(|| Error::no("cannot read from pg_dump"))?;

@@ -42,6 +42,8 @@ pub(crate) struct Schema {
     /// Rows of INSERT statements by database and table, and the sum of their hashes; none where one of the
     /// statements is too long to be held.
     inserts: BTreeMap<(Name, Qualified), (u64, Option<u128>)>,
+    /// Names stand in quotes that need none (`--quote-all-identifiers`), also those that are values.
+    quotes_all: bool,
     current: Name,
     open: Open,
     contents: Contents,
@@ -60,7 +62,7 @@ struct Open {
 impl Schema {
     /// Takes what the lexer found next.
     pub(crate) fn event(&mut self, event: Event<'_>) {
-        let Schema { databases, large, columns, inserts, current, open, contents } = self;
+        let Schema { databases, large, columns, inserts, quotes_all, current, open, contents } = self;
         let mut written = |number: Name, hash: u128| {
             let sum = large.entry(current.clone()).or_default();
             let one = xxh3_128(&[&hash.to_le_bytes(), number.as_slice()].concat());
@@ -83,6 +85,7 @@ impl Schema {
                 } else if let Some(listed) =
                     Columns::of_copy(&open.text).or_else(|| Columns::of_insert(&open.text))
                 {
+                    *quotes_all |= is_quoted(&open.text);
                     let table = (current.clone(), with_schema(listed.table));
                     if rows > 0 {
                         let read = if open.is_longer { None } else { inserted::rows(&open.text) };
@@ -130,6 +133,11 @@ impl Schema {
         self.columns.get(&(name.to_vec(), with_schema(table.clone()))).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether pg_dump was told to put all names in quotes.
+    pub(crate) fn quotes_all(&self) -> bool {
+        self.quotes_all
+    }
+
     /// The rows of a table of database `name` that came by INSERT, and the sum of their hashes, see
     /// [`inserted::rows`]; no sum where one of the statements is too long to be held.
     pub(crate) fn inserted(&self, name: &[u8], table: &Qualified) -> (u64, Option<u128>) {
@@ -170,6 +178,12 @@ impl Schema {
         told.extend((more > 0).then(|| format!("and {more} more")));
         told
     }
+}
+
+/// Whether schema and table stand in quotes behind COPY or INSERT INTO.
+fn is_quoted(statement: &[u8]) -> bool {
+    let name = [&b"COPY "[..], b"INSERT INTO "].iter().find_map(|verb| statement.strip_prefix(*verb));
+    name.is_some_and(|name| name.starts_with(b"\"") && memchr::memmem::find(name, b"\".\"").is_some())
 }
 
 /// A name without a schema is one in `public`, as everywhere.

@@ -6,7 +6,7 @@
 use super::catalog::{marks_template, written};
 use super::place::beginning;
 use crate::dump::scan::text_of;
-use crate::dump::token::{Parser, Token, Tokens, UNICODE};
+use crate::dump::token::{Parser, Token, Tokens, UNICODE, is_operator};
 
 /// Languages that cannot leave their database (PostgreSQL documentation, "Procedural Languages").
 const TRUSTED: [&[u8]; 9] =
@@ -94,9 +94,9 @@ pub(super) fn dangers(statement: &[u8], too_long: bool) -> Option<String> {
         // pg_dumpall --clean frees template1 this way
         b"update" if marks_template(statement) => None,
         b"update" => told("a change of rows, which can call functions"),
-        b"insert" => {
-            let selects = p.0.any(|t| t == Token::Word(b"select".to_vec()));
-            selects.then(|| "rows that a query makes, which can call functions".into())
+        b"insert" => inserted(p),
+        b"alter" if p.take("table") => {
+            recomputed(p).map(|what| written(beginning(statement)).unwrap_or(what.into()))
         }
         // a prompt or a warning that went into the dump: no statement of SQL begins so
         _ if p.0.peek() == Some(&Token::Mark(b':')) => None,
@@ -127,6 +127,74 @@ fn query(p: &mut Parser<'_>) -> Option<String> {
         Some(Token::String(name)) if name == b"search_path" => None,
         Some(Token::String(name)) => Some(format!("a setting that no dump makes: {}", text_of(name))),
         _ => Some("a setting that no dump makes".into()),
+    }
+}
+
+/// Rows of anything but values: pg_dump writes numbers, strings, NULL and DEFAULT, and nothing behind them but
+/// ON CONFLICT DO NOTHING.
+fn inserted(p: &mut Parser<'_>) -> Option<String> {
+    let (mut depth, mut values) = (0, false);
+    while let Some(token) = p.0.next() {
+        let computed = match &token {
+            Token::Mark(b'(') => {
+                depth += 1;
+                false
+            }
+            Token::Mark(b')') => {
+                depth -= 1;
+                false
+            }
+            Token::Word(word) if depth == 0 => match word.as_slice() {
+                b"select" | b"with" | b"table" => {
+                    return Some("rows that a query makes, which can call functions".into());
+                }
+                b"values" => {
+                    values = true;
+                    false
+                }
+                b"returning" | b"update" | b"where" => values,
+                _ => false,
+            },
+            Token::Word(_) | Token::Quoted(_) => values && p.0.peek() == Some(&Token::Mark(b'(')),
+            // the signs of numbers
+            Token::Mark(b'+' | b'-') => false,
+            Token::Mark(mark) => values && depth > 0 && is_operator(*mark),
+            Token::String(_) => false,
+        };
+        if computed {
+            return Some("rows that are computed, which can call functions".into());
+        }
+    }
+    None
+}
+
+/// A change of a table that computes its rows anew.
+fn recomputed(p: &mut Parser<'_>) -> Option<&'static str> {
+    const ADDED: [&str; 7] = ["constraint", "primary", "unique", "check", "foreign", "exclude", "generated"];
+    p.skip_if_exists();
+    p.take("only");
+    p.qualified()?;
+    loop {
+        let again = if p.take("alter") {
+            p.take("column");
+            p.name()?;
+            p.take("type") || (p.take("set") && p.take("data"))
+        } else {
+            p.take("add") && !ADDED.iter().any(|what| p.peeks(what))
+        };
+        if again {
+            return Some("rows that are computed anew, which can call functions");
+        }
+        let mut depth = 0;
+        // to the next change
+        loop {
+            match p.0.next()? {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                Token::Mark(b',') if depth == 0 => break,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -197,7 +265,10 @@ fn copied(p: &mut Parser<'_>) -> Option<&'static str> {
         }
     }
     match p.0.next()? {
-        Token::Word(w) if w == b"stdin" || w == b"stdout" => None,
+        Token::Word(w) if w == b"stdin" || w == b"stdout" => {
+            let chooses = p.0.any(|token| token == Token::Word(b"where".to_vec()));
+            chooses.then_some("rows that are chosen by a condition, which can call functions")
+        }
         Token::Word(w) if w == b"program" => Some("a program on the server"),
         _ => Some("a file on the server"),
     }
