@@ -52,6 +52,9 @@ impl Part {
                 Err(e) => return Err(fail(e.into())),
                 // whoever held it may have given it its final name, or removed it
                 Ok(()) if is_still(&file, part).map_err(fail)? => {
+                    if file.metadata().map_err(fail)?.nlink() != 1 {
+                        return Err(Error::refused(format!("'{}' is another file, too", part.display())));
+                    }
                     file.set_len(0).map_err(fail)?;
                     return Ok(Part {
                         file,

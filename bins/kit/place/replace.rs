@@ -34,9 +34,13 @@ pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<
     if let Some(mut stream) = stream(target).map_err(fail)? {
         return stream.write_all(&make()?).map_err(fail);
     }
+    let give_up = Instant::now() + OTHERS;
     let nap = || {
         std::thread::sleep(NAP);
-        Ok(())
+        match Instant::now() < give_up {
+            true => Ok(()),
+            false => Err(Error::temporary(format!("somebody else writes '{}'", target.display()))),
+        }
     };
     let mut part = Part::claim(&with_suffix(target, PART), target, nap)?;
     part.write_all(&make()?).map_err(fail)?;
@@ -77,7 +81,8 @@ pub fn may_publish(target: &Path, ours: &[&[u8]]) -> Result<()> {
         .hint("Give the file to write right behind the option; remove what is there if it is of no use."))
 }
 
-/// How long to wait for another who writes the same file.
+/// How long others who write the same file are waited for, and how long between two looks.
+const OTHERS: Duration = Duration::from_secs(20);
 const NAP: Duration = Duration::from_millis(5);
 
 fn place(mut part: Part, mode: u32) -> Result<()> {
