@@ -39,13 +39,13 @@ pub(crate) fn write(
         output.write(text.as_bytes())?;
         return output.finish();
     }
-    place::publish(Path::new(file), || Ok(text.into_bytes()))
+    place::publish(Path::new(file), OURS, || Ok(text.into_bytes()))
 }
 
 /// Refuses a file that is there and is no report.
 pub(crate) fn may_write(file: &str) -> Result<()> {
-    place::may_publish(Path::new(file), &[page::BEGIN.as_bytes(), junit::BEGIN.as_bytes(), BEGIN_OF_JSON])
+    place::may_publish(Path::new(file), OURS)
 }
 
-/// How [`model::Model::json`] begins.
-const BEGIN_OF_JSON: &[u8] = b"{\"at\":\"";
+/// How reports begin, the last as [`model::Model::json`] does.
+const OURS: &[&[u8]] = &[page::BEGIN.as_bytes(), junit::BEGIN.as_bytes(), b"{\"at\":\""];

@@ -18,22 +18,36 @@ pub(crate) fn leave_out(
     speech: &Speech,
 ) -> Vec<Part> {
     let (mut kept, mut tried) = (Vec::new(), Vec::new());
+    // of the keys among these
+    let mut comments: BTreeSet<(Key, String)> = BTreeSet::new();
     for part in parts.drain(..) {
-        match refers_elsewhere(&part, chosen, speech) {
+        let other = refers_elsewhere(&part, chosen, speech);
+        if other.is_some() && part.item.kind == "FK CONSTRAINT" {
+            comments.insert((relation(&part.item), format!("CONSTRAINT {}", part.item.name)));
+        }
+        match other {
             Some(Some(_)) if keep_keys => tried.push(part),
             Some(Some(why)) => speech.warn(&format!("left out: {why}")),
             Some(None) => {}
             None => kept.push(part),
         }
     }
-    *parts = kept;
+    for part in kept {
+        let of_key =
+            part.item.kind == "COMMENT" && comments.contains(&(relation(&part.item), part.item.name.clone()));
+        match of_key {
+            false => parts.push(part),
+            true if keep_keys => tried.push(part),
+            true => {}
+        }
+    }
     let of = |kind: &str| parts.iter().filter(|p| p.item.kind == kind).map(|p| &p.item).collect::<Vec<_>>();
     let whole = |item: &Item| (item.database.clone(), item.schema.clone(), item.name.clone());
     let above: BTreeMap<Key, Key> =
         of("TABLE ATTACH").into_iter().map(|item| (relation(item), whole(item))).collect();
     let triggers: BTreeSet<(Key, String)> =
         of("TRIGGER").into_iter().map(|item| (relation(item), item.name.clone())).collect();
-    // no more steps than there are, whatever a dump says of its tables
+    // bounded, should a dump attach tables in a circle
     let ways_up = |table: Key| std::iter::successors(Some(table), |table| above.get(table).cloned());
     let has = |table: Key, name: &String| {
         ways_up(table).take(above.len() + 1).any(|table| triggers.contains(&(table, name.clone())))
@@ -67,7 +81,8 @@ pub(crate) fn leave_out(
 /// What a key or a partition may not fit to where it is loaded; all else is an error.
 const MISFITS: &str = "undefined_table OR undefined_column OR undefined_object OR invalid_schema_name OR \
     invalid_foreign_key OR foreign_key_violation OR check_violation OR datatype_mismatch OR wrong_object_type OR \
-    invalid_table_definition OR invalid_object_definition OR object_not_in_prerequisite_state OR insufficient_privilege";
+    invalid_table_definition OR invalid_object_definition OR object_not_in_prerequisite_state OR insufficient_privilege OR \
+    unique_violation OR exclusion_violation OR not_null_violation";
 
 /// Makes a statement one that is tried where it is loaded, and told there if it does not fit.
 fn attempt(part: &mut Part) {

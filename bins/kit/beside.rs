@@ -142,8 +142,8 @@ fn parse(row: &[String]) -> Option<Beside> {
     let what = [What::Restore, What::Before].into_iter().find(|w| w.word() == what)?;
     let (stamp, of) = rest.split_once(" of ")?;
     let in_place = stamp.strip_suffix(IN_PLACE);
-    let (stamp, in_place) = (in_place.unwrap_or(stamp), in_place.is_some());
-    // the last year that a time has has none behind it
+    let (stamp, in_place) = (in_place.unwrap_or(stamp), in_place.is_some() && what == What::Restore);
+    // a time in the last year that can be written has no later one
     let stamp = Stamp::parse_compact(stamp).filter(|stamp| stamp.plus(366 * 86_400).compact().len() == 15)?;
     // one that somebody has renamed is whatever its name says
     (what.name(of, stamp) == *name).then_some(())?;

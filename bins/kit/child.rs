@@ -28,7 +28,7 @@ pub use signals::{catch_signals, clean_up, interrupted, pause};
 /// How long a child may take to end after SIGTERM before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// How many of a child's last lines of standard error are kept.
-const TAIL: usize = 20;
+pub const TAIL: usize = 20;
 
 /// A running child. Dropped before it was waited for, it is ended.
 pub struct Child {

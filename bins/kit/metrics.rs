@@ -28,6 +28,9 @@ pub struct Metrics<'a> {
     dir: Option<&'a Path>,
 }
 
+/// How such a file begins.
+const OURS: &[&[u8]] = &[b"# HELP pgkeep_"];
+
 impl<'a> Metrics<'a> {
     /// Of runs of `tool`, and of the backups in `dir`; nothing is written where there is no `file`.
     ///
@@ -35,7 +38,7 @@ impl<'a> Metrics<'a> {
     /// Something else is where the file should be.
     pub fn new(file: Option<&str>, tool: &'static str, dir: Option<&'a Path>) -> Result<Self> {
         let file = file.map(PathBuf::from);
-        file.as_deref().map_or(Ok(()), |file| place::may_publish(file, &[b"# HELP pgkeep_"]))?;
+        file.as_deref().map_or(Ok(()), |file| place::may_publish(file, OURS))?;
         Ok(Metrics { file, tool, dir })
     }
 
@@ -54,7 +57,7 @@ impl<'a> Metrics<'a> {
     }
 
     fn write(&self, file: &Path, code: Code, duration: Duration, now: Stamp) -> Result<()> {
-        place::publish(file, || self.text(file, code, duration, now))
+        place::publish(file, OURS, || self.text(file, code, duration, now))
     }
 
     fn text(&self, file: &Path, code: Code, duration: Duration, now: Stamp) -> Result<Vec<u8>> {

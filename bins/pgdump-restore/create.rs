@@ -28,7 +28,8 @@ pub(crate) fn create(plan: &Plan, server: &Server, speech: &Speech) -> Result<()
         let definition = match like {
             Some(like) => definition(server, like, place, &mark).map_err(|e| match stand_in {
                 Some(_) => e.hint(format!("To do without them drop '{like}', which has no rows of use.")),
-                None => e,
+                None if e.code() == Code::Temporary => e,
+                None => e.hint("--single-transaction fills the database that is there, and needs neither."),
             })?,
             None => plain(place, &mark),
         };
@@ -106,10 +107,7 @@ pub(crate) fn definition(server: &Server, like: &str, place: &str, mark: &str) -
     if !ended.ok() {
         let what = format!("cannot read the owner and settings of database '{like}'");
         let error = ended.error().within(what);
-        return Err(match error.code() {
-            Code::Temporary => error,
-            _ => error.hint("--single-transaction fills the database that is there, and needs neither."),
-        });
+        return Err(error);
     }
     let mut statements = Vec::new();
     let mut present = Vec::new();

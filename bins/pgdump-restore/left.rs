@@ -13,13 +13,20 @@ use crate::survey::{INVALID, has_objects};
 use crate::swap::{AS_IT_WAS, drop_each, drop_one};
 
 /// Drops all tables: unlike TRUNCATE, that takes no room. One may have gone with another.
-const EMPTY: &str = "DO $$ DECLARE t record; BEGIN FOR t IN SELECT nspname, relname FROM pg_class c \
-    JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') AND c.oid >= 16384 LOOP \
+const EMPTY: &str = "SET search_path = pg_catalog, pg_temp; \
+    DO $$ DECLARE t record; BEGIN FOR t IN SELECT nspname, relname FROM pg_class c \
+    JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') AND c.oid >= 16384 \
+    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') LOOP \
     EXECUTE format('DROP TABLE IF EXISTS %I.%I CASCADE', t.nspname, t.relname); END LOOP; END $$;";
 
-/// The databases that are whole.
-fn names() -> String {
-    format!("SELECT datname FROM pg_database WHERE datconnlimit <> {INVALID};")
+/// The databases that are whole, by their names and numbers.
+fn whole() -> String {
+    format!("SELECT datname, oid FROM pg_database WHERE datconnlimit <> {INVALID};")
+}
+
+/// The names in the answer to that.
+fn names(whole: &[Vec<String>]) -> Vec<String> {
+    whole.iter().filter_map(|row| row.first().cloned()).collect()
 }
 
 /// Those that no role could have made to be taken for one that stands in: whoever may create databases, and is no
@@ -41,10 +48,12 @@ pub(crate) fn drop_left(plan: &mut Plan, server: &Server, speech: &Speech) -> Re
         AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid);",
         What::Restore.word()
     );
-    let entrance = &plan.entrance;
-    let [marked, unmarked, names, trusted] =
-        server.queries(entrance, [LIST, &unmarked, &names(), TRUSTED])?;
-    let (there, names) = (listed(&marked), names.concat());
+    let entrance = &plan.entrance.clone();
+    let [marked, unmarked, whole, trusted] =
+        server.queries(entrance, [LIST, &unmarked, &whole(), TRUSTED])?;
+    let (there, names) = (listed(&marked), names(&whole));
+    // what cannot be dropped below is no reason to do without
+    plan.settle(&there, &names, &trusted.concat(), speech);
     let defined = |b: &Beside| plan.targets.iter().any(|t| t.name == b.of && t.by_dump);
     let stands_in = |b: &Beside| stands_in(b, &names) && !defined(b);
     let left = there.iter().filter(|b| b.what == What::Restore && !stands_in(b));
@@ -56,7 +65,6 @@ pub(crate) fn drop_left(plan: &mut Plan, server: &Server, speech: &Speech) -> Re
             speech.say(&format!("removed {name}, empty, left by a restore that did not end"));
         }
     }
-    plan.settle(there, &trusted.concat(), speech);
     Ok(())
 }
 
@@ -69,19 +77,20 @@ fn stands_in(beside: &Beside, names: &[String]) -> bool {
 impl Plan {
     /// Takes in what stands beside others now that nobody else restores: databases get names of a later time,
     /// and the definition of one that is gone is that of what stands in for it.
-    fn settle(&mut self, there: Vec<Beside>, trusted: &[String], speech: &Speech) {
+    fn settle(&mut self, there: &[Beside], names: &[String], trusted: &[String], speech: &Speech) {
         if there.iter().any(|b| b.stamp >= self.stamp) {
-            self.stamp = next_stamp(&there);
+            self.stamp = next_stamp(there);
             let beside = self.way != Way::Transaction;
             for target in self.targets.iter_mut().filter(|_| beside) {
                 target.place = What::Restore.name(&target.name, self.stamp);
             }
         }
-        let gone = |b: &Beside| {
-            b.in_place && self.targets.iter().any(|t| t.name == b.of && t.present.is_none() && !t.by_dump)
+        let gone = |b: &&Beside| {
+            let of = |t: &Target| t.name == b.of && t.present.is_none() && !t.by_dump;
+            stands_in(b, names) && self.targets.iter().any(of)
         };
         let (stand_ins, others): (Vec<_>, Vec<_>) =
-            there.into_iter().filter(gone).partition(|b| trusted.contains(&b.name));
+            there.iter().filter(gone).cloned().partition(|b| trusted.contains(&b.name));
         for Beside { name, of, .. } in others {
             speech.warn(&format!(
                 "warning: the owner, settings and grants of '{name}' are not given to '{of}': its owner may create \
@@ -108,6 +117,8 @@ struct Remains {
     stand_ins: Vec<String>,
     /// Databases that have changed names all the same.
     swapped: Vec<String>,
+    /// Databases that were dropped and have been replaced all the same.
+    replaced: Vec<String>,
     /// Databases that are gone.
     gone: Vec<String>,
     /// Those whose drop has not ended.
@@ -117,8 +128,8 @@ struct Remains {
 /// Removes what a failed restore has made, and looks what there is. `None` where the server does not say.
 fn remains(plan: &Plan, server: &Server) -> Option<Remains> {
     let half = format!("SELECT datname FROM pg_database WHERE datconnlimit = {INVALID};");
-    let [marked, names, half] = server.queries(&plan.entrance, [LIST, &names(), &half]).ok()?;
-    let (there, names, mut half) = (listed(&marked), names.concat(), half.concat());
+    let [marked, whole, half] = server.queries(&plan.entrance, [LIST, &whole(), &half]).ok()?;
+    let (there, names, mut half) = (listed(&marked), names(&whole), half.concat());
     let (mut left, mut stand_ins) = (Vec::new(), Vec::new());
     for target in &plan.targets {
         let Some(beside) = there.iter().find(|b| b.name == target.place) else { continue };
@@ -146,8 +157,14 @@ fn remains(plan: &Plan, server: &Server) -> Option<Remains> {
     let dropped = plan.targets.iter().filter(|t| t.present.is_some() && plan.drops_first(t));
     let dropped: Vec<String> = dropped.map(|t| t.name.clone()).collect();
     half.retain(|name| dropped.contains(name));
+    let is_another = |t: &&Target| {
+        let was = t.present.as_ref().map(|live| &live.oid);
+        let is = whole.iter().find(|row| row.first() == Some(&t.name)).and_then(|row| row.get(1));
+        plan.drops_first(t) && was.is_some() && is.is_some() && is != was
+    };
+    let replaced = plan.targets.iter().filter(is_another).map(|t| t.name.clone()).collect();
     let gone = dropped.into_iter().filter(|name| !names.contains(name) && !half.contains(name)).collect();
-    Some(Remains { left, stand_ins, swapped, gone, half })
+    Some(Remains { left, stand_ins, swapped, replaced, gone, half })
 }
 
 /// Makes an empty database with the owner, settings and grants that `target` had, which is dropped: those of the
@@ -189,7 +206,7 @@ pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error:
             }
         };
     };
-    let Remains { left, stand_ins, swapped, gone, half } = remains;
+    let Remains { left, stand_ins, swapped, replaced, gone, half } = remains;
     let mut error = error;
     if !left.is_empty() {
         error = error.hint(format!("Left over, and removed by the next restore: {}.", list(&left)));
@@ -198,8 +215,11 @@ pub(crate) fn explain(plan: &Plan, server: &Server, safety: Option<&str>, error:
     if !swapped.is_empty() {
         return error.hint(format!("Replaced all the same: {}; --undo goes back.", list(&swapped)));
     }
-    if gone.is_empty() && half.is_empty() {
+    if gone.is_empty() && half.is_empty() && replaced.is_empty() {
         return error.hint(AS_IT_WAS);
+    }
+    if !replaced.is_empty() {
+        error = error.hint(format!("Replaced all the same: {}.", list(&replaced)));
     }
     if !gone.is_empty() {
         error = error.hint(format!("Dropped before: {}.", list(&gone)));

@@ -14,7 +14,7 @@ use crate::check::{Checked, Table};
 use crate::cli::Part;
 use crate::plan::{Plan, Target};
 
-/// How many tables that differ are told one by one.
+/// How many tables that were counted alone are named.
 const TOLD: usize = 10;
 
 /// Every table of every target has the rows of the dump.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use kit::child::{Child, Sink, clean_up, interrupted};
+use kit::child::{Child, Sink, TAIL, clean_up, interrupted};
 use kit::exit::{Error, Result};
 use kit::guard::marked;
 use kit::pg::{Server, UNHINDERED, literal_dbname};
@@ -187,7 +187,11 @@ fn warnings(words: &[String]) -> Vec<String> {
         (None, Some(at)) => Some(line[at..].to_owned()),
         (None, None) => None,
     };
-    words.iter().filter_map(warning).collect()
+    let mut all: Vec<String> = words.iter().filter_map(warning).collect();
+    if words.len() >= TAIL {
+        all.push("there may have been more warnings before these".into());
+    }
+    all
 }
 
 /// What became of a transaction, where the server tells; PostgreSQL before 10 does not.

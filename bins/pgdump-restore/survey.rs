@@ -10,6 +10,8 @@ use kit::pg::Server;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Live {
     pub(crate) name: String,
+    /// Its number, by which it is told from another of its name.
+    pub(crate) oid: String,
     pub(crate) bytes: u64,
     pub(crate) sessions: u64,
     pub(crate) is_template: bool,
@@ -79,7 +81,7 @@ impl Survey {
             datistemplate, datallowconn, {}, \
             (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts x WHERE x.database = d.datname), \
             {subscriptions}, {}, pg_has_role(datdba, 'USAGE'), \
-            (SELECT spcname FROM pg_tablespace s WHERE s.oid = dattablespace), datconnlimit = {INVALID} \
+            (SELECT spcname FROM pg_tablespace s WHERE s.oid = dattablespace), datconnlimit = {INVALID}, oid \
             FROM pg_database d WHERE datname <> 'template0' ORDER BY 1;",
             slots("NOT active"),
             slots("active"),
@@ -186,6 +188,7 @@ impl Live {
         };
         Live {
             name: cell(0).to_owned(),
+            oid: cell(12).to_owned(),
             bytes: number(1),
             sessions: number(2),
             is_template: cell(3) == "t",

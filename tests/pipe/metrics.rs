@@ -140,3 +140,11 @@ fn a_file_that_cannot_be_written_changes_nothing() {
         .says("cannot write metrics: cannot create 'no/such/dir/x.prom.part'");
     place.holds(1);
 }
+
+#[test]
+fn a_folder_in_its_place_costs_no_backup() {
+    let place = Place::new();
+    fs::create_dir(place.path("m.prom")).unwrap();
+    place.rotate(&["--metrics", "m.prom", "--", "cat", "dump.sql"]).exits(0).says("cannot write metrics");
+    place.holds(1);
+}

@@ -303,3 +303,25 @@ fn in_place_what_somebody_makes_meanwhile_is_kept() {
     assert_eq!(rows(&server, "shop"), "500");
     assert_eq!(server.sql(&only_beside(&server, "before"), "SELECT count(*) FROM meanwhile"), "0");
 }
+
+#[test]
+fn in_place_what_cannot_be_removed_costs_no_owner() {
+    let server = Server::start_with("max_prepared_transactions = 1\n");
+    server.make("shop");
+    server.sql("postgres", OWNED);
+    let natural = nature(&server, "shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    crate::beside::dump_with(&server, "shop", "SELECT 1 / 0;", "fails.sql");
+    server.restore(&["fails.sql", "-d", "shop", "--in-place", "--yes", "--force=guard"]).exits(1);
+    let name = "other__restore_20260101_000000";
+    server.sql("postgres", &format!("CREATE DATABASE {name}"));
+    server
+        .sql("postgres", &format!("COMMENT ON DATABASE {name} IS 'pgkeep restore 20260101_000000 of other'"));
+    server.sql(name, "BEGIN; CREATE TABLE t (n int); PREPARE TRANSACTION 'p'");
+    server
+        .restore(&[backup.to_str().unwrap(), "--yes"])
+        .exits(0)
+        .says("cannot drop database 'other__restore_");
+    assert_eq!(nature(&server, "shop"), natural);
+    server.sql(name, "ROLLBACK PREPARED 'p'");
+}

@@ -34,6 +34,10 @@ fn a_table_that_was_dropped_comes_back_alone() {
     assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "501");
     assert!(!server.home().join("backups/safety").exists());
     // its key to a table that is there comes with it, and where that does not fit, it is told
+    server.sql("shop", "DROP TABLE grades CASCADE");
+    restore(&server, &[&backup, "-t", "grades"]).exits(0);
+    server.sql("shop", "COMMENT ON CONSTRAINT grades_person_fkey ON grades IS 'who'");
+    let backup = back_up(&server, &["-d", "shop"]).to_str().unwrap().to_owned();
     let keys = "SELECT conname FROM pg_constraint WHERE contype = 'f'";
     for (prepare, tables, key) in [
         ("DROP TABLE grades CASCADE", &["-t", "grades"][..], "grades_person_fkey"),

@@ -107,10 +107,10 @@ fn log(set: &Set, archive: Option<&str>, verdict: &mut Verdict) {
         Ok(coverage) => coverage,
         Err(error) => return verdict.fault(error),
     };
+    if coverage.is_of_another(set) {
+        return verdict.warn(format!("nobody looked for its log: '{archive}' is of another server"));
+    }
     match coverage.lacks(set) {
-        _ if coverage.is_of_another(set) => {
-            verdict.warn(format!("nobody looked for its log: '{archive}' is of another server"));
-        }
         None => verdict.note(format!("its log is in '{archive}'")),
         Some(why) => verdict.bad(why),
     }

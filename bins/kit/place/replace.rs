@@ -27,7 +27,10 @@ pub fn replace(target: &Path, contents: &[u8]) -> Result<()> {
 /// Writes what others read, such as numbers for Prometheus: in the place of what is there, whose mode it gets,
 /// or else 0644. `make` gives the contents when nobody else writes it: of several at once each sees what the one
 /// before has written. A pipe or a device is written to.
-pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+///
+/// # Errors
+/// What [`may_publish`] refuses, and what cannot be read or written.
+pub fn publish(target: &Path, ours: &[&[u8]], make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
     let real = behind_links(target);
     let target = real.as_path();
     let fail = |e| Error::io("write", target.display(), &e);
@@ -43,6 +46,9 @@ pub fn publish(target: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<
         }
     };
     let mut part = Part::claim(&with_suffix(target, PART), target, nap)?;
+    if !is_ours(target, ours).map_err(|e| Error::io("read", target.display(), &e))? {
+        return Err(taken(target));
+    }
     part.write_all(&make()?).map_err(fail)?;
     let is = part.file.metadata().map_err(fail)?;
     let mode = fs::metadata(target).map_or(0o644, |was| {
@@ -63,22 +69,29 @@ fn behind_links(target: &Path) -> PathBuf {
 }
 
 /// Refuses to write over what is there, unless it is empty or begins like what was written there before, by one
-/// of `ours`: where the file's name was forgotten, as in `--report html *.gz`, it is a backup's.
+/// of `ours`: where the file's name was forgotten, as in `--report html *.gz`, it is a backup's. What cannot be
+/// read yet is told when it is written.
 pub fn may_publish(target: &Path, ours: &[&[u8]]) -> Result<()> {
-    if is_stream(target) {
-        return Ok(());
+    match is_ours(target, ours) {
+        Ok(false) => Err(taken(target)),
+        Ok(true) | Err(_) => Ok(()),
     }
+}
+
+/// Whether nothing is there that somebody would miss.
+fn is_ours(target: &Path, ours: &[&[u8]]) -> io::Result<bool> {
     let mut head = [0; 256];
     let n = match open_regular(target).map(|mut file| file.read(&mut head)) {
-        Ok(read) => read.map_err(|e| Error::io("read", target.display(), &e))?,
+        _ if is_stream(target) => 0,
         Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-        Err(e) => return Err(Error::io("read", target.display(), &e)),
+        read => read??,
     };
-    if n == 0 || ours.iter().any(|begins| head[..n].starts_with(begins)) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("cannot write '{}': something else is there", target.display()))
-        .hint("Give the file to write right behind the option; remove what is there if it is of no use."))
+    Ok(n == 0 || ours.iter().any(|begins| head[..n].starts_with(begins)))
+}
+
+fn taken(target: &Path) -> Error {
+    Error::refused(format!("cannot write '{}': something else is there", target.display()))
+        .hint("Give the file to write right behind the option; remove what is there if it is of no use.")
 }
 
 /// How long others who write the same file are waited for, and how long between two looks.
@@ -133,7 +146,7 @@ fn grouped(file: &File, is: &Metadata, was: &Metadata) -> u32 {
     mode
 }
 
-/// The same for a file of any size that is rewritten in part: `write` fills the new one, which keeps
+/// Rewrites a file of any size in part: `write` fills the new one, which keeps
 /// owner, mode and, where we may give it, group of `old`. The caller holds a lock that keeps others from doing it meanwhile.
 pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Result<()>) -> Result<()> {
     let fail = |e| Error::io("write", target.display(), &e);

@@ -27,8 +27,9 @@ pub(super) fn read(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<BTreeM
 /// The text without the lines that cannot be read. The number of one that is ours, and its variable.
 fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<String, (usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
-    let mut kept = String::new();
-    let mut at = 0;
+    let (mut kept, mut at) = (String::new(), 0);
+    // variables that would be read as nothing
+    let mut nothing: Vec<&str> = Vec::new();
     while at < lines.len() {
         let line = lines[at];
         let assigned = line.trim_start();
@@ -37,13 +38,23 @@ fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<S
         // what begins with a quote may go on until a later one
         let last = if value.trim_start().starts_with(['"', '\'']) { lines.len() } else { at + 1 };
         let found = (at + 1..=last).map(|end| (end, lines[at..end].join("\n"))).find(|(_, text)| reads(text));
-        match found.filter(|_| !is_ours(name.trim()) || !has_default(value)) {
+        let name = name.trim();
+        let refers = || {
+            nothing
+                .iter()
+                .any(|other| value.contains(&format!("${{{other}}}")) || value.contains(&format!("${other}")))
+        };
+        let is_nothing = has_default(value) || refers();
+        if is_nothing {
+            nothing.push(name);
+        }
+        match found.filter(|_| !is_ours(name) || !is_nothing) {
             Some((end, text)) => {
                 kept.push_str(&text);
                 kept.push('\n');
                 at = end;
             }
-            None if is_ours(name.trim()) => return Err((at + 1, name.trim().to_owned())),
+            None if is_ours(name) => return Err((at + 1, name.to_owned())),
             None => at += 1,
         }
     }
@@ -53,6 +64,7 @@ fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<S
 /// Whether it has one of Compose's `${NAME:-default}` and the like, which would be read as nothing.
 fn has_default(value: &str) -> bool {
     let rest_of = |part: &str| part.split('}').next().unwrap_or_default().contains([':', '-', '?', '+']);
+    let value = value.split(" #").next().unwrap_or_default();
     !value.trim_start().starts_with('\'') && value.split("${").skip(1).any(rest_of)
 }
 
@@ -76,7 +88,7 @@ mod tests {
     fn lines_of_others_hide_none_of_ours() {
         for (text, want) in [
             ("A=b c d\nFOO=x\nnonsense\nexport PGPORT=7\n", "FOO=x;PGPORT=7;"),
-            ("KEY=a\"b\nQ=it's\nPGHOST=h\nPGUSER=u\n", "PGHOST=h;PGUSER=u;"),
+            ("KEY=a\"b\nQ=it's\nPGHOST=h # ${A:-b}\nPGUSER=u\n", "PGHOST=h;PGUSER=u;"),
             ("KEY=\"a\nPGHOST=of the key\nb\"\nPGUSER=u\n", "KEY=a\nPGHOST=of the key\nb;PGUSER=u;"),
             ("\u{feff}PGHOST=h\r\nPGUSER='${A:-b}'\r\nOTHER=${A:-b}", "OTHER=;PGHOST=h;PGUSER=${A:-b};"),
             ("KEY=\"never ended\nPGHOST=h\n", "PGHOST=h;"),
@@ -91,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_line_of_ours_is_named_and_not_repeated() {
-        for value in ["b c d", "a\"b", "\"b", "${B:-c}"] {
-            let error = read(&format!("A=b\nexport PGPASSWORD={value}\n")).unwrap_err();
+        for value in ["b c d", "a\"b", "\"b", "${B:-c}", "${D}"] {
+            let error = read(&format!("D=${{E:-f}}\nexport PGPASSWORD={value}\n")).unwrap_err();
             assert!(error.ends_with("line 2 is not PGPASSWORD=value") && !error.contains(value), "{error}");
         }
     }

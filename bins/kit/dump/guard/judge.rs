@@ -144,14 +144,15 @@ fn inserted(p: &mut Parser<'_>) -> Option<String> {
                 depth -= 1;
                 false
             }
+            // pg_dump puts names that are such words in quotes
+            Token::Word(word) if [&b"select"[..], b"with", b"table"].contains(&word.as_slice()) => {
+                return Some("rows that a query makes, which can call functions".into());
+            }
+            Token::Word(word) if word == b"values" => {
+                values = true;
+                depth > 0
+            }
             Token::Word(word) if depth == 0 => match word.as_slice() {
-                b"select" | b"with" | b"table" => {
-                    return Some("rows that a query makes, which can call functions".into());
-                }
-                b"values" => {
-                    values = true;
-                    false
-                }
                 b"returning" | b"update" | b"where" => values,
                 _ => false,
             },
@@ -170,7 +171,7 @@ fn inserted(p: &mut Parser<'_>) -> Option<String> {
 
 /// A change of a table that computes its rows anew.
 fn recomputed(p: &mut Parser<'_>) -> Option<&'static str> {
-    const ADDED: [&str; 7] = ["constraint", "primary", "unique", "check", "foreign", "exclude", "generated"];
+    const ADDED: [&str; 6] = ["constraint", "primary", "unique", "check", "foreign", "exclude"];
     p.skip_if_exists();
     p.take("only");
     p.qualified()?;
