@@ -223,3 +223,32 @@ fn a_signal_that_comes_after_the_swap_is_told_what_is_in_place() {
     server.restore(&["--undo", "--yes"]).exits(0);
     assert_eq!(rows(&server, "shop"), "0");
 }
+
+/// Passes on what psql says, but not that it has renamed a database.
+const FORGETFUL: &str = r#"#!/bin/sh
+case $1 in *psql) ;; *) exec "$@" ;; esac
+tee "$0.$$" | "$@"
+status=$?
+grep -q 'RENAME TO' "$0.$$" && exit 2
+exit $status
+"#;
+
+#[test]
+fn a_swap_whose_answer_is_lost_is_told_as_done() {
+    let server = Server::start();
+    server.make("shop");
+    let backup = back_up(&server, &["-d", "shop"]);
+    let wrapper = server.home().join("forgetful");
+    std::fs::write(&wrapper, FORGETFUL).unwrap();
+    let via = format!("sh {}", wrapper.display());
+    for (way, told) in [
+        (&["--swap"][..], "Replaced all the same: shop; --undo goes back."),
+        (&["--in-place", "--no-safety"], "Replaced all the same: shop."),
+    ] {
+        server.sql("shop", "DELETE FROM grades WHERE id > 9");
+        let args = [&[backup.to_str().unwrap(), "-d", "shop", "--yes", "--via", &via], way].concat();
+        let ran = server.restore(&args).exits(1).says(told);
+        assert!(!ran.err.contains("as it was"), "{}", ran.err);
+        assert_eq!(server.sql("shop", "SELECT count(*) FROM grades"), "500");
+    }
+}
