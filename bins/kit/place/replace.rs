@@ -157,10 +157,6 @@ pub fn renew(target: &Path, old: &File, write: impl FnOnce(&mut Part) -> io::Res
         fchown(&part.file, Some(was.uid()), None).map_err(fail)?;
     }
     let mode = grouped(&part.file, &is, &was);
-    part.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     write(&mut part).map_err(fail)?;
-    part.sync()?;
-    fs::rename(&part.path, target).map_err(fail)?;
-    part.placed = true;
-    sync_dir(parent(target))
+    place(part, mode)
 }

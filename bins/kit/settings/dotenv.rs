@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<BTreeM
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = readable(text, is_ours).map_err(|(line, name)| {
         Error::no(format!("cannot read '{}': line {line} is not {name}=value", path.display()))
-            .hint("A value with blanks, quotes or # stands in single quotes; of ${NAME:-default} only ${NAME} is known.")
+            .hint("A value with blanks, quotes or # stands in single quotes; ${NAME} is known, but neither ${NAME:-default} nor $A_NAME.")
     })?;
     // values may refer to those before them, so all is read at once
     Ok(dotenvy::from_read_iter(text.as_bytes()).filter_map(std::result::Result::ok).collect())
@@ -39,12 +39,8 @@ fn readable(text: &str, is_ours: impl Fn(&str) -> bool) -> std::result::Result<S
         let last = if value.trim_start().starts_with(['"', '\'']) { lines.len() } else { at + 1 };
         let found = (at + 1..=last).map(|end| (end, lines[at..end].join("\n"))).find(|(_, text)| reads(text));
         let name = name.trim();
-        let refers = || {
-            nothing
-                .iter()
-                .any(|other| value.contains(&format!("${{{other}}}")) || value.contains(&format!("${other}")))
-        };
-        let is_nothing = has_default(value) || refers();
+        let is_nothing =
+            has_default(value) || is_misread(value) || nothing.iter().any(|other| refers(value, other));
         if is_nothing {
             nothing.push(name);
         }
@@ -66,6 +62,24 @@ fn has_default(value: &str) -> bool {
     let rest_of = |part: &str| part.split('}').next().unwrap_or_default().contains([':', '-', '?', '+']);
     let value = value.split(" #").next().unwrap_or_default();
     !value.trim_start().starts_with('\'') && value.split("${").skip(1).any(rest_of)
+}
+
+/// Whether it has a `$A_NAME`, whose name dotenvy takes to end before the underscore.
+fn is_misread(value: &str) -> bool {
+    let value = value.split(" #").next().unwrap_or_default();
+    let ends_early = |part: &str| {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        rest.len() < part.len() && rest.starts_with('_')
+    };
+    !value.trim_start().starts_with('\'') && value.split('$').skip(1).any(ends_early)
+}
+
+/// Whether a value refers to a variable, as `${NAME}` or `$NAME`.
+fn refers(value: &str, name: &str) -> bool {
+    let goes_on = |c: char| c.is_ascii_alphanumeric();
+    let bare = format!("${name}");
+    let ends = |(at, text): (usize, &str)| !value[at + text.len()..].starts_with(goes_on);
+    value.contains(&format!("${{{name}}}")) || value.match_indices(&bare).any(ends)
 }
 
 fn reads(text: &str) -> bool {
@@ -91,6 +105,7 @@ mod tests {
             ("KEY=a\"b\nQ=it's\nPGHOST=h # ${A:-b}\nPGUSER=u\n", "PGHOST=h;PGUSER=u;"),
             ("KEY=\"a\nPGHOST=of the key\nb\"\nPGUSER=u\n", "KEY=a\nPGHOST=of the key\nb;PGUSER=u;"),
             ("\u{feff}PGHOST=h\r\nPGUSER='${A:-b}'\r\nOTHER=${A:-b}", "OTHER=;PGHOST=h;PGUSER=${A:-b};"),
+            ("D=${X:-y}\nD_B=h\nPGUSER=${D_B}\nE=h\nPGHOST=$E.x\n", "D=;D_B=h;E=h;PGHOST=h.x;PGUSER=h;"),
             ("KEY=\"never ended\nPGHOST=h\n", "PGHOST=h;"),
             (
                 "USER_X=me\nPGUSER=${USER_X}\n# a 'comment\nPGPASSWORD='a\"b #c'\n",
@@ -103,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_line_of_ours_is_named_and_not_repeated() {
-        for value in ["b c d", "a\"b", "\"b", "${B:-c}", "${D}"] {
+        for value in ["b c d", "a\"b", "\"b", "${B:-c}", "${D}", "a$D", "$D_B"] {
             let error = read(&format!("D=${{E:-f}}\nexport PGPASSWORD={value}\n")).unwrap_err();
             assert!(error.ends_with("line 2 is not PGPASSWORD=value") && !error.contains(value), "{error}");
         }
