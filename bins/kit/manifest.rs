@@ -155,8 +155,9 @@ pub struct Artifact {
 /// The rules of retention that the run which made a backup went by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
-    /// The rules, as options in their long form, such as `--keep-last 10`; empty where nothing was removed.
-    pub rules: Vec<String>,
+    /// The rules, as options in their long form, such as `--keep-last 10`; empty where nothing was removed, `None`
+    /// where that is not known.
+    pub rules: Option<Vec<String>>,
     /// It may be much smaller than those before it: somebody said so.
     pub shrink_allowed: bool,
 }

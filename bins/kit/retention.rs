@@ -70,9 +70,11 @@ impl Policy {
         if ruled { self } else { Policy { last: default, ..self } }
     }
 
-    /// The rules as options in their long form, as a manifest keeps them.
+    /// The rules as options in their long form, as a manifest keeps them; never none, which would be the rules of a
+    /// run that removes nothing.
     pub fn to_options(&self) -> Vec<String> {
-        let last = (self.last > 0).then(|| format!("--keep-last {}", self.last));
+        let none = *self == Policy::default();
+        let last = (self.last > 0 || none).then(|| format!("--keep-last {}", self.last));
         let within = self.within.map(|seconds| format!("--keep-within {seconds}s"));
         let periods = self.periods.iter().map(|(period, n)| format!("--keep-{} {n}", name(*period)));
         let tags = self.tags.iter().map(|tag| format!("--keep-tag {tag}"));
@@ -99,7 +101,7 @@ impl Policy {
 
 /// A backup as retention sees it.
 #[derive(Clone, Debug)]
-pub struct Candidate<K = Kin> {
+pub struct Candidate {
     /// Its name, which also breaks ties of time.
     pub name: String,
     /// When it was made.
@@ -107,7 +109,7 @@ pub struct Candidate<K = Kin> {
     /// Its reason.
     pub tag: Option<String>,
     /// What it is a backup of.
-    pub kin: Option<K>,
+    pub kin: Option<Kin>,
     /// Why it is not counted; `None` when it is proven.
     pub fault: Option<String>,
 }
@@ -121,14 +123,24 @@ pub enum Verdict {
     Remove(String),
 }
 
+impl Verdict {
+    /// What happens, in a word, and why.
+    pub fn into_words(self) -> (&'static str, String) {
+        match self {
+            Verdict::Keep(why) => ("keep", why),
+            Verdict::Remove(why) => ("remove", why),
+        }
+    }
+}
+
 /// Whether a time lies further ahead of `now` than clocks differ.
 pub fn is_future(time: Stamp, now: Stamp) -> bool {
     time > now.plus(SKEW)
 }
 
 /// The verdict on each candidate, in their order.
-pub fn plan<K: Clone + PartialEq>(policy: &Policy, now: Stamp, candidates: &[Candidate<K>]) -> Vec<Verdict> {
-    let future = |c: &Candidate<K>| is_future(c.time, now);
+pub fn plan(policy: &Policy, now: Stamp, candidates: &[Candidate]) -> Vec<Verdict> {
+    let future = |c: &Candidate| is_future(c.time, now);
     let mut order: Vec<usize> = (0..candidates.len())
         .filter(|i| candidates[*i].fault.is_none() && !future(&candidates[*i]))
         .collect();
@@ -144,7 +156,7 @@ pub fn plan<K: Clone + PartialEq>(policy: &Policy, now: Stamp, candidates: &[Can
         order = others;
     }
 
-    let verdict = |(candidate, reasons): (&Candidate<K>, Vec<String>)| match &candidate.fault {
+    let verdict = |(candidate, reasons): (&Candidate, Vec<String>)| match &candidate.fault {
         Some(fault) => Verdict::Keep(format!("not counted: {fault}")),
         None if future(candidate) => Verdict::Keep("not counted: dated in the future".into()),
         None if reasons.is_empty() => Verdict::Remove("no rule keeps it".into()),
@@ -154,7 +166,7 @@ pub fn plan<K: Clone + PartialEq>(policy: &Policy, now: Stamp, candidates: &[Can
 }
 
 /// Collects the reasons to keep backups of one kin, whose places are in `order`, newest first.
-fn judge<K>(policy: &Policy, candidates: &[Candidate<K>], order: &[usize], reasons: &mut [Vec<String>]) {
+fn judge(policy: &Policy, candidates: &[Candidate], order: &[usize], reasons: &mut [Vec<String>]) {
     if let Some(newest) = order.first() {
         reasons[*newest].push("newest".into());
         for i in order.iter().take(policy.last as usize) {
@@ -261,7 +273,7 @@ mod tests {
         let policy = Policy { last: 3, within: Some(90_000), periods, tags };
         assert_eq!(Policy::from_options(&policy.to_options()), policy);
         assert_eq!(Policy::from_options(&["--keep-last x".into(), "nonsense".into()]), Policy::default());
-        assert_eq!(Policy::default().to_options(), [""; 0]);
+        assert_eq!(Policy::default().to_options(), ["--keep-last 0"]);
     }
 
     #[test]

@@ -13,11 +13,13 @@ use crate::out;
 use crate::retention::is_future;
 use crate::stamp::Stamp;
 
+mod fates;
 mod holdings;
 mod storage;
 mod tables;
 
-pub use holdings::{at, backups, named, unread};
+pub use fates::{Fates, HELD_BACK};
+pub use holdings::{at, backups, named, snapshots, unread};
 pub use storage::used;
 pub use tables::{Changed, Losses, Table, Tables, compare_manifests};
 
@@ -28,8 +30,6 @@ const LEAST_BYTES: u64 = 64 << 10;
 
 /// A newest backup that has lost more than so many percent holds back the removal of those before it.
 pub const SUSPICIOUS: u8 = 50;
-/// … and this is why they stay.
-pub const HELD_BACK: &str = "held back: the newest is much smaller";
 
 /// What is not to be; each rule by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,9 +120,9 @@ impl<'a> Line<'a> {
 
 /// The proven backups among `backups` (newest first, as a scan gives them), by series and kin. Those
 /// dated in the future are left out, as retention does.
-pub fn lines(backups: &[Backup], now: Stamp) -> Vec<Line<'_>> {
-    let mut lines: Vec<Line<'_>> = Vec::new();
-    for backup in backups.iter().filter(|b| b.fault.is_none() && !is_future(b.time, now)) {
+pub fn lines<'a>(backups: impl IntoIterator<Item = &'a Backup>, now: Stamp) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    for backup in backups.into_iter().filter(|b| b.fault.is_none() && !is_future(b.time, now)) {
         let (Some(series), Some(kin)) = (backup.series.as_deref(), backup.kin()) else { continue };
         match lines.iter_mut().find(|l| l.series == series && l.kin == kin) {
             Some(line) => line.backups.push(backup),
@@ -266,10 +266,15 @@ fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
         return None;
     }
     let bytes = |m: &Manifest| if m.raw_bytes == 0 { m.file.bytes } else { m.raw_bytes };
-    let (raw, raw_before) = (of(backup, bytes), of(base, bytes));
+    let data = |b: &Backup| of(b, bytes).saturating_sub(b.log_bytes);
+    let (raw, raw_before) = (data(backup), data(base));
     if raw_before >= LEAST_BYTES && is_below(raw, raw_before, percent) {
         let (raw, before) = (out::bytes(raw), out::bytes(raw_before));
-        let state = if codec(base).is_some() { "" } else { " uncompressed" };
+        let state = match codec(base) {
+            Some(_) => "",
+            None if backup.log_bytes + base.log_bytes > 0 => " uncompressed, without WAL",
+            None => " uncompressed",
+        };
         return Some(format!("{raw}{state}, {before} before: smaller by more than {percent}%"));
     }
     None

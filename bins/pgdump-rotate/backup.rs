@@ -189,7 +189,7 @@ impl Run<'_> {
             large_objects: facts.large_objects,
             verified: None,
             rotation: Rotation {
-                rules: self.args.policy.as_ref().map_or(Vec::new(), Policy::to_options),
+                rules: Some(self.args.policy.as_ref().map_or(Vec::new(), Policy::to_options)),
                 shrink_allowed: self.args.allow_shrink,
             },
             frames: written.frames.clone(),

@@ -21,7 +21,7 @@ use kit::stamp::Stamp;
 use crate::backup::{Run, proof};
 use crate::cli::{self, Action, Args, From, HELP, TOOL};
 use crate::produce::{Job, jobs};
-use crate::rotate::{rotate, verdicts};
+use crate::rotate::{fates, rotate};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -213,14 +213,12 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };
-        for (backup, name, verdict) in verdicts(dir, &job.prefix, policy, args.allow_shrink, now, coming)?.all
-        {
-            match verdict {
-                Verdict::Remove(why) => rows.push(vec!["remove".into(), name, why]),
-                Verdict::Keep(why) if backup.is_some() => rows.push(vec!["keep".into(), name, why]),
-                Verdict::Keep(_) => {}
-            }
-        }
+        let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, coming)?;
+        let row = |(backup, verdict): (Backup, Verdict)| {
+            let (what, why) = verdict.into_words();
+            vec![what.to_owned(), backup.name, why]
+        };
+        rows.extend(backups.into_iter().zip(fates.verdicts).map(row));
     }
     out::table(&["WHAT", "NAME", "WHY"], &rows)?;
     Ok(Code::Done)

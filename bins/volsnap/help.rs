@@ -48,7 +48,8 @@ What is made:
                             enter them, default debian:bookworm-slim
                             [BACKUP_HELPER_IMAGE]
       --allow-outside       also when a tablespace or the WAL is in none of the volumes
-      --allow-shrink        it may be much smaller than those before: no alarm for that
+      --allow-shrink        it may be much smaller than those before: removes older ones
+                            all the same, and is no alarm
       --lock-timeout SECS   wait for another run to end, default 0
 
 What to keep (rules add up; default: --keep-last 10; sets stay whole):
@@ -74,6 +75,8 @@ Exit codes:
   1  failed for good: a volume is not there, a file is unusable, a service does not
      start
   2  the command line is wrong
+  3  done in part: the snapshot is made, and removing older ones is held back, because
+     it is much smaller than they are
   4  refused: somebody runs on the data, the image of --helper is not there; the hint
      says what would lift it
   5  temporary: lock held, disk full, interrupted, something wrote meanwhile, the log

@@ -7,7 +7,7 @@ use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::volume::control::Control;
-use kit::volume::entry::leads_out;
+use kit::volume::entry::{is_segment, leads_out};
 use kit::volume::helper::Helper;
 use kit::volume::set::{Archive, Content, Data};
 use kit::volume::{Place, Volume, live};
@@ -196,16 +196,12 @@ pub(crate) fn glance(source: &Source) -> Result<Seen> {
 
 /// Whether there are segments of WAL in a directory, or one level below it.
 fn holds_wal(root: &Path) -> bool {
-    let is_segment = |name: &String| {
-        let (segment, rest) = name.split_at_checked(24).unwrap_or(("", ""));
-        let digits = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
-        !segment.is_empty() && segment.bytes().all(digits) && (rest.is_empty() || rest.starts_with('.'))
-    };
+    let is_named = |name: &String| is_segment(name.as_bytes());
     let names = place::names(root).unwrap_or_default();
     let below = |name: &String| {
-        root.join(name).is_dir() && place::names(&root.join(name)).is_ok_and(|n| n.iter().any(is_segment))
+        root.join(name).is_dir() && place::names(&root.join(name)).is_ok_and(|n| n.iter().any(is_named))
     };
-    names.iter().any(is_segment) || names.iter().take(100).any(below)
+    names.iter().any(is_named) || names.iter().take(100).any(below)
 }
 
 /// Tells of data that were not stopped in order: they are whole, as after a power cut.

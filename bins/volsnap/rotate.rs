@@ -2,27 +2,44 @@
 
 use std::path::Path;
 
-use kit::catalog;
+use kit::catalog::{self, Backup};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
-use kit::retention::{Policy, Verdict, plan};
+use kit::retention::{Candidate, Policy, Verdict};
 use kit::stamp::Stamp;
-use kit::volume::set::{self, Kin, Set};
-use kit::volume::snapshot::{Snapshot, scan};
+use kit::volume::set::{self, Set};
+use kit::watch::{self, Fates};
 
-/// The verdict on each snapshot of `dir`, newest first.
-pub(crate) fn verdicts(dir: &Path, policy: &Policy, now: Stamp) -> Result<Vec<(Snapshot, Verdict)>> {
-    let snapshots = if dir.is_dir() { scan(dir)? } else { Vec::new() };
-    let candidates: Vec<_> = snapshots.iter().map(Snapshot::candidate).collect();
-    let verdicts = plan::<Kin>(policy, now, &candidates);
-    Ok(snapshots.into_iter().zip(verdicts).collect())
+/// The snapshots of one series in `dir`, newest first, and what becomes of them. `coming`: one that is about to be
+/// made, for a dry run.
+pub(crate) fn fates(
+    dir: &Path,
+    series: &str,
+    policy: &Policy,
+    allow_shrink: bool,
+    coming: Option<Candidate>,
+) -> Result<(Vec<Backup>, Fates)> {
+    let mut snapshots = if dir.is_dir() { watch::snapshots(dir)? } else { Vec::new() };
+    snapshots.retain(|s| s.series.as_deref() == Some(series));
+    let all: Vec<&Backup> = snapshots.iter().collect();
+    let fates = Fates::of(policy, Stamp::now(), &all, coming, allow_shrink);
+    Ok((snapshots, fates))
 }
 
-/// Removes what no rule keeps, set by set. The caller holds the directory's lock. `made`: the record
-/// of this very run, which stays whatever the clocks say.
-pub(crate) fn rotate(dir: &Path, policy: &Policy, made: &Path, speech: &Speech) -> Result<()> {
-    for (snapshot, verdict) in verdicts(dir, policy, Stamp::now())? {
+/// Removes what no rule keeps, set by set, of the series of the set that this very run has `made`; that stays
+/// whatever the clocks say. The caller holds the directory's lock. Gives back why some stay that no rule keeps.
+pub(crate) fn rotate(
+    made: &Path,
+    set: &Set,
+    policy: &Policy,
+    allow_shrink: bool,
+    speech: &Speech,
+) -> Result<Vec<String>> {
+    let dir = place::parent(made);
+    let (snapshots, fates) = fates(dir, &set.series(), policy, allow_shrink, None)?;
+    fates.tell(speech);
+    for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
         let Verdict::Remove(why) = verdict else { continue };
         if snapshot.path == made {
             continue;
@@ -33,9 +50,9 @@ pub(crate) fn rotate(dir: &Path, policy: &Policy, made: &Path, speech: &Speech) 
             .map_err(|e| Error::io("remove", snapshot.path.display(), &e))?;
         place::sync_dir(dir)?;
         remove(dir, &gone)?;
-        speech.say(&format!("removed {}: {why}", snapshot.stem()));
+        speech.say(&format!("removed {}: {why}", set::stem(&snapshot.name)));
     }
-    Ok(())
+    Ok(fates.held)
 }
 
 /// Removes what runs that were killed have left: archives in the making, and sets whose record did not

@@ -8,12 +8,12 @@ use kit::child::catch_signals;
 use kit::codec::{Codec, Kind};
 use kit::exit::{Code, Error, Result};
 use kit::lock::Lock;
-use kit::manifest::Verified;
+use kit::manifest::{self, Kin, Verified};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::Server;
 use kit::place::{self, Part};
-use kit::retention::Verdict;
+use kit::retention::{Candidate, Policy};
 use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
@@ -30,7 +30,7 @@ use crate::help::HELP;
 use crate::hot;
 use crate::inspect::{Seen, Source, glance, look, outside, sources, sweep_containers};
 use crate::leader::{self, leader};
-use crate::rotate::{rotate, sweep, verdicts};
+use crate::rotate::{fates, rotate, sweep};
 use crate::take::Taking;
 
 /// The folder of snapshots below that of backups.
@@ -134,6 +134,7 @@ fn snapshot(
         tool: format!("{TOOL} {}", env!("CARGO_PKG_VERSION")),
         tag: args.tag.clone(),
         shrink_allowed: args.allow_shrink,
+        rules: Some(args.policy.as_ref().map_or(Vec::new(), Policy::to_options)),
         mode: if running.is_some() { Mode::Hot } else { Mode::Cold },
         leader: None,
         system_identifier: None,
@@ -147,10 +148,12 @@ fn snapshot(
     place_all(&set, parts, &path)?;
     account.made(path.display().to_string());
     tell(args, &set, &path, speech, account)?;
-    if let Some(policy) = &args.policy {
-        rotate(&snapshots, policy, &path, speech)?;
-    }
-    started.map(|_| Code::Done)
+    let held = args
+        .policy
+        .as_ref()
+        .map_or(Ok(Vec::new()), |policy| rotate(&path, &set, policy, args.allow_shrink, speech))?;
+    held.iter().for_each(|why| account.note(&format!("nothing older is removed: {why}")));
+    started.map(|_| if held.is_empty() { Code::Done } else { Code::Part })
 }
 
 /// Services may wait for it: gzip takes its fastest level unless it is told another.
@@ -245,21 +248,32 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
     let sources = sources_of(args, settings, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
-    let mut rows = Vec::new();
+    let (mut rows, mut all_seen) = (Vec::new(), Vec::new());
     for source in &sources {
-        let seen = match args.from_basebackup {
-            true => "from pg_basebackup".into(),
-            false => look(source).map_or_else(|e| e.to_string(), |seen| describe(&seen)),
+        let seen = (!args.from_basebackup).then(|| look(source));
+        let words = match &seen {
+            None => "from pg_basebackup".into(),
+            Some(Ok(seen)) => describe(seen),
+            Some(Err(e)) => e.to_string(),
         };
+        all_seen.extend(seen.and_then(Result::ok));
         let name = set::archive_name(stamp, &source.volume.label, args.codec.unwrap_or_default().kind);
-        rows.push(vec!["make".to_owned(), name, format!("{}: {seen}", source.volume.place)]);
+        rows.push(vec!["make".to_owned(), name, format!("{}: {words}", source.volume.place)]);
     }
-    for (snapshot, verdict) in args.policy.as_ref().map_or(Ok(Vec::new()), |p| verdicts(dir, p, now))? {
-        let (what, why) = match verdict {
-            Verdict::Keep(why) => ("keep", why),
-            Verdict::Remove(why) => ("remove", why),
-        };
-        rows.push(vec![what.to_owned(), snapshot.stem(), why]);
+    if let Some(policy) = &args.policy {
+        let series = set::series(sources.iter().map(|s| s.volume.label.as_str()));
+        // what cannot be looked at is taken for what it was before
+        let seen = (all_seen.len() == sources.len()).then_some(all_seen);
+        let leader = seen.as_ref().and_then(|seen| leader(&sources, seen, args.leader.as_deref()));
+        let server = leader.map(|(_, control)| control.system_identifier.clone());
+        let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, partial: Vec::new() };
+        let tag = args.tag.clone();
+        let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
+        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, Some(coming))?;
+        for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
+            let (what, why) = verdict.into_words();
+            rows.push(vec![what.to_owned(), set::stem(&snapshot.name).to_owned(), why]);
+        }
     }
     out::table(&["WHAT", "NAME", "WHY"], &rows)?;
     Ok(Code::Done)

@@ -128,6 +128,7 @@ impl Taking<'_> {
             raw_bytes: written.raw_bytes,
             entries: found.entries,
             content_bytes: found.content_bytes,
+            log_bytes: Some(found.log_bytes),
             links: found.links,
             left_out: Vec::new(),
             frames: if self.codec.kind == Kind::None { Vec::new() } else { written.frames },

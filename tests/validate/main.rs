@@ -13,5 +13,6 @@ mod instance;
 mod left_out;
 mod nothing;
 mod report;
+mod retention;
 mod snapshot;
 mod watch;

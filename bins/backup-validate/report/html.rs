@@ -97,18 +97,18 @@ pub(crate) fn group(group: &Group<'_>, now: Stamp) -> String {
 
 /// What the next backup removes, and by which rules.
 fn retention(group: &Group<'_>) -> String {
-    if group.kin.kind == Kind::Volumes {
-        return "What the next one removes is not known: <code>volsnap</code> has its rules from its command line, and \
-            no record holds them; <code>volsnap --dry-run</code> with these tells."
-            .into();
-    }
-    if !group.kin.kind.is_dump() {
-        return String::new();
-    }
-    if group.rules.is_empty() {
-        return "Nothing is ever removed: they are made with <code>--no-rotate</code>.".into();
-    }
-    let rules: Vec<String> = group.rules.iter().map(|r| format!("<code>{}</code>", escaped(r))).collect();
+    let rules = match &group.rules {
+        // nothing of ours makes or removes them
+        _ if group.kin.kind == Kind::Redis => return String::new(),
+        None => {
+            return "What the next one removes is not known: the record of the newest holds no rules.".into();
+        }
+        Some(rules) if rules.is_empty() => {
+            return "Nothing is ever removed: they are made with <code>--no-rotate</code>.".into();
+        }
+        Some(rules) => rules,
+    };
+    let rules: Vec<String> = rules.iter().map(|r| format!("<code>{}</code>", escaped(r))).collect();
     let rules = rules.join(" ");
     let held = Some(Verdict::Keep(HELD_BACK.into()));
     match group.backups.iter().filter(|d| d.next == held).count() {
@@ -159,13 +159,13 @@ fn charts(group: &Group<'_>) -> String {
 
 fn table(group: &Group<'_>, now: Stamp) -> String {
     let head = ["Made", "Backup", "Size", "Rows", "Proof", "Next run"];
-    let rows: Vec<String> =
-        group.backups.iter().map(|d| row(d, group.drill_of(d.backup), now, &head)).collect();
+    let rows: Vec<String> = group.backups.iter().map(|d| row(d, group, now, &head)).collect();
     folded(&head, &rows, "older backups")
 }
 
-fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> String {
+fn row(dated: &Dated<'_>, group: &Group<'_>, now: Stamp, head: &[&str]) -> String {
     let Dated { backup, manifest, next, wrong } = dated;
+    let (drill, rules) = (group.drill_of(backup), &group.rules);
     let tag = manifest.tag.as_ref().map_or(String::new(), |t| format!(" <span class=tag>{}</span>", name(t)));
     let wrong = wrong.map_or(String::new(), |w| format!("<small>{} {w}</small>", mark(Level::Warn)));
     let raw = match manifest.raw_bytes == backup.bytes || manifest.raw_bytes == 0 {
@@ -185,10 +185,7 @@ fn row(dated: &Dated<'_>, drill: Option<&Drill>, now: Stamp, head: &[&str]) -> S
     let proof = manifest.verified.as_ref().filter(apart).map_or_else(String::new, verified) + &drilled;
     let proof = if proof.is_empty() { "-".to_owned() } else { proof };
     let next = match next {
-        None if manifest.kind == Kind::Volumes => {
-            "not known<small>its record holds no rules</small>".to_owned()
-        }
-        None if !manifest.kind.is_dump() => "-".to_owned(),
+        None if rules.is_none() => "-".to_owned(),
         None => "stays<small>no rule removes anything</small>".to_owned(),
         Some(Verdict::Keep(why)) => format!("stays<small>{}</small>", escaped(why)),
         Some(Verdict::Remove(why)) => format!("<strong>goes</strong><small>{}</small>", escaped(why)),

@@ -6,9 +6,9 @@ use kit::catalog::{Backup, NO_MANIFEST};
 use kit::exit::Result;
 use kit::history::{Drill, drills};
 use kit::manifest::{Kin, Manifest};
-use kit::retention::{Candidate, Policy, Verdict, plan};
+use kit::retention::{Candidate, Policy, Verdict};
 use kit::stamp::Stamp;
-use kit::watch::{Finding, HELD_BACK, Line, SUSPICIOUS, drop_of, lines};
+use kit::watch::{Fates, Finding, Line, lines};
 use serde_json::{Value, json};
 
 use crate::cli::TOOL;
@@ -42,8 +42,8 @@ pub(crate) struct Group<'a> {
     pub(crate) is_chief: bool,
     /// Newest first, never none.
     pub(crate) backups: Vec<Dated<'a>>,
-    /// The rules that the latest run went by.
-    pub(crate) rules: Vec<String>,
+    /// The rules that the latest run went by; `None`: its record does not tell.
+    pub(crate) rules: Option<Vec<String>>,
     /// Drills of them, oldest first.
     pub(crate) drills: Vec<Drill>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Group<'a> {
 pub(crate) struct Dated<'a> {
     pub(crate) backup: &'a Backup,
     pub(crate) manifest: &'a Manifest,
-    /// `None` where the rules remove nothing.
+    /// `None` where no rules are known, or none that remove anything.
     pub(crate) next: Option<Verdict>,
     /// What is wrong with it, in a word.
     pub(crate) wrong: Option<&'static str>,
@@ -115,20 +115,23 @@ pub(crate) fn model<'a>(dir: &Path, shown: &str, look: &'a Look, judged: &'a [Va
 }
 
 fn group<'a>(line: Line<'a>, look: &Look, drills: &[Drill]) -> Group<'a> {
-    let rotation = line.newest().manifest.as_ref().map(|m| m.rotation.clone()).unwrap_or_default();
-    let verdicts = next(&line, &Policy::from_options(&rotation.rules), look.now);
-    let removes = !rotation.rules.is_empty();
-    let backups = line.backups.iter().zip(verdicts).filter_map(|(backup, verdict)| {
+    let rules = line.newest().manifest.as_ref().and_then(|m| m.rotation.rules.clone());
+    let removing = rules.as_ref().filter(|rules| !rules.is_empty());
+    let verdicts = match removing.map(|rules| next(&line, &Policy::from_options(rules), look.now)) {
+        Some(verdicts) => verdicts.into_iter().map(Some).collect(),
+        None => vec![None; line.backups.len()],
+    };
+    let backups = line.backups.iter().zip(verdicts).filter_map(|(backup, next)| {
         let manifest = backup.manifest.as_ref()?;
         let finding = look.findings.iter().find(|f| f.backup.as_ref() == Some(&backup.name));
         let wrong = finding.map(|f| f.what.word());
-        Some(Dated { backup, manifest, next: removes.then_some(verdict), wrong })
+        Some(Dated { backup, manifest, next, wrong })
     });
     Group {
         series: line.series,
         is_chief: line.is_chief,
         backups: backups.collect(),
-        rules: rotation.rules,
+        rules,
         drills: drills.iter().filter(|d| d.is_of(line.series, &line.kin)).cloned().collect(),
         kin: line.kin,
     }
@@ -138,18 +141,12 @@ fn group<'a>(line: Line<'a>, look: &Look, drills: &[Drill]) -> Group<'a> {
 /// before it, and not before now.
 fn next(line: &Line<'_>, policy: &Policy, now: Stamp) -> Vec<Verdict> {
     let times: Vec<i64> = line.backups.iter().take(2).map(|b| b.time.unix()).collect();
-    let due = if let [newest, before] = times[..] { newest + (newest - before) } else { now.unix() };
-    let time = now.max(Stamp::from_unix(due));
+    let [newest, ref before @ ..] = times[..] else { return Vec::new() };
+    let time =
+        now.max(Stamp::from_unix(newest + before.first().map_or(1, |before| (newest - before).max(1))));
     let kin = Some(line.kin.clone());
     let coming = Candidate { name: String::new(), time, tag: None, kin, fault: None };
-    let candidates: Vec<Candidate> = line.backups.iter().map(|b| b.candidate()).chain([coming]).collect();
-    let mut verdicts = plan(policy, time, &candidates);
-    verdicts.pop();
-    if drop_of(&line.backups, SUSPICIOUS).is_some() {
-        let going = verdicts.iter_mut().filter(|v| matches!(v, Verdict::Remove(_)));
-        going.for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
-    }
-    verdicts
+    Fates::of(policy, time, &line.backups, Some(coming), false).verdicts
 }
 
 impl Model<'_> {

@@ -35,6 +35,8 @@ pub struct Found {
     pub entries: u64,
     /// Bytes of all files, without holes.
     pub content_bytes: u64,
+    /// Those of them that are WAL: below a `pg_wal`, or with the name of a segment, as in an archive.
+    pub log_bytes: u64,
     /// Bytes on the disk, in blocks of 4 KiB, for every file and directory.
     pub room: u64,
     /// Symbolic links that lead out of the volume.
@@ -105,6 +107,9 @@ impl Check {
             None => {}
         }
         self.found.content_bytes += entry.stored;
+        if is_log(path) {
+            self.found.log_bytes += entry.stored;
+        }
         self.found.room += entry.stored.next_multiple_of(4096) + 4096 * u64::from(entry.kind == Kind::Dir);
         Ok(())
     }
@@ -189,6 +194,19 @@ pub fn leads_out(path: &[u8], target: &[u8]) -> bool {
     false
 }
 
+/// Whether a file is WAL, by its path.
+fn is_log(path: &[u8]) -> bool {
+    let mut parts = path.split(|b| *b == b'/');
+    parts.clone().next_back().is_some_and(is_segment) || parts.any(|part| part == b"pg_wal")
+}
+
+/// Whether a file's name is that of a segment of WAL, with any ending.
+pub fn is_segment(name: &[u8]) -> bool {
+    let Some((segment, rest)) = name.split_at_checked(24) else { return false };
+    let is_digit = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
+    segment.iter().all(is_digit) && (rest.is_empty() || rest.starts_with(b"."))
+}
+
 /// The data directory that would keep its WAL or a tablespace elsewhere by such a link.
 fn data_directory(link: &Link) -> Option<&Path> {
     let path = Path::new(&link.path);
@@ -217,6 +235,20 @@ mod tests {
         let deep = "a/".repeat(2048);
         for path in ["", "/", "/a", "..", "a/../b", "a/..", "\0", long.as_str(), deep.as_str()] {
             assert!(relative(path.as_bytes()).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_log() {
+        for (path, log) in [
+            ("d/pg_wal/archive_status/x", true),
+            ("000000010000000000000001", true),
+            ("archive/000000010000000000000001.gz", true),
+            ("base/5/16384", false),
+            ("pg_wal_old/x", false),
+            ("00000001000000000000000g", false),
+        ] {
+            assert_eq!(is_log(path.as_bytes()), log, "{path}");
         }
     }
 

@@ -43,6 +43,9 @@ pub struct Set {
     /// It may be much smaller than those before it: somebody said so.
     #[serde(default)]
     pub shrink_allowed: bool,
+    /// The rules of retention that the run went by, as in a [`Rotation`](crate::manifest::Rotation).
+    #[serde(default)]
+    pub rules: Option<Vec<String>>,
     /// Whether the server stood still.
     pub mode: Mode,
     /// Label of the volume whose data lead: it has every row. `None` where no volume holds a
@@ -124,6 +127,9 @@ pub struct Archive {
     pub entries: u64,
     /// Bytes that the files take once they are put back, without holes.
     pub content_bytes: u64,
+    /// Those of them that are WAL, of which there is now more and now less; `None` in records that do not tell.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
     /// Symbolic links in it that lead out of the volume, as tablespaces do.
     #[serde(default)]
     pub links: Vec<Link>,
@@ -165,13 +171,6 @@ pub struct Link {
     pub target: String,
 }
 
-/// What snapshots share that can stand for each other: the same volumes of the same cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kin {
-    labels: Vec<String>,
-    system_identifier: Option<String>,
-}
-
 impl Set {
     /// When the snapshot began.
     pub fn created(&self) -> Option<Stamp> {
@@ -205,11 +204,9 @@ impl Set {
         self.mode == Mode::Hot && self.wal.as_ref().is_some_and(|wal| !wal.included)
     }
 
-    /// What it can stand for.
-    pub fn kin(&self) -> Kin {
-        let mut labels: Vec<String> = self.volumes.iter().map(|a| a.label.clone()).collect();
-        labels.sort();
-        Kin { labels, system_identifier: self.system_identifier.clone() }
+    /// The series that it is one of: the names of its volumes.
+    pub fn series(&self) -> String {
+        series(self.volumes.iter().map(|a| a.label.as_str()))
     }
 
     /// Starts the record of the snapshot at `path`, whole and durable, but not under its name yet:
@@ -259,6 +256,13 @@ impl Set {
     }
 }
 
+/// The series of sets of these volumes; no label holds the sign between them.
+pub fn series<'a>(labels: impl Iterator<Item = &'a str>) -> String {
+    let mut labels: Vec<&str> = labels.collect();
+    labels.sort_unstable();
+    labels.join("+")
+}
+
 /// The name of a set's record.
 pub fn name(stamp: Stamp) -> String {
     format!("{}.json", stamp.compact())
@@ -267,6 +271,11 @@ pub fn name(stamp: Stamp) -> String {
 /// The name of the archive of a volume.
 pub fn archive_name(stamp: Stamp, label: &str, codec: Codec) -> String {
     format!("{}_{label}.tar{}", stamp.compact(), codec.suffix())
+}
+
+/// A record's name without its ending, as people are told it.
+pub fn stem(name: &str) -> &str {
+    name.strip_suffix(".json").unwrap_or(name)
 }
 
 /// The time that a record's name says; `None` for a name that is no record's.
@@ -304,6 +313,7 @@ mod tests {
             raw_bytes: 20,
             entries: 1,
             content_bytes: 0,
+            log_bytes: Some(0),
             links: Vec::new(),
             left_out: Vec::new(),
             frames: vec![Frame(0, 0)],
@@ -317,6 +327,7 @@ mod tests {
             tool: "test 1".into(),
             tag: None,
             shrink_allowed: false,
+            rules: None,
             mode: Mode::Cold,
             leader: None,
             system_identifier: None,

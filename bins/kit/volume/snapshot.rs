@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::set::{Artifact, Kin, Set, parse, parse_record};
+use super::set::{Artifact, Set, parse, parse_record};
 use crate::exit::Result;
 use crate::place;
-use crate::retention::{self, Candidate};
+use crate::retention;
 use crate::stamp::Stamp;
 
 /// A snapshot in a directory.
@@ -45,17 +45,6 @@ impl Snapshot {
     /// Bytes of all archives.
     pub fn bytes(&self) -> u64 {
         self.set.as_ref().map_or(0, |s| s.volumes.iter().map(|a| a.file.bytes).sum())
-    }
-
-    /// As retention sees it.
-    pub fn candidate(&self) -> Candidate<Kin> {
-        Candidate {
-            name: self.stem(),
-            time: self.time,
-            tag: self.set.as_ref().and_then(|s| s.tag.clone()),
-            kin: self.set.as_ref().map(Set::kin),
-            fault: self.fault.clone(),
-        }
     }
 }
 

@@ -34,7 +34,7 @@ pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     }
     remember(dir, &mut backups);
     for folder in [dir.to_owned(), dir.join(SNAPSHOTS)].iter().filter(|folder| folder.is_dir()) {
-        backups.extend(snapshot::scan(folder)?.iter().map(of_set));
+        backups.extend(snapshots(folder)?);
         backups.extend(without_record(folder)?);
         backups.extend(place::odd_names(folder)?.iter().filter_map(|name| odd(folder, name)));
     }
@@ -43,6 +43,11 @@ pub fn backups(dir: &Path) -> Result<Vec<Backup>> {
     }
     backups.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
     Ok(backups)
+}
+
+/// The sets of volumes whose records are in `dir`, newest first.
+pub fn snapshots(dir: &Path) -> Result<Vec<Backup>> {
+    Ok(snapshot::scan(dir)?.iter().map(of_set).collect())
 }
 
 /// Why a list of digests or the history of drills cannot be read, of `dir` and of its folder of snapshots.
@@ -70,6 +75,7 @@ fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
         manifest: None,
         fault: Some(ODD.into()),
         way: "",
+        log_bytes: 0,
         name,
     })
 }
@@ -118,9 +124,7 @@ fn of_redis(path: &Path) -> Result<Backup> {
 fn of_set(snapshot: &Snapshot) -> Backup {
     let Snapshot { path, time, set, fault } = snapshot;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut labels: Vec<&str> = set.iter().flat_map(|s| &s.volumes).map(|a| a.label.as_str()).collect();
-    labels.sort_unstable();
-    let series = if labels.is_empty() { SNAPSHOTS.to_owned() } else { labels.join("+") };
+    let series = set.as_ref().map_or(SNAPSHOTS.to_owned(), Set::series);
     Backup {
         path: path.clone(),
         series: Some(series),
@@ -129,13 +133,20 @@ fn of_set(snapshot: &Snapshot) -> Backup {
         manifest: set.as_ref().map(|set| as_manifest(set, &name, snapshot.bytes())),
         fault: fault.clone(),
         way: set.as_ref().map_or("", way),
+        log_bytes: set.as_ref().and_then(log_bytes).unwrap_or(0),
         name,
     }
+}
+
+/// How much of a set is WAL; `None` where its record does not tell of each of its volumes.
+fn log_bytes(set: &Set) -> Option<u64> {
+    set.volumes.iter().map(|a| a.log_bytes).sum()
 }
 
 /// A cold snapshot holds all of `pg_wal`, a hot one nothing of it, or what it needs.
 fn way(set: &Set) -> &'static str {
     match (set.mode, set.needs_log()) {
+        _ if log_bytes(set).is_some() => "without its log",
         (Mode::Cold, _) => "cold",
         (Mode::Hot, true) => "hot",
         (Mode::Hot, false) => "hot, with its log",
@@ -152,7 +163,7 @@ fn as_manifest(set: &Set, name: &str, bytes: u64) -> Manifest {
         source: Source { system_identifier: set.system_identifier.clone(), ..Source::default() },
         raw_bytes: set.volumes.iter().map(|a| a.raw_bytes).sum(),
         verified: set.verified.clone(),
-        rotation: Rotation { shrink_allowed: set.shrink_allowed, ..Rotation::default() },
+        rotation: Rotation { rules: set.rules.clone(), shrink_allowed: set.shrink_allowed },
         ..bare(Kind::Volumes, set.created.clone(), file)
     }
 }
@@ -196,7 +207,7 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
         let path = dir.join(&name);
         let fault = Some("its record is missing".to_owned());
         let series = Some(Vec::from_iter(labels).join("+"));
-        let gone = Backup { path, name, series, time, bytes, manifest: None, fault, way: "" };
+        let gone = Backup { path, name, series, time, bytes, manifest: None, fault, way: "", log_bytes: 0 };
         (!gone.path.exists()).then_some(gone)
     };
     Ok(sets.into_iter().filter_map(of).collect())
@@ -239,5 +250,6 @@ fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
         manifest: None,
         fault: Some(format!("{TAKEN} {}", history::NAME)),
         way: "",
+        log_bytes: 0,
     }
 }

@@ -1,0 +1,161 @@
+//! What retention does with snapshots of volumes: the report foretells it, a dry run tells it, a run does it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lab::{self, Ran, names, run};
+
+/// A folder with a volume of some bytes.
+struct Stage(TempDir);
+
+impl Stage {
+    fn new() -> Stage {
+        let stage = Stage(tempfile::tempdir().unwrap());
+        stage.fill("up/file", 1_000_000);
+        stage
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn fill(&self, name: &str, bytes: usize) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), vec![7; bytes]).unwrap();
+    }
+
+    fn snap(&self, options: &[&str]) -> Ran {
+        run(lab::tool("volsnap", self.0.path()).args(options))
+    }
+
+    /// Makes one, and tells its name.
+    fn made(&self, options: &[&str]) -> String {
+        let ran = self.snap(&[&["-q"], options].concat()).exits(0);
+        Path::new(ran.line()).file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    fn validate(&self, options: &[&str]) -> Ran {
+        run(lab::tool("backup-validate", self.0.path()).args(options))
+    }
+
+    fn page(&self) -> String {
+        self.validate(&["--report", "html", "r.html"]);
+        fs::read_to_string(self.path("r.html")).unwrap()
+    }
+
+    /// The group of a series, as the report has it.
+    fn group(&self, series: &str) -> Value {
+        self.validate(&["--report", "json", "r.json"]);
+        let json: Value = serde_json::from_slice(&fs::read(self.path("r.json")).unwrap()).unwrap();
+        let mut groups = json["groups"].as_array().unwrap().clone();
+        groups.retain(|g| g["series"] == series);
+        assert_eq!(groups.len(), 1, "{json}");
+        groups.remove(0)
+    }
+
+    /// Those that the report says will go.
+    fn foretold(&self, series: &str) -> Vec<String> {
+        let group = self.group(series);
+        let backups = group["backups"].as_array().unwrap().iter();
+        let goes = backups.filter(|b| b["next"]["removed"] == true);
+        goes.map(|b| b["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Those that a dry run says would go.
+    fn told(&self, options: &[&str]) -> Vec<String> {
+        let ran = self.snap(&[options, &["--dry-run"]].concat()).exits(0);
+        let rows = ran.lines().into_iter().filter_map(|l| l.strip_prefix("remove\t")?.split('\t').next());
+        rows.map(|name| format!("{name}.json")).collect()
+    }
+
+    fn records(&self) -> Vec<String> {
+        names(&self.path("backups/snapshots")).into_iter().filter(|n| n.ends_with(".json")).collect()
+    }
+}
+
+#[test]
+fn what_the_report_foretells_of_snapshots_is_what_happens() {
+    let stage = Stage::new();
+    stage.fill("more/file", 10);
+    let rules = ["dir:up", "--keep-last", "2", "--keep-tag", "release"];
+    let tagged = stage.made(&[&rules[..], &["--tag", "release"]].concat());
+    let other = [stage.made(&["dir:more", "--no-rotate"]), stage.made(&["dir:more", "--no-rotate"])];
+    let (second, third) = (stage.made(&rules), stage.made(&rules));
+    assert_eq!(stage.group("up")["rules"], serde_json::json!(["--keep-last 2", "--keep-tag release"]));
+    assert_eq!(stage.foretold("up"), [second.as_str()]);
+    assert_eq!(stage.told(&rules), [second.as_str()]);
+    let page = stage.page();
+    assert!(
+        page.contains(&format!("The next one removes <bdi>{second}</bdi>, by <code>--keep-last 2</code>"))
+    );
+    assert!(page.contains("Nothing is ever removed: they are made with <code>--no-rotate</code>."), "{page}");
+    let fourth = stage.made(&rules);
+    assert_eq!(stage.records(), [tagged, other[0].clone(), other[1].clone(), third, fourth]);
+    // the rules of one series are none of another's
+    let last = stage.made(&["dir:more", "--keep-last", "1"]);
+    assert_eq!((stage.records().len(), stage.foretold("more")), (4, vec![last]));
+}
+
+#[test]
+fn a_snapshot_that_has_lost_most_removes_nothing() {
+    let stage = Stage::new();
+    let rules = ["dir:up", "--keep-last", "1"];
+    let full = stage.made(&rules);
+    stage.fill("up/file", 100_000);
+    let ran = stage.snap(&rules).exits(3);
+    ran.says("warning: nothing older is removed: ")
+        .says("smaller by more than 50% than")
+        .says("--allow-shrink");
+    assert_eq!(stage.records().len(), 2);
+    assert_eq!((stage.foretold("up").len(), stage.told(&rules).len()), (0, 0));
+    let held = |b: &Value| b["next"]["why"] == "held back: the newest is much smaller";
+    assert_eq!(stage.group("up")["backups"].as_array().unwrap().iter().filter(|b| held(b)).count(), 2);
+    assert!(stage.page().contains("would remove 2 of them"), "{}", stage.page());
+    // it stays, night after night, until somebody says that it is right
+    stage.snap(&rules).exits(3);
+    assert!(stage.records().contains(&full));
+    let last = stage.made(&[&rules[..], &["--allow-shrink"]].concat());
+    assert_eq!(stage.records(), [last]);
+}
+
+#[test]
+fn log_that_was_recycled_is_no_loss() {
+    let stage = Stage::new();
+    stage.fill("up/pg_wal/000000010000000000000001", 5_000_000);
+    let rules = ["dir:up", "--keep-last", "1"];
+    stage.made(&rules);
+    fs::remove_file(stage.path("up/pg_wal/000000010000000000000001")).unwrap();
+    let second = stage.made(&rules);
+    assert_eq!(stage.records(), [second]);
+    stage.validate(&["--watch"]).exits(0);
+    // nor does much log hide one
+    stage.fill("up/file", 100_000);
+    stage.fill("up/pg_wal/000000010000000000000002", 5_000_000);
+    stage.snap(&rules).exits(3).says("uncompressed, without WAL, ");
+    assert!(stage.validate(&["--watch"]).exits(1).line().starts_with("shrunken\tup\t"));
+}
+
+#[test]
+fn a_record_without_rules_foretells_nothing() {
+    let stage = Stage::new();
+    let name = stage.made(&["dir:up"]);
+    let path = stage.path("backups/snapshots").join(&name);
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(record["rules"], serde_json::json!(["--keep-last 10"]));
+    // as an older release wrote it
+    let fields = record.as_object_mut().unwrap();
+    fields.remove("seal");
+    fields.remove("rules");
+    fields["volumes"][0].as_object_mut().unwrap().remove("log_bytes");
+    fs::write(&path, record.to_string()).unwrap();
+    stage.validate(&["--all"]).exits(0).says("has no seal");
+    assert_eq!(stage.group("up")["rules"], Value::Null);
+    assert!(stage.page().contains("not known: the record of the newest holds no rules"), "{}", stage.page());
+    // and is held against its like only: what a newer release makes is counted in another way
+    stage.fill("up/file", 100);
+    stage.snap(&["dir:up", "--keep-last", "1"]).exits(0);
+    assert_eq!(stage.records().len(), 1);
+}
