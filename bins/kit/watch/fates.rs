@@ -1,4 +1,4 @@
-//! What becomes of the backups of a series when rules are gone by: the plan of [`retention`], and what a loss
+//! What becomes of the backups of a series when rules are gone by: the plan of `retention`, and what a loss
 //! holds back. Whoever removes, tells beforehand or foretells asks here, so that all say the same.
 
 use super::{SUSPICIOUS, drop_of, lines};
