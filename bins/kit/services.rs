@@ -150,10 +150,9 @@ fn promise(dir: &Path, start: &Start, wanted: &Wanted) -> Result<(File, PathBuf)
 /// kept is told and stays for the next run. Whether there was one of a run that had got as far as to
 /// replace what it stopped for.
 pub fn mend(dir: &Path, speech: &Speech) -> bool {
-    let names = if dir.is_dir() { place::names(dir).unwrap_or_default() } else { Vec::new() };
     let mut replaced = false;
-    for name in names.iter().filter(|n| n.starts_with(RECORD)) {
-        match keep(&dir.join(name), speech) {
+    for path in promises(dir) {
+        match keep(&path, speech) {
             Ok(held) => replaced |= held,
             Err(error) => {
                 replaced = true;
@@ -164,21 +163,30 @@ pub fn mend(dir: &Path, speech: &Speech) -> bool {
     replaced
 }
 
+/// Tells what [`mend`] would start, for a dry run, which starts nothing.
+pub fn tell_of_mending(dir: &Path, speech: &Speech) {
+    for path in promises(dir) {
+        match abandoned(&path) {
+            Ok(Some((_, Some(record)))) => {
+                let start = record.start.first;
+                speech.warn(&format!(
+                    "an earlier run left stopped what '{start}' starts: the next one does that"
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => speech.error(&error),
+        }
+    }
+}
+
+fn promises(dir: &Path) -> Vec<PathBuf> {
+    let names = if dir.is_dir() { place::names(dir).unwrap_or_default() } else { Vec::new() };
+    names.iter().filter(|n| n.starts_with(RECORD)).map(|name| dir.join(name)).collect()
+}
+
 /// Keeps one promise; whether it was to be held while something was replaced.
 fn keep(path: &Path, speech: &Speech) -> Result<bool> {
-    let fail = |e| Error::io("read", path.display(), &e);
-    let file = match place::open_regular(path) {
-        // another run was quicker
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        other => other.map_err(fail)?,
-    };
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        // its process lives and will do it
-        return Ok(false);
-    }
-    place::ours_alone(&file, path)?;
-    // killed while it wrote: nothing was stopped yet
-    let record: Option<Record> = serde_json::from_reader(&file).ok();
+    let Some((_file, record)) = abandoned(path)? else { return Ok(false) };
     if let Some(record) = &record {
         nothing_holds(record.hold.as_deref())?;
         speech.warn(&format!("starting what an earlier run left stopped: {}", record.start.first));
@@ -186,6 +194,24 @@ fn keep(path: &Path, speech: &Speech) -> Result<bool> {
     }
     place::remove_if_there(path)?;
     Ok(record.is_some_and(|record| record.hold.is_some()))
+}
+
+/// A promise that nobody is there to keep, locked; without a record where it was killed while it wrote: nothing was
+/// stopped yet.
+fn abandoned(path: &Path) -> Result<Option<(File, Option<Record>)>> {
+    let fail = |e| Error::io("read", path.display(), &e);
+    let file = match place::open_regular(path) {
+        // another run was quicker
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(fail)?,
+    };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // its process lives and will do it
+        return Ok(None);
+    }
+    place::ours_alone(&file, path)?;
+    let record = serde_json::from_reader(&file).ok();
+    Ok(Some((file, record)))
 }
 
 /// Refuses to start anything while the file is there.

@@ -48,7 +48,10 @@ pub(crate) fn run() -> Result<Code> {
         return list(&args, dir);
     }
     catch_signals()?;
-    services::mend(dir, &speech);
+    match args.dry_run {
+        true => services::tell_of_mending(dir, &speech),
+        false => drop(services::mend(dir, &speech)),
+    }
     let work = |account: &Account<'_>| act(&args, &settings, dir, &speech, account);
     match args.dry_run {
         true => Telling::nobody(TOOL, &speech, work),

@@ -297,6 +297,11 @@ pub(crate) struct Ended {
     pub(crate) given_up: bool,
 }
 
+/// Whether a run that was killed has begun something.
+pub(crate) fn is_begun(dir: &Path) -> bool {
+    [SWAPPING, FILLING].iter().any(|name| there(&dir.join(name)))
+}
+
 /// Ends what a run that was killed has begun. The caller holds the directory's lock. `refill` empties and fills
 /// again where there was no room, and gives back the time of the snapshot that it took.
 pub(crate) fn resume(

@@ -38,12 +38,6 @@ pub(crate) fn fill_all(
 /// that it took: the one that is asked for now, if that is of the same volumes, else the one of the journal.
 pub(crate) fn again(args: &Args, journal: &Journal, dir: &Path, speech: &Speech) -> Result<String> {
     let Room::Emptying(record) = &journal.room else { return Ok(journal.snapshot.clone()) };
-    if args.dry_run {
-        return Err(Error::temporary(
-            "a restore that had emptied its volumes was cut off, and must be ended first",
-        )
-        .hint("Without --dry-run it is, from the same snapshot or from the one that you name."));
-    }
     let begun = Which::Named(record.display().to_string());
     let fits = |chosen: &Chosen| {
         let filled = journal.moves.iter().filter(|m| kit::volume::is_label(&m.label));

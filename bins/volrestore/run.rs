@@ -70,10 +70,21 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
     }
     place::ensure_dir(dir)?;
     let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
-    sweep(speech)?;
+    if args.dry_run {
+        if journal::is_begun(dir) {
+            return Err(Error::temporary("a restore was cut off, and must be ended first").hint(
+                "Without --dry-run it is; one that had emptied its volumes, from the snapshot that is named.",
+            ));
+        }
+        services::tell_of_mending(backups, speech);
+    } else {
+        sweep(speech)?;
+    }
     let sites = Sites { dir, image: args.helper.as_deref().unwrap_or(helper::IMAGE) };
     let ended = journal::resume(sites, speech, |journal| refill::again(args, journal, dir, speech))?;
-    services::mend(backups, speech);
+    if !args.dry_run {
+        services::mend(backups, speech);
+    }
     // asked once: from here on it is as if it had been named
     let picked;
     let which = match args.which() {

@@ -14,6 +14,17 @@ fn a_snapshot_killed_while_services_are_down_leaves_no_set_and_the_next_run_star
         let stop = "echo stop >>log; kill -9 $PPID";
         stage.snap(&["dir:data", "--stop", stop, "--start", "echo start >>log"]).exits(KILLED);
         assert_eq!((stage.read("log").as_str(), stage.names("backups/snapshots").len()), ("stop\n", 0));
+        // a dry run starts nothing
+        let dry: Option<&[&str]> = match tool {
+            "volrestore" => Some(&["--undo", "--dry-run"]),
+            "pgdump-restore" => Some(&["none.sql", "--dry-run"]),
+            _ => None,
+        };
+        if let Some(args) = dry {
+            let ran = crate::lab::run(&mut stage.tool(tool, args));
+            ran.says("an earlier run left stopped what 'echo start >>log' starts");
+            assert_eq!(stage.read("log"), "stop\n", "{tool}");
+        }
         let next = match tool {
             "volsnap" => stage.snap(&["dir:data"]),
             "volrestore" => stage.restore(&["--undo", "--yes"]),
@@ -125,6 +136,12 @@ fn a_restore_killed_while_names_change_is_ended_by_the_next_run() {
         crate::lab::run(&mut stage.tool("pgdump-restore", &["none.sql", "--yes"]))
             .says("must be ended first");
         assert_eq!(stage.read("log"), "", "{steps}");
+        // nor does a dry run end anything
+        let names = stage.names("");
+        for args in [&["--undo", "--dry-run"], &[record.line(), "--dry-run"]] {
+            stage.restore(args).exits(5).says("a restore was cut off, and must be ended first");
+        }
+        assert_eq!((names, stage.read("log").as_str()), (stage.names(""), ""));
         stage.restore(&["--undo", "--yes"]).exits(0).says("ending the restore");
         assert_eq!(
             (stage.read("data/a"), stage.read("more/x")),
