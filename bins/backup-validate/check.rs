@@ -192,9 +192,14 @@ fn listed(real: &Path, sha256: &str, verdict: &mut Verdict) {
         Ok(sums) => sums.unwrap_or_default(),
         Err(error) => return verdict.warn(error.to_string()),
     };
-    let digest =
-        sums.lines().filter(|l| l.get(66..) == Some(name.as_str())).filter_map(|l| l.get(..64)).next_back();
-    if digest.is_some_and(|digest| digest != sha256) {
+    let digest = catalog::entries(&sums).filter(|(_, of)| *of == name).last().map(|(digest, _)| digest);
+    if let (None, Some(at)) = (digest, catalog::odd_line(place::parent(real))) {
+        verdict.warn(format!(
+            "{} does not tell of it, and its line {at} is no digest of anything",
+            catalog::SUMS
+        ));
+    }
+    if digest.is_some_and(|digest| !digest.eq_ignore_ascii_case(sha256)) {
         let differs = Error::no(format!("{} tells of another digest", catalog::SUMS));
         // where more speaks against the file, the list is hardly what is wrong
         let help = format!("If the file was replaced on purpose, remove its line from {}.", catalog::SUMS);

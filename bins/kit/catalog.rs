@@ -9,6 +9,10 @@ use crate::place;
 use crate::retention::{self, Candidate};
 use crate::stamp::Stamp;
 
+mod sums;
+
+pub use sums::{SUMS, entries, listed, odd_line, sums, update_sums};
+
 /// The endings of dumps, longest first.
 pub const ENDINGS: [&str; 4] = [".sql.gz", ".sql.zst", ".sql", ".dump"];
 
@@ -179,7 +183,7 @@ pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
     let names = place::names(dir)?;
     let sums = listed(dir);
     let mut files: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".json")).collect();
-    files.extend(sums.lines().filter_map(|line| line.get(66..)));
+    files.extend(entries(&sums).map(|(_, name)| name));
     files.sort_unstable();
     files.dedup();
     let mut backups = Vec::new();
@@ -242,43 +246,6 @@ pub fn free_stamp(dir: &Path, prefix: &str, now: Stamp) -> Result<Stamp> {
     Ok(stamp)
 }
 
-/// The list of a folder's digests, for `sha256sum -c SHA256SUMS`.
-pub const SUMS: &str = "SHA256SUMS";
-
-/// `dir`'s list as it is; `None` where there is none.
-pub fn sums(dir: &Path) -> Result<Option<String>> {
-    let path = dir.join(SUMS);
-    match place::open_regular(&path).and_then(std::io::read_to_string) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", path.display(), &e)),
-    }
-}
-
-/// The same for a look around; one that cannot be read lists nothing: [`sums`] tells why.
-pub fn listed(dir: &Path) -> String {
-    sums(dir).ok().flatten().unwrap_or_default()
-}
-
-/// Rewrites `dir`'s list: without the names in `gone`, with `new` (name, digest) at its end.
-/// The caller holds the directory's lock.
-pub fn update_sums(dir: &Path, gone: &[&str], new: Option<(&str, &str)>) -> Result<()> {
-    let before = sums(dir)?;
-    if before.is_none() && new.is_none() {
-        return Ok(());
-    }
-    let stays = |line: &&str| {
-        let name = line.get(66..).unwrap_or_default();
-        !gone.contains(&name) && new.is_none_or(|(n, _)| n != name)
-    };
-    let mut lines: String =
-        before.unwrap_or_default().lines().filter(stays).map(|l| format!("{l}\n")).collect();
-    if let Some((name, sha256)) = new {
-        lines.push_str(&format!("{sha256}  {name}\n"));
-    }
-    place::replace(&dir.join(SUMS), lines.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,15 +277,5 @@ mod tests {
             std::fs::write(dir.path().join(name("b", stamp, ending)), "").unwrap();
         }
         assert_eq!(place::names(dir.path()).unwrap(), ["b_20251127_143059.sql", "b_20251127_143100.sql.gz"]);
-    }
-
-    #[test]
-    fn sums_follow_what_comes_and_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = ("a".repeat(64), "b".repeat(64));
-        update_sums(dir.path(), &[], Some(("my file.sql", &a))).unwrap();
-        update_sums(dir.path(), &[], Some(("b.sql", &b))).unwrap();
-        update_sums(dir.path(), &["my file.sql"], None).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join(SUMS)).unwrap(), format!("{b}  b.sql\n"));
     }
 }

@@ -150,6 +150,10 @@ fn a_list_that_cannot_be_read_is_told_and_hides_nothing_else() {
         assert!(numbers.contains("pgkeep_backup_timestamp_seconds{"), "{numbers}");
     };
     std::thread::sleep(Duration::from_secs(2));
+    // of which backup that line told is not known
+    let text = fs::read_to_string(&sums).unwrap();
+    fs::write(&sums, text.replacen("  ", " ", 1)).unwrap();
+    is_told("line 1 is no digest of anything");
     fs::write(&sums, b"\xff\xfe").unwrap();
     is_told("SHA256SUMS': stream did not contain valid UTF-8");
     let fifo = |path: &std::path::Path| {

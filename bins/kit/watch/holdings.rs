@@ -52,9 +52,15 @@ pub fn snapshots(dir: &Path) -> Result<Vec<Backup>> {
 
 /// Why a list of digests or the history of drills cannot be read, of `dir` and of its folder of snapshots.
 pub fn unread(dir: &Path) -> Vec<Error> {
+    let unread = |dir: &Path| {
+        let odd = |at| {
+            let list = dir.join(catalog::SUMS);
+            Error::no(format!("cannot read '{}': line {at} is no digest of anything", list.display()))
+        };
+        catalog::sums(dir).err().or_else(|| catalog::odd_line(dir).map(odd))
+    };
     let lists = [dir.to_owned(), dir.join(SNAPSHOTS)];
-    let lists = lists.iter().filter_map(|dir| catalog::sums(dir).err());
-    lists.chain(history::drills(dir).err()).collect()
+    lists.iter().filter_map(|dir| unread(dir)).chain(history::drills(dir).err()).collect()
 }
 
 /// A backup by a name that no line of a list can hold, so that it is not passed over in silence.
@@ -193,7 +199,7 @@ fn bare(kind: Kind, created: String, file: Artifact) -> Manifest {
 fn without_record(dir: &Path) -> Result<Vec<Backup>> {
     let mut sets: BTreeMap<Stamp, (u64, BTreeSet<String>)> = BTreeMap::new();
     let sums = catalog::listed(dir);
-    let listed = sums.lines().filter_map(|line| Some(line.get(66..)?.to_owned()));
+    let listed = catalog::entries(&sums).map(|(_, name)| name.to_owned());
     let names: BTreeSet<String> = place::names(dir)?.into_iter().chain(listed).collect();
     for name in &names {
         if let Some((stamp, label)) = parse(name) {
@@ -219,7 +225,7 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
 fn remember(dir: &Path, backups: &mut Vec<Backup>) {
     let sums = catalog::listed(dir);
     let drills = history::drills(dir).unwrap_or_default();
-    let mut known: BTreeSet<&str> = sums.lines().filter_map(|line| line.get(66..)).collect();
+    let mut known: BTreeSet<&str> = catalog::entries(&sums).map(|(_, name)| name).collect();
     known.extend(drills.iter().map(|d| d.name.as_str()));
     let series: BTreeSet<String> =
         backups.iter().filter(|b| b.manifest.is_some()).filter_map(|b| b.series.clone()).collect();
