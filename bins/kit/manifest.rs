@@ -124,6 +124,9 @@ pub struct Source {
     pub dump_version: Option<String>,
     /// `pg_control`'s system identifier.
     pub system_identifier: Option<String>,
+    /// Where the volumes are, of a snapshot; see [`Kin`].
+    #[serde(skip)]
+    pub place: Option<String>,
     /// Databases in the dump.
     pub databases: Vec<String>,
     /// Roles that the dump creates.

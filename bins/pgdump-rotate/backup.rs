@@ -171,6 +171,7 @@ impl Run<'_> {
                 server_version: facts.server_version.clone().or(server.map(|s| s.version_text.clone())),
                 dump_version: facts.dump_version.clone(),
                 system_identifier: server.and_then(|s| s.system_identifier.clone()),
+                place: None,
                 databases,
                 roles: facts.roles.iter().map(|r| text_of(r)).collect(),
                 partial,

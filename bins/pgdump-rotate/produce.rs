@@ -38,7 +38,7 @@ impl Job {
             What::Database(name) => (manifest::Kind::Database, Some(name.clone())),
             _ => (manifest::Kind::Cluster, None),
         };
-        Kin { kind, database, server: None, partial: self.partial(args) }
+        Kin { kind, database, server: None, place: None, partial: self.partial(args) }
     }
 
     /// The options by which the dump leaves something out.

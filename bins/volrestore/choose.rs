@@ -71,7 +71,8 @@ fn latest(dir: &Path) -> Result<PathBuf> {
     let Some(newest) = proven.first() else {
         return Err(Error::no(format!("'{}' holds no whole snapshot", dir.display())));
     };
-    let kin = |s: &Snapshot| s.set.as_ref().map(|set| (set.series(), set.system_identifier.clone()));
+    let kin =
+        |s: &Snapshot| s.set.as_ref().map(|set| (set.series(), set.system_identifier.clone(), set.place()));
     if proven.iter().any(|s| kin(s) != kin(newest)) {
         return Err(Error::refused(format!(
             "'{}' holds snapshots of different volumes or clusters",

@@ -266,7 +266,8 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
         let seen = (all_seen.len() == sources.len()).then_some(all_seen);
         let leader = seen.as_ref().and_then(|seen| leader(&sources, seen, args.leader.as_deref()));
         let server = leader.map(|(_, control)| control.system_identifier.clone());
-        let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, partial: Vec::new() };
+        let place = (seen.is_some() && server.is_none()).then(|| places(&sources));
+        let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, place, partial: Vec::new() };
         let tag = args.tag.clone();
         let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
         let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, Some(coming))?;
@@ -277,6 +278,12 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
     }
     out::table(&["WHAT", "NAME", "WHY"], &rows)?;
     Ok(Code::Done)
+}
+
+/// Where they are, as a set would tell it.
+fn places(sources: &[Source]) -> String {
+    let places: Vec<String> = sources.iter().map(|s| s.volume.place.to_string()).collect();
+    set::places(sources.iter().map(|s| s.volume.label.as_str()).zip(places.iter().map(String::as_str)))
 }
 
 /// What a volume holds, for people.

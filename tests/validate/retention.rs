@@ -100,6 +100,29 @@ fn what_the_report_foretells_of_snapshots_is_what_happens() {
 }
 
 #[test]
+fn what_is_elsewhere_is_another_thing_although_its_name_is_the_same() {
+    let stage = Stage::new();
+    stage.fill("other/up/file", 10);
+    let rules = ["--keep-last", "1", "--metrics", "m.prom"];
+    let first = stage.made(&[&["dir:up"], &rules[..]].concat());
+    assert_eq!(stage.told(&[&["dir:other/up"], &rules[..2]].concat()), [""; 0]);
+    let second = stage.made(&[&["dir:other/up"], &rules[..]].concat());
+    assert_eq!(stage.records(), [first.as_str(), second.as_str()]);
+    stage.validate(&["--watch"]).exits(0);
+    let page = stage.page();
+    assert!(page.contains(&format!("in dir:{}", stage.path("other/up").display())), "{page}");
+    let numbers = fs::read_to_string(stage.path("m.prom")).unwrap();
+    let sizes: Vec<&str> = numbers.lines().filter(|l| l.starts_with("pgkeep_backup_size_bytes{")).collect();
+    assert!(sizes.len() == 2 && sizes.iter().all(|l| l.contains("place=\"dir:/")), "{sizes:?}");
+    let restore = |options: &[&str]| run(lab::tool("volrestore", stage.0.path()).args(options));
+    restore(&["--latest", "--dry-run"]).exits(4).says("snapshots of different volumes");
+    // its own it does remove, and it is told
+    assert_eq!(stage.told(&[&["dir:up"], &rules[..2]].concat()), [first]);
+    let third = stage.made(&[&["dir:up"], &rules[..]].concat());
+    assert_eq!(stage.records(), [second, third]);
+}
+
+#[test]
 fn a_snapshot_that_has_lost_most_removes_nothing() {
     let stage = Stage::new();
     let rules = ["dir:up", "--keep-last", "1"];

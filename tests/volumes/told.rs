@@ -31,10 +31,12 @@ fn a_snapshot_and_a_restore_are_told_and_counted() {
         ]
     );
     let numbers = stage.read("m.prom");
+    let place = stage.path("data").display().to_string();
+    let backups = "pgkeep_backups{file=\"m.prom\",series=\"data\",kind=\"volumes\",database=\"\",server=\"\"";
     for line in [
         "pgkeep_run_exit_code{file=\"m.prom\",tool=\"volsnap\"} 1",
         "pgkeep_runs_total{file=\"m.prom\",tool=\"volsnap\",outcome=\"failure\"} 1",
-        "pgkeep_backups{file=\"m.prom\",series=\"data\",kind=\"volumes\",database=\"\",server=\"\",part=\"\"} 1",
+        &format!("{backups},part=\"\",place=\"dir:{place}\"}} 1"),
     ] {
         assert!(numbers.lines().any(|l| l == line), "{line}\n{numbers}");
     }

@@ -177,6 +177,7 @@ impl Model<'_> {
                 "kind": g.kin.kind,
                 "database": g.kin.database,
                 "server": g.kin.server,
+                "place": g.kin.place,
                 "partial": g.kin.partial,
                 "rules": g.rules,
                 "backups": g.backups.iter().map(backup).collect::<Vec<_>>(),

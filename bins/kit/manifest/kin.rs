@@ -15,6 +15,8 @@ pub struct Kin {
     pub database: Option<String>,
     /// The server's system identifier; `None` where that is not known.
     pub server: Option<String>,
+    /// Where the volumes are, of a snapshot that no server tells from those of others with the same names.
+    pub place: Option<String>,
     /// The options that left something out.
     pub partial: Vec<String>,
 }
@@ -26,6 +28,7 @@ impl Manifest {
             kind: self.kind,
             database: self.source.databases.first().filter(|_| self.kind == Kind::Database).cloned(),
             server: self.source.system_identifier.clone(),
+            place: self.source.place.clone(),
             partial: self.source.partial.clone(),
         }
     }
@@ -55,6 +58,9 @@ impl fmt::Display for Kin {
         }
         if let Some(server) = &self.server {
             write!(f, " of server {server}")?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, " in {place}")?;
         }
         if !self.is_whole() {
             write!(f, " with {}", self.partial.join(" "))?;

@@ -84,7 +84,7 @@ fn drills(text: &mut Text, dir: &Path, lines: &[Line<'_>]) -> Result<()> {
 }
 
 fn of_line(text: &mut Text, line: &Line<'_>, value: f64) {
-    let Kin { kind, database, server, partial } = &line.kin;
+    let Kin { kind, database, server, place, partial } = &line.kin;
     let labels = [
         ("series", line.series),
         ("kind", kind.word()),
@@ -92,5 +92,6 @@ fn of_line(text: &mut Text, line: &Line<'_>, value: f64) {
         ("server", server.as_deref().unwrap_or_default()),
         ("part", &partial.join(" ")),
     ];
-    text.value(&labels, value);
+    let place = place.as_deref().map(|place| ("place", place));
+    text.value(&labels.into_iter().chain(place).collect::<Vec<_>>(), value);
 }

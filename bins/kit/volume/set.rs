@@ -209,6 +209,12 @@ impl Set {
         series(self.volumes.iter().map(|a| a.label.as_str()))
     }
 
+    /// Where the volumes are, by which those of no server are told from others of the same names.
+    pub fn place(&self) -> Option<String> {
+        let place = || places(self.volumes.iter().map(|a| (a.label.as_str(), a.place.as_str())));
+        self.system_identifier.is_none().then(place)
+    }
+
     /// Starts the record of the snapshot at `path`, whole and durable, but not under its name yet:
     /// [`Part::place`] is the snapshot's last act.
     pub fn begin(&self, path: &Path) -> Result<Part> {
@@ -261,6 +267,13 @@ pub fn series<'a>(labels: impl Iterator<Item = &'a str>) -> String {
     let mut labels: Vec<&str> = labels.collect();
     labels.sort_unstable();
     labels.join("+")
+}
+
+/// Where volumes are, each a label and a place, in the order of [`series`].
+pub fn places<'a>(volumes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut volumes: Vec<(&str, &str)> = volumes.collect();
+    volumes.sort_unstable();
+    volumes.iter().map(|(_, place)| *place).collect::<Vec<_>>().join(" ")
 }
 
 /// The name of a set's record.

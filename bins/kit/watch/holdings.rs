@@ -166,7 +166,11 @@ fn as_manifest(set: &Set, name: &str, bytes: u64) -> Manifest {
         duration_ms: set.duration_ms,
         tool: set.tool.clone(),
         tag: set.tag.clone(),
-        source: Source { system_identifier: set.system_identifier.clone(), ..Source::default() },
+        source: Source {
+            system_identifier: set.system_identifier.clone(),
+            place: set.place(),
+            ..Source::default()
+        },
         raw_bytes: set.volumes.iter().map(|a| a.raw_bytes).sum(),
         verified: set.verified.clone(),
         rotation: Rotation { rules: set.rules.clone(), shrink_allowed: set.shrink_allowed },
