@@ -58,10 +58,10 @@ pub struct Backup {
     pub manifest: Option<Manifest>,
     /// Why it does not count; `None` when it is proven.
     pub fault: Option<String>,
-    /// How it was taken, where that changes how much is in it: it is held against others of the same way only.
+    /// How it was taken, where that changes how much is in it.
     pub way: &'static str,
-    /// How many of its bytes, inflated, are WAL, of which there is now more and now less.
-    pub log_bytes: u64,
+    /// How many of its bytes, inflated, are WAL, of which there is now more and now less; `None`: not known.
+    pub log_bytes: Option<u64>,
 }
 
 impl Backup {
@@ -95,7 +95,7 @@ impl Backup {
             manifest,
             fault,
             way: "",
-            log_bytes: 0,
+            log_bytes: None,
         })
     }
 
@@ -203,7 +203,7 @@ pub fn vanished(dir: &Path) -> Result<Vec<Backup>> {
             manifest,
             fault: Some("its file is missing".into()),
             way: "",
-            log_bytes: 0,
+            log_bytes: None,
             path,
         });
     }

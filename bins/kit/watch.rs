@@ -223,14 +223,14 @@ pub fn drop_of(backups: &[&Backup], percent: u8) -> Option<String> {
     Some(format!("{why} than {}", base.name))
 }
 
-/// What the newest of `backups` is held against, of those that were taken in the same way; `None` where there is
-/// nothing, or a drop is allowed.
+/// What the newest of `backups` is held against, of those that are comparable; `None` where there is nothing, or a
+/// drop is allowed.
 fn base<'a>(backups: &[&'a Backup], percent: Option<u8>) -> Option<&'a Backup> {
     let (newest, before) = backups.split_first()?;
     if drop_was_allowed(newest) {
         return None;
     }
-    let mut before = before.iter().rev().filter(|b| b.way == newest.way);
+    let mut before = before.iter().rev().filter(|b| is_comparable(b, newest));
     let mut base = *before.next()?;
     for backup in before {
         let lost = percent.and_then(|percent| shrunken(base, backup, percent));
@@ -239,6 +239,11 @@ fn base<'a>(backups: &[&'a Backup], percent: Option<u8>) -> Option<&'a Backup> {
         }
     }
     Some(base)
+}
+
+/// Whether their sizes say anything of each other: taken in the same way, or their WAL can be left out.
+fn is_comparable(a: &Backup, b: &Backup) -> bool {
+    a.way == b.way || a.log_bytes.is_some() && b.log_bytes.is_some()
 }
 
 /// All that the newest of `backups` can have lost something of: those before it, newest first, back to one whose
@@ -266,13 +271,18 @@ fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
         return None;
     }
     let bytes = |m: &Manifest| if m.raw_bytes == 0 { m.file.bytes } else { m.raw_bytes };
-    let data = |b: &Backup| of(b, bytes).saturating_sub(b.log_bytes);
-    let (raw, raw_before) = (data(backup), data(base));
+    let logs = backup.log_bytes.zip(base.log_bytes).filter(|(log, before)| (*log).max(*before) > 0);
+    if let Some((0, before @ LEAST_BYTES..)) = logs.filter(|_| base.way == backup.way) {
+        return Some(format!("no WAL at all, {} before: less", out::bytes(before)));
+    }
+    let (log, log_before) = logs.unwrap_or_default();
+    let raw = of(backup, bytes).saturating_sub(log);
+    let raw_before = of(base, bytes).saturating_sub(log_before);
     if raw_before >= LEAST_BYTES && is_below(raw, raw_before, percent) {
         let (raw, before) = (out::bytes(raw), out::bytes(raw_before));
         let state = match codec(base) {
             Some(_) => "",
-            None if backup.log_bytes + base.log_bytes > 0 => " uncompressed, without WAL",
+            None if logs.is_some() => " uncompressed, without WAL",
             None => " uncompressed",
         };
         return Some(format!("{raw}{state}, {before} before: smaller by more than {percent}%"));

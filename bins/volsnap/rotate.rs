@@ -21,7 +21,8 @@ pub(crate) fn fates(
     coming: Option<Candidate>,
 ) -> Result<(Vec<Backup>, Fates)> {
     let mut snapshots = if dir.is_dir() { watch::snapshots(dir)? } else { Vec::new() };
-    snapshots.retain(|s| s.series.as_deref() == Some(series));
+    // what cannot be read may be one of them: it stays, and a dry run tells why
+    snapshots.retain(|s| s.series.as_deref() == Some(series) || s.manifest.is_none());
     let all: Vec<&Backup> = snapshots.iter().collect();
     let fates = Fates::of(policy, Stamp::now(), &all, coming, allow_shrink);
     Ok((snapshots, fates))

@@ -145,12 +145,30 @@ fn a_snapshot_that_has_lost_most_removes_nothing() {
 }
 
 #[test]
+fn what_somebody_has_accepted_is_not_asked_again() {
+    let stage = Stage::new();
+    let rules = ["dir:up", "--keep-last", "1", "--keep-tag", "release"];
+    let full = stage.made(&[&rules[..], &["--tag", "release"]].concat());
+    stage.fill("up/file", 100_000);
+    let accepted = stage.made(&[&rules[..], &["--allow-shrink"]].concat());
+    // the word stays as long as what is larger
+    for _ in 0..2 {
+        let next = stage.made(&rules);
+        assert_eq!(stage.records(), [full.as_str(), accepted.as_str(), next.as_str()]);
+        assert_eq!(stage.foretold("up"), [next]);
+    }
+    let last = stage.made(&rules[..3]);
+    assert_eq!(stage.records(), [last]);
+}
+
+#[test]
 fn log_that_was_recycled_is_no_loss() {
     let stage = Stage::new();
     stage.fill("up/pg_wal/000000010000000000000001", 5_000_000);
     let rules = ["dir:up", "--keep-last", "1"];
     stage.made(&rules);
     fs::remove_file(stage.path("up/pg_wal/000000010000000000000001")).unwrap();
+    stage.fill("up/pg_wal/000000010000000000000002", 200_000);
     let second = stage.made(&rules);
     assert_eq!(stage.records(), [second]);
     stage.validate(&["--watch"]).exits(0);
@@ -159,6 +177,26 @@ fn log_that_was_recycled_is_no_loss() {
     stage.fill("up/pg_wal/000000010000000000000002", 5_000_000);
     stage.snap(&rules).exits(3).says("uncompressed, without WAL, ");
     assert!(stage.validate(&["--watch"]).exits(1).line().starts_with("shrunken\tup\t"));
+    // but that there is none any more is one
+    let stage = Stage::new();
+    stage.fill("up/archive/000000010000000000000001.zst", 200_000);
+    stage.made(&rules);
+    fs::remove_file(stage.path("up/archive/000000010000000000000001.zst")).unwrap();
+    stage.snap(&rules).exits(3).says("no WAL at all, 195.3 KiB before: less than");
+    assert_eq!(stage.records().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_read_stays_and_is_told() {
+    let stage = Stage::new();
+    let first = stage.made(&["dir:up"]);
+    fs::write(stage.path("backups/snapshots").join(&first), "{").unwrap();
+    let ran = stage.snap(&["dir:up", "--keep-last", "1", "--dry-run"]).exits(0);
+    assert!(ran.out.contains("not counted: cannot read"), "{}", ran.out);
+    let (second, third) =
+        (stage.made(&["dir:up", "--keep-last", "1"]), stage.made(&["dir:up", "--keep-last", "1"]));
+    assert_ne!(second, third);
+    assert_eq!(stage.records(), [first, third]);
 }
 
 #[test]
@@ -177,8 +215,8 @@ fn a_record_without_rules_foretells_nothing() {
     stage.validate(&["--all"]).exits(0).says("has no seal");
     assert_eq!(stage.group("up")["rules"], Value::Null);
     assert!(stage.page().contains("not known: the record of the newest holds no rules"), "{}", stage.page());
-    // and is held against its like only: what a newer release makes is counted in another way
+    // what a newer release makes is held against it all the same
     stage.fill("up/file", 100);
-    stage.snap(&["dir:up", "--keep-last", "1"]).exits(0);
-    assert_eq!(stage.records().len(), 1);
+    stage.snap(&["dir:up", "--keep-last", "1"]).exits(3).says("KiB uncompressed, 98");
+    assert_eq!(stage.records().len(), 2);
 }

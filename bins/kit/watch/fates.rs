@@ -1,14 +1,14 @@
 //! What becomes of the backups of a series when rules are gone by: the plan of `retention`, and what a loss
 //! holds back. Whoever removes, tells beforehand or foretells asks here, so that all say the same.
 
-use super::{SUSPICIOUS, drop_of, lines};
+use super::{Line, SUSPICIOUS, drop_of, drop_was_allowed, lines};
 use crate::catalog::Backup;
 use crate::manifest::Kin;
 use crate::out::Speech;
 use crate::retention::{Candidate, Policy, Verdict, plan};
 use crate::stamp::Stamp;
 
-/// … and this is why they stay.
+/// A newest backup that is much smaller holds back the removal of those before it: this is why they stay.
 pub const HELD_BACK: &str = "held back: the newest is much smaller";
 
 /// What becomes of the backups of one series.
@@ -36,16 +36,20 @@ impl Fates {
         // what is made stays, whatever the clocks say
         verdicts.truncate(backups.len());
         let mut held = Vec::new();
-        for line in lines(backups.iter().copied(), now).iter().filter(|_| !allow_shrink) {
-            let Some(why) = drop_of(&line.backups, SUSPICIOUS) else { continue };
-            let of_kin = |c: &Candidate| c.kin.as_ref() == Some(&line.kin);
-            let goes = |(c, v): &(&Candidate, &mut Verdict)| of_kin(c) && matches!(v, Verdict::Remove(_));
-            let going: Vec<&mut Verdict> =
-                candidates.iter().zip(&mut verdicts).filter(goes).map(|(_, v)| v).collect();
-            if !going.is_empty() {
-                held.push(format!("{}: {why}", line.newest().name));
+        for line in lines(backups.iter().copied(), now) {
+            let of_line = |b: &Backup| line.backups.iter().any(|of| of.path == b.path);
+            let mut of_line: Vec<&mut Verdict> =
+                backups.iter().zip(&mut verdicts).filter(|(b, _)| of_line(b)).map(|(_, v)| v).collect();
+            let loss = drop_of(&line.backups, SUSPICIOUS).filter(|_| !allow_shrink);
+            match loss {
+                None => keep_measure(&line, &mut of_line),
+                Some(why) => {
+                    let mut going =
+                        of_line.into_iter().filter(|v| matches!(v, Verdict::Remove(_))).peekable();
+                    held.extend(going.peek().map(|_| format!("{}: {why}", line.newest().name)));
+                    going.for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
+                }
             }
-            going.into_iter().for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
         }
         Fates { verdicts, held }
     }
@@ -56,6 +60,18 @@ impl Fates {
             speech.warn(&format!("warning: nothing older is removed: {why}"));
             speech.warn("hint: If that is right, --allow-shrink with the next backup makes it the measure.");
         }
+    }
+}
+
+/// The word of somebody who allowed a drop is in the record of one backup: that stays while an older one does, which
+/// would be the measure again without it.
+fn keep_measure(line: &Line<'_>, verdicts: &mut [&mut Verdict]) {
+    let Some(at) = line.backups.iter().position(|b| drop_was_allowed(b)) else { return };
+    let (newer, older) = verdicts.split_at_mut(at + 1);
+    if let Some(measure) = newer.last_mut().filter(|v| matches!(v, Verdict::Remove(_)))
+        && older.iter().any(|v| matches!(v, Verdict::Keep(_)))
+    {
+        **measure = Verdict::Keep("its drop was allowed, and older ones stay".into());
     }
 }
 

@@ -81,7 +81,7 @@ fn odd(dir: &Path, name: &OsStr) -> Option<Backup> {
         manifest: None,
         fault: Some(ODD.into()),
         way: "",
-        log_bytes: 0,
+        log_bytes: None,
         name,
     })
 }
@@ -139,20 +139,19 @@ fn of_set(snapshot: &Snapshot) -> Backup {
         manifest: set.as_ref().map(|set| as_manifest(set, &name, snapshot.bytes())),
         fault: fault.clone(),
         way: set.as_ref().map_or("", way),
-        log_bytes: set.as_ref().and_then(log_bytes).unwrap_or(0),
+        log_bytes: set.as_ref().and_then(log_bytes),
         name,
     }
 }
 
 /// How much of a set is WAL; `None` where its record does not tell of each of its volumes.
 fn log_bytes(set: &Set) -> Option<u64> {
-    set.volumes.iter().map(|a| a.log_bytes).sum()
+    set.volumes.iter().try_fold(0u64, |sum, a| Some(sum.saturating_add(a.log_bytes?)))
 }
 
 /// A cold snapshot holds all of `pg_wal`, a hot one nothing of it, or what it needs.
 fn way(set: &Set) -> &'static str {
     match (set.mode, set.needs_log()) {
-        _ if log_bytes(set).is_some() => "without its log",
         (Mode::Cold, _) => "cold",
         (Mode::Hot, true) => "hot",
         (Mode::Hot, false) => "hot, with its log",
@@ -171,7 +170,7 @@ fn as_manifest(set: &Set, name: &str, bytes: u64) -> Manifest {
             place: set.place(),
             ..Source::default()
         },
-        raw_bytes: set.volumes.iter().map(|a| a.raw_bytes).sum(),
+        raw_bytes: set.volumes.iter().fold(0, |sum, a| sum.saturating_add(a.raw_bytes)),
         verified: set.verified.clone(),
         rotation: Rotation { rules: set.rules.clone(), shrink_allowed: set.shrink_allowed },
         ..bare(Kind::Volumes, set.created.clone(), file)
@@ -217,7 +216,8 @@ fn without_record(dir: &Path) -> Result<Vec<Backup>> {
         let path = dir.join(&name);
         let fault = Some("its record is missing".to_owned());
         let series = Some(Vec::from_iter(labels).join("+"));
-        let gone = Backup { path, name, series, time, bytes, manifest: None, fault, way: "", log_bytes: 0 };
+        let gone =
+            Backup { path, name, series, time, bytes, manifest: None, fault, way: "", log_bytes: None };
         (!gone.path.exists()).then_some(gone)
     };
     Ok(sets.into_iter().filter_map(of).collect())
@@ -260,6 +260,6 @@ fn gone(dir: &Path, name: &str, series: &str, time: Stamp) -> Backup {
         manifest: None,
         fault: Some(format!("{TAKEN} {}", history::NAME)),
         way: "",
-        log_bytes: 0,
+        log_bytes: None,
     }
 }

@@ -48,7 +48,7 @@ fn made(series: &str, hours: i64, rows: u64) -> Backup {
         manifest: Some(manifest),
         fault: None,
         way: "",
-        log_bytes: 0,
+        log_bytes: None,
     }
 }
 
