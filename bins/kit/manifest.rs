@@ -105,8 +105,9 @@ pub struct Manifest {
     pub large_objects: u64,
     /// The latest proof.
     pub verified: Option<Verified>,
-    /// What the run that made it had to keep.
-    #[serde(default)]
+    /// What the run that made it had to keep. Where that is not known it is left out: releases that take `rules` for a
+    /// list could not read `null`.
+    #[serde(default, skip_serializing_if = "Rotation::is_unknown")]
     pub rotation: Rotation,
     /// Where independent pieces begin: `[offset, raw offset]`.
     #[serde(default, skip_serializing)]
@@ -163,6 +164,12 @@ pub struct Rotation {
     pub rules: Option<Vec<String>>,
     /// It may be much smaller than those before it: somebody said so.
     pub shrink_allowed: bool,
+}
+
+impl Rotation {
+    fn is_unknown(&self) -> bool {
+        *self == Rotation::default()
+    }
 }
 
 /// A proof: when, how, and what came of it.
