@@ -18,7 +18,7 @@ mod holdings;
 mod storage;
 mod tables;
 
-pub use fates::{Fates, HELD_BACK};
+pub use fates::{Fates, HELD_BACK, Turn};
 pub use holdings::{at, backups, named, snapshots, unread};
 pub use storage::used;
 pub use tables::{Changed, Losses, Table, Tables, compare_manifests};

@@ -7,37 +7,35 @@ use kit::exit::Result;
 use kit::manifest::{self, Kin};
 use kit::out::Speech;
 use kit::place;
-use kit::retention::{Candidate, Policy, Verdict};
+use kit::retention::{Policy, Verdict};
 use kit::stamp::Stamp;
-use kit::watch::Fates;
+use kit::watch::{Fates, Turn};
 
-/// The backups of one series, newest first, and what becomes of them. `coming`: one that is about to be made, for
-/// a dry run.
+/// The backups of one series, newest first, and what becomes of them.
 pub(crate) fn fates(
     dir: &Path,
     series: &str,
     policy: &Policy,
     allow_shrink: bool,
-    coming: Option<Candidate>,
+    turn: Turn<'_>,
 ) -> Result<(Vec<Backup>, Fates)> {
     let backups = if dir.is_dir() { catalog::scan(dir, Some(series))? } else { Vec::new() };
     let all: Vec<&Backup> = backups.iter().collect();
-    let fates = Fates::of(policy, Stamp::now(), &all, coming, allow_shrink);
+    let fates = Fates::of(policy, Stamp::now(), &all, turn, allow_shrink);
     Ok((backups, fates))
 }
 
-/// Removes what no rule keeps from one series. The caller holds the directory's lock.
-/// `made`: the backup of this very run, which stays whatever the clocks say. Gives back why some stay
-/// that no rule keeps.
+/// Removes what no rule keeps from one series. The caller holds the directory's lock. Gives back why some stay that
+/// no rule keeps.
 pub(crate) fn rotate(
     dir: &Path,
     series: &str,
     policy: &Policy,
     allow_shrink: bool,
-    made: Option<&str>,
+    turn: Turn<'_>,
     speech: &Speech,
 ) -> Result<Vec<String>> {
-    let (backups, fates) = fates(dir, series, policy, allow_shrink, None)?;
+    let (backups, fates) = fates(dir, series, policy, allow_shrink, turn)?;
     fates.tell(speech);
     let mut kins: Vec<Kin> = Vec::new();
     for kin in backups.iter().filter(|b| b.fault.is_none()).filter_map(Backup::kin) {
@@ -53,8 +51,8 @@ pub(crate) fn rotate(
         .iter()
         .zip(&fates.verdicts)
         .filter_map(|(backup, verdict)| match verdict {
-            Verdict::Remove(why) if made != Some(&backup.name) => Some((backup, why)),
-            _ => None,
+            Verdict::Remove(why) => Some((backup, why)),
+            Verdict::Keep(_) => None,
         })
         .collect();
     if gone.is_empty() {

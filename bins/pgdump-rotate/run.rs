@@ -17,6 +17,7 @@ use kit::retention::{Candidate, Verdict};
 use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
+use kit::watch::Turn;
 
 use crate::backup::{Run, proof};
 use crate::cli::{self, Action, Args, From, HELP, TOOL};
@@ -151,9 +152,9 @@ fn one(run: &Run<'_>, job: &Job, account: &Account<'_>) -> Result<bool> {
     } else {
         out::record(&path.display().to_string())?;
     }
-    let made = Some(manifest.file.name.as_str());
+    let turn = Turn::Made(&manifest.file.name);
     run.args.policy.as_ref().map_or(Ok(true), |policy| {
-        let held = rotate(run.dir, &job.prefix, policy, run.args.allow_shrink, made, run.speech)?;
+        let held = rotate(run.dir, &job.prefix, policy, run.args.allow_shrink, turn, run.speech)?;
         held.iter().for_each(|why| account.note(&format!("nothing older is removed: {why}")));
         Ok(held.is_empty())
     })
@@ -192,7 +193,7 @@ fn rotate_only(args: &Args, dir: &Path, speech: &Speech, account: &Account<'_>) 
     let Some(policy) = &args.policy else { return Ok(Code::Done) };
     let mut code = Code::Done;
     for job in jobs(args) {
-        for why in rotate(dir, &job.prefix, policy, args.allow_shrink, None, speech)? {
+        for why in rotate(dir, &job.prefix, policy, args.allow_shrink, Turn::All, speech)? {
             account.note(&format!("nothing older is removed: {why}"));
             code = Code::Part;
         }
@@ -204,16 +205,16 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
     let now = Stamp::now();
     let mut rows = Vec::new();
     for job in jobs(args) {
-        let mut coming = None;
+        let mut turn = Turn::All;
         if matches!(args.action, Action::Backup) {
             let stamp = if dir.is_dir() { catalog::free_stamp(dir, &job.prefix, now)? } else { now };
             let name = catalog::name(&job.prefix, stamp, "");
             rows.push(vec!["make".into(), name.clone(), job.describe()]);
             let kin = Some(job.kin(args));
-            coming = Some(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
+            turn = Turn::Coming(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };
-        let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, coming)?;
+        let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, turn)?;
         let row = |(backup, verdict): (Backup, Verdict)| {
             let (what, why) = verdict.into_words();
             vec![what.to_owned(), backup.name, why]

@@ -6,30 +6,28 @@ use kit::catalog::{self, Backup};
 use kit::exit::{Error, Result};
 use kit::out::Speech;
 use kit::place;
-use kit::retention::{Candidate, Policy, Verdict};
+use kit::retention::{Policy, Verdict};
 use kit::stamp::Stamp;
 use kit::volume::set::{self, Set};
-use kit::watch::{self, Fates};
+use kit::watch::{self, Fates, Turn};
 
-/// The snapshots of one series in `dir`, newest first, and what becomes of them. `coming`: one that is about to be
-/// made, for a dry run.
+/// The snapshots of one series in `dir`, newest first, and what becomes of them.
 pub(crate) fn fates(
     dir: &Path,
     series: &str,
     policy: &Policy,
     allow_shrink: bool,
-    coming: Option<Candidate>,
+    turn: Turn<'_>,
 ) -> Result<(Vec<Backup>, Fates)> {
     let mut snapshots = if dir.is_dir() { watch::snapshots(dir)? } else { Vec::new() };
     // what cannot be read may be one of them: it stays, and a dry run tells why
     snapshots.retain(|s| s.series.as_deref() == Some(series) || s.manifest.is_none());
     let all: Vec<&Backup> = snapshots.iter().collect();
-    let fates = Fates::of(policy, Stamp::now(), &all, coming, allow_shrink);
+    let fates = Fates::of(policy, Stamp::now(), &all, turn, allow_shrink);
     Ok((snapshots, fates))
 }
 
-/// Removes what no rule keeps, set by set, of the series of the set that this very run has `made`; that stays
-/// whatever the clocks say. The caller holds the directory's lock. Gives back why some stay that no rule keeps.
+/// Removes what no rule keeps, set by set, of the kin of the `set` that this very run has `made`. The caller holds the directory's lock. Gives back why some stay that no rule keeps.
 pub(crate) fn rotate(
     made: &Path,
     set: &Set,
@@ -38,13 +36,11 @@ pub(crate) fn rotate(
     speech: &Speech,
 ) -> Result<Vec<String>> {
     let dir = place::parent(made);
-    let (snapshots, fates) = fates(dir, &set.series(), policy, allow_shrink, None)?;
+    let name = made.file_name().unwrap_or_default().to_string_lossy();
+    let (snapshots, fates) = fates(dir, &set.series(), policy, allow_shrink, Turn::Made(&name))?;
     fates.tell(speech);
     for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
         let Verdict::Remove(why) = verdict else { continue };
-        if snapshot.path == made {
-            continue;
-        }
         // from now on it is no snapshot, and if we are killed the next run ends it
         let gone = place::with_suffix(&snapshot.path, place::PART);
         std::fs::rename(&snapshot.path, &gone)

@@ -22,6 +22,7 @@ use kit::volume::helper;
 use kit::volume::listing;
 use kit::volume::set::{self, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
+use kit::watch::Turn;
 
 use crate::basebackup;
 use crate::cli::{self, Action, Args, TOOL};
@@ -248,9 +249,11 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
     let sources = sources_of(args, settings, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
+    // a server that stays, or is to be stopped, is in nobody's way
+    let runs = args.hot || args.services.stop_something();
     let (mut rows, mut all_seen) = (Vec::new(), Vec::new());
     for source in &sources {
-        let seen = (!args.from_basebackup).then(|| look(source));
+        let seen = (!args.from_basebackup).then(|| if runs { glance(source) } else { look(source) });
         let words = match &seen {
             None => "from pg_basebackup".into(),
             Some(Ok(seen)) => describe(seen),
@@ -270,7 +273,7 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
         let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, place, partial: Vec::new() };
         let tag = args.tag.clone();
         let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
-        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, Some(coming))?;
+        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, Turn::Coming(coming))?;
         for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
             let (what, why) = verdict.into_words();
             rows.push(vec![what.to_owned(), set::stem(&snapshot.name).to_owned(), why]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{self, Ran, names, run};
+use crate::lab::{self, Ran, Server, names, run};
 
 /// A folder with a volume of some bytes.
 struct Stage(TempDir);
@@ -184,6 +184,31 @@ fn log_that_was_recycled_is_no_loss() {
     fs::remove_file(stage.path("up/archive/000000010000000000000001.zst")).unwrap();
     stage.snap(&rules).exits(3).says("no WAL at all, 195.3 KiB before: less than");
     assert_eq!(stage.records().len(), 2);
+}
+
+#[test]
+fn neither_rules_nor_a_word_are_for_another_cluster_of_the_same_name() {
+    let mut server = Server::start();
+    server.make("shop");
+    server.sql("shop", "CREATE TABLE much AS SELECT repeat('x', 900) AS x FROM generate_series(1, 40000)");
+    server.stop_in_order();
+    let data = format!("data=dir:{}", server.data().display());
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("data")).unwrap();
+    let elsewhere = format!("data=dir:{}", other.path().join("data").display());
+    let snap = |words: &[&str]| run(server.tool("volsnap").arg("-q").args(words));
+    let made = |words: &[&str]| snap(words).exits(0).line().rsplit('/').next().unwrap().to_owned();
+    let records = || {
+        let mut names = names(&server.home().join("backups/snapshots"));
+        names.retain(|name| name.ends_with(".json"));
+        names
+    };
+    let theirs: Vec<String> = (0..3).map(|_| made(&[&data, "--keep-last", "3"])).collect();
+    let ours = made(&[&elsewhere, "--keep-last", "1", "--allow-shrink"]);
+    assert_eq!(records(), [theirs, vec![ours]].concat());
+    let told = snap(&[&elsewhere, "--keep-last", "1", "--dry-run"]).exits(0);
+    assert_eq!(told.out.matches("counted by itself: the volumes of server ").count(), 3, "{}", told.out);
+    assert_eq!(told.out.matches("remove\t").count(), 1, "{}", told.out);
 }
 
 #[test]

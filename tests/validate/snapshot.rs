@@ -347,6 +347,11 @@ fn a_hot_snapshot_is_no_smaller_cold_one() {
         run(server.tool("volsnap").args(["-q", &data]).args(how)).exits(0).line().to_owned()
     };
     let watch = |server: &Server| server.run("backup-validate", ["--watch"]);
+    // that it runs is in nobody's way
+    for (how, says) in [("--hot", "in production"), ("--keep-last=1", "runs on it")] {
+        let told = run(server.tool("volsnap").args([&data, how, "--dry-run"])).exits(0);
+        assert!(told.line().contains(says), "{}", told.out);
+    }
     take(&server, &["--hot"]);
     server.stop_in_order();
     take(&server, &[]);

@@ -8,7 +8,7 @@ use kit::history::{Drill, drills};
 use kit::manifest::{Kin, Manifest};
 use kit::retention::{Candidate, Policy, Verdict};
 use kit::stamp::Stamp;
-use kit::watch::{Fates, Finding, Line, lines};
+use kit::watch::{Fates, Finding, Line, Turn, lines};
 use serde_json::{Value, json};
 
 use crate::cli::TOOL;
@@ -146,7 +146,7 @@ fn next(line: &Line<'_>, policy: &Policy, now: Stamp) -> Vec<Verdict> {
         now.max(Stamp::from_unix(newest + before.first().map_or(1, |before| (newest - before).max(1))));
     let kin = Some(line.kin.clone());
     let coming = Candidate { name: String::new(), time, tag: None, kin, fault: None };
-    Fates::of(policy, time, &line.backups, Some(coming), false).verdicts
+    Fates::of(policy, time, &line.backups, Turn::Coming(coming), false).verdicts
 }
 
 impl Model<'_> {

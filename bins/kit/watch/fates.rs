@@ -19,33 +19,47 @@ pub struct Fates {
     pub held: Vec<String>,
 }
 
+/// Whose turn it is. A run's rules are for backups of the kin that it makes, as is its word that these may be smaller.
+pub enum Turn<'a> {
+    /// One that is about to make a backup.
+    Coming(Candidate),
+    /// One that has made the backup of this name, which stays whatever the clocks say.
+    Made(&'a str),
+    /// One that makes none: its rules are for all.
+    All,
+}
+
 impl Fates {
-    /// What `policy` makes of `backups`, of one series and newest first. `coming` is one that is about to be made.
-    /// With `allow_shrink` nothing is held back.
-    pub fn of(
-        policy: &Policy,
-        now: Stamp,
-        backups: &[&Backup],
-        coming: Option<Candidate>,
-        allow_shrink: bool,
-    ) -> Self {
+    /// What `policy` makes of `backups`, of one series and newest first. With `allow_shrink` nothing is held back.
+    pub fn of(policy: &Policy, now: Stamp, backups: &[&Backup], turn: Turn<'_>, allow_shrink: bool) -> Self {
         let candidates: Vec<Candidate> = backups.iter().map(|b| b.candidate()).collect();
-        let coming = coming.map(|coming| like_before(coming, &candidates));
+        let (coming, made) = match turn {
+            Turn::Coming(coming) => (Some(like_before(coming, &candidates)), None),
+            Turn::Made(name) => (None, candidates.iter().position(|c| c.name == name)),
+            Turn::All => (None, None),
+        };
+        let of = coming.as_ref().or(made.and_then(|at| candidates.get(at))).map(|own| own.kin.clone());
         let all: Vec<Candidate> = candidates.iter().cloned().chain(coming).collect();
         let mut verdicts = plan(policy, now, &all);
-        // what is made stays, whatever the clocks say
         verdicts.truncate(backups.len());
+        if let Some(made) = made.and_then(|at| verdicts.get_mut(at)).filter(|v| goes(v)) {
+            *made = Verdict::Keep("made by this run".into());
+        }
         let mut held = Vec::new();
         for line in lines(backups.iter().copied(), now) {
             let of_line = |b: &Backup| line.backups.iter().any(|of| of.path == b.path);
             let mut of_line: Vec<&mut Verdict> =
                 backups.iter().zip(&mut verdicts).filter(|(b, _)| of_line(b)).map(|(_, v)| v).collect();
-            let loss = drop_of(&line.backups, SUSPICIOUS).filter(|_| !allow_shrink);
-            match loss {
+            if of.as_ref().is_some_and(|kin| kin.as_ref() != Some(&line.kin)) {
+                of_line
+                    .into_iter()
+                    .for_each(|v| *v = Verdict::Keep(format!("counted by itself: {}", line.kin)));
+                continue;
+            }
+            match drop_of(&line.backups, SUSPICIOUS).filter(|_| !allow_shrink) {
                 None => keep_measure(&line, &mut of_line),
                 Some(why) => {
-                    let mut going =
-                        of_line.into_iter().filter(|v| matches!(v, Verdict::Remove(_))).peekable();
+                    let mut going = of_line.into_iter().filter(|v| goes(v)).peekable();
                     held.extend(going.peek().map(|_| format!("{}: {why}", line.newest().name)));
                     going.for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
                 }
@@ -63,13 +77,17 @@ impl Fates {
     }
 }
 
+fn goes(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Remove(_))
+}
+
 /// The word of somebody who allowed a drop is in the record of one backup: that stays while an older one does, which
 /// would be the measure again without it.
 fn keep_measure(line: &Line<'_>, verdicts: &mut [&mut Verdict]) {
     let Some(at) = line.backups.iter().position(|b| drop_was_allowed(b)) else { return };
     let (newer, older) = verdicts.split_at_mut(at + 1);
-    if let Some(measure) = newer.last_mut().filter(|v| matches!(v, Verdict::Remove(_)))
-        && older.iter().any(|v| matches!(v, Verdict::Keep(_)))
+    if let Some(measure) = newer.last_mut().filter(|v| goes(v))
+        && older.iter().any(|v| !goes(v))
     {
         **measure = Verdict::Keep("its drop was allowed, and older ones stay".into());
     }
