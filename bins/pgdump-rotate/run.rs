@@ -211,7 +211,7 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             let name = catalog::name(&job.prefix, stamp, "");
             rows.push(vec!["make".into(), name.clone(), job.describe()]);
             let kin = Some(job.kin(args));
-            turn = Turn::Coming(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
+            turn = Turn::Guessed(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };
         let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, turn)?;

@@ -84,7 +84,8 @@ fn snapshot(
         return Err(Error::temporary("a restore of volumes was cut off, and must be ended first")
             .hint("Run volrestore again, or volrestore --undo: either ends what was begun."));
     }
-    sweep(&snapshots, speech)?;
+    // what cannot be removed is no reason for having no snapshot
+    let swept = sweep(&snapshots, speech);
     // what would fail when all is read is found out before anything stops
     catalog::sums(&snapshots)?;
     let sources = sources_of(args, settings, &snapshots)?;
@@ -154,7 +155,7 @@ fn snapshot(
         .as_ref()
         .map_or(Ok(Vec::new()), |policy| rotate(&path, &set, policy, args.allow_shrink, speech))?;
     held.iter().for_each(|why| account.note(&format!("nothing older is removed: {why}")));
-    started.map(|_| if held.is_empty() { Code::Done } else { Code::Part })
+    started.and(swept).map(|()| if held.is_empty() { Code::Done } else { Code::Part })
 }
 
 /// Services may wait for it: gzip takes its fastest level unless it is told another.
@@ -269,11 +270,12 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
         let seen = (all_seen.len() == sources.len()).then_some(all_seen);
         let leader = seen.as_ref().and_then(|seen| leader(&sources, seen, args.leader.as_deref()));
         let server = leader.map(|(_, control)| control.system_identifier.clone());
-        let place = (seen.is_some() && server.is_none()).then(|| places(&sources));
+        let place = if server.is_none() && seen.is_some() { places(&sources) } else { None };
         let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, place, partial: Vec::new() };
         let tag = args.tag.clone();
         let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
-        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, Turn::Coming(coming))?;
+        let turn = if seen.is_some() { Turn::Coming(coming) } else { Turn::Guessed(coming) };
+        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, turn)?;
         for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
             let (what, why) = verdict.into_words();
             rows.push(vec![what.to_owned(), set::stem(&snapshot.name).to_owned(), why]);
@@ -283,10 +285,11 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
     Ok(Code::Done)
 }
 
-/// Where they are, as a set would tell it.
-fn places(sources: &[Source]) -> String {
-    let places: Vec<String> = sources.iter().map(|s| s.volume.place.to_string()).collect();
-    set::places(sources.iter().map(|s| s.volume.label.as_str()).zip(places.iter().map(String::as_str)))
+/// Where those without a name of their own are, as a set would tell it.
+fn places(sources: &[Source]) -> Option<String> {
+    let unnamed = sources.iter().map(|s| &s.volume).filter(|v| !v.is_named);
+    let places: Vec<_> = unnamed.map(|v| (v.label.as_str(), v.place.to_string())).collect();
+    set::places(places.iter().map(|(label, place)| (*label, place.as_str())))
 }
 
 /// What a volume holds, for people.

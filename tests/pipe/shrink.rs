@@ -57,3 +57,23 @@ fn what_would_stay_anyway_is_no_news() {
     back_up(&place, ROWS, &[]).exits(0);
     assert_eq!(place.dumps().len(), 2);
 }
+
+#[test]
+fn what_one_server_may_lose_is_no_word_about_another() {
+    let place = Place::new();
+    let mut others = Vec::new();
+    for rows in [ROWS, ROWS, ROWS / 3] {
+        let path = place.path(back_up(&place, rows, &[]).line());
+        let record = path.with_file_name(format!("{}.json", path.file_name().unwrap().display()));
+        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        manifest["source"]["system_identifier"] = "7".into();
+        fs::write(&record, manifest.to_string()).unwrap();
+        others.push(path);
+    }
+    back_up(&place, ROWS / 3, &["--allow-shrink"]).exits(0);
+    assert!(others.iter().all(|path| path.exists()));
+    // where nothing is made it is one about all
+    place.rotate(&["--rotate-only", "--keep-last", "2"]).exits(3);
+    place.rotate(&["--rotate-only", "--allow-shrink", "--keep-last", "2"]).exits(0);
+    assert_eq!(others.iter().filter(|path| path.exists()).count(), 2);
+}

@@ -71,6 +71,14 @@ impl Stage {
         rows.map(|name| format!("{name}.json")).collect()
     }
 
+    /// Changes a record.
+    fn edit(&self, name: &str, change: impl Fn(&mut Value)) {
+        let path = self.path("backups/snapshots").join(name);
+        let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut record);
+        fs::write(&path, record.to_string()).unwrap();
+    }
+
     fn records(&self) -> Vec<String> {
         names(&self.path("backups/snapshots")).into_iter().filter(|n| n.ends_with(".json")).collect()
     }
@@ -116,6 +124,15 @@ fn what_is_elsewhere_is_another_thing_although_its_name_is_the_same() {
     assert!(sizes.len() == 2 && sizes.iter().all(|l| l.contains("place=\"dir:/")), "{sizes:?}");
     let restore = |options: &[&str]| run(lab::tool("volrestore", stage.0.path()).args(options));
     restore(&["--latest", "--dry-run"]).exits(4).says("snapshots of different volumes");
+    // one that somebody gives its name has it wherever it is: dated copies, say
+    let named = [
+        stage.made(&["dated=dir:up", "--keep-last", "1"]),
+        stage.made(&["dated=dir:other/up", "--no-rotate"]),
+    ];
+    stage.made(&["dated=dir:up", "--keep-last", "1", "--allow-shrink"]);
+    assert!(named.iter().all(|name| !stage.records().contains(name)));
+    let dated = stage.records().pop().unwrap();
+    fs::remove_file(stage.path("backups/snapshots").join(dated)).unwrap();
     // its own it does remove, and it is told
     assert_eq!(stage.told(&[&["dir:up"], &rules[..2]].concat()), [first]);
     let third = stage.made(&[&["dir:up"], &rules[..]].concat());
@@ -229,14 +246,15 @@ fn a_record_without_rules_foretells_nothing() {
     let stage = Stage::new();
     let name = stage.made(&["dir:up"]);
     let path = stage.path("backups/snapshots").join(&name);
-    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(record["rules"], serde_json::json!(["--keep-last 10"]));
     // as an older release wrote it
-    let fields = record.as_object_mut().unwrap();
-    fields.remove("seal");
-    fields.remove("rules");
-    fields["volumes"][0].as_object_mut().unwrap().remove("log_bytes");
-    fs::write(&path, record.to_string()).unwrap();
+    stage.edit(&name, |record| {
+        let fields = record.as_object_mut().unwrap();
+        fields.remove("seal");
+        fields.remove("rules");
+        fields["volumes"][0].as_object_mut().unwrap().remove("log_bytes");
+    });
     stage.validate(&["--all"]).exits(0).says("has no seal");
     assert_eq!(stage.group("up")["rules"], Value::Null);
     assert!(stage.page().contains("not known: the record of the newest holds no rules"), "{}", stage.page());
@@ -244,4 +262,64 @@ fn a_record_without_rules_foretells_nothing() {
     stage.fill("up/file", 100);
     stage.snap(&["dir:up", "--keep-last", "1"]).exits(3).says("KiB uncompressed, 98");
     assert_eq!(stage.records().len(), 2);
+}
+
+#[test]
+fn a_dry_run_knows_that_the_cluster_is_gone() {
+    for volume in ["dir:up", "up=dir:up"] {
+        let stage = Stage::new();
+        let rules = [volume, "--keep-last", "1"];
+        let name = stage.made(&rules);
+        stage.edit(&name, |record| record["system_identifier"] = "7".into());
+        assert!(stage.told(&rules).is_empty(), "{volume}");
+        stage.snap(&rules).exits(0);
+        assert_eq!(stage.records().len(), 2, "{volume}");
+    }
+}
+
+#[test]
+fn a_dry_run_is_not_told_of_who_will_be_stopped() {
+    let stage = Stage::new();
+    let program = stage.path("redis-server");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut server =
+        std::process::Command::new(program).arg("60").current_dir(stage.path("up")).spawn().unwrap();
+    let plan = |options: &[&str]| stage.snap(&[&["dir:up", "--dry-run"], options].concat()).exits(0).out;
+    let (alone, stopped) = (plan(&[]), plan(&["--stop", "true"]));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(alone.contains("runs on it"), "{alone}");
+    assert!(stopped.ends_with(": files\n"), "{stopped}");
+}
+
+#[test]
+fn a_record_under_another_name_is_none() {
+    let stage = Stage::new();
+    let name = stage.made(&["dir:up"]);
+    let folder = stage.path("backups/snapshots");
+    fs::copy(folder.join(&name), folder.join("20200101_000000.json")).unwrap();
+    let found = stage.validate(&["--watch"]).exits(1);
+    assert!(found.line().starts_with("unproven\tsnapshots\t20200101_000000.json\t"), "{}", found.out);
+    assert!(found.line().ends_with("_up.tar.gz' is an archive of another"), "{}", found.out);
+    // whoever removed it would remove the archive of the other
+    stage.snap(&["dir:up", "--keep-last", "2"]).exits(0);
+    stage.validate(&["--all", "-q"]).exits(3);
+    assert!(folder.join(name.replace(".json", "_up.tar.gz")).exists());
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_a_snapshot_from_being_made() {
+    let stage = Stage::new();
+    let name = stage.made(&["dir:up"]);
+    let folder = stage.path("backups/snapshots");
+    let record = fs::read_to_string(folder.join(&name)).unwrap();
+    // a kill left it in the midst of its removal, and its archive does not go
+    let gone = record.replace(name.trim_end_matches(".json"), "20200101_000000");
+    fs::write(folder.join("20200101_000000.json.part"), gone).unwrap();
+    fs::create_dir(folder.join("20200101_000000_up.tar.gz")).unwrap();
+    stage.snap(&["dir:up"]).exits(1).says("cannot remove").says("20200101_000000_up.tar.gz");
+    assert_eq!(stage.records().len(), 2);
+    fs::remove_dir(folder.join("20200101_000000_up.tar.gz")).unwrap();
+    stage.snap(&["dir:up"]).exits(0);
+    assert!(!folder.join("20200101_000000.json.part").exists());
 }

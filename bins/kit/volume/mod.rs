@@ -40,6 +40,8 @@ pub enum Place {
 pub struct Volume {
     /// What archives and messages call it: letters, digits, `.`, `_` and `-`.
     pub label: String,
+    /// Whether somebody gave it that name, by which it is then known wherever it is.
+    pub is_named: bool,
     /// Where it is.
     pub place: Place,
 }
@@ -58,13 +60,14 @@ impl Volume {
             _ => (None, text),
         };
         let place = Place::parse(rest, here)?;
+        let is_named = label.is_some();
         let label = label.map_or_else(|| place.name(), str::to_owned);
         if !is_label(&label) {
             return Err(format!(
                 "'{label}' is no label (letters, digits, '.', '_', '-'); give one as LABEL={place}"
             ));
         }
-        Ok(Volume { label, place })
+        Ok(Volume { label, is_named, place })
     }
 }
 

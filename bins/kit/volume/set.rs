@@ -16,12 +16,14 @@ use crate::manifest::{Sealing, Verified};
 use crate::place::{self, Part};
 use crate::stamp::Stamp;
 
+mod names;
+
+pub use names::{archive_name, name, parse, parse_record, places, series, stem};
+
 /// The version of the format that is written, and the newest that is understood.
 pub const FORMAT_VERSION: u32 = 1;
 /// What `kind` says of every set.
 pub const KIND: &str = "snapshot";
-/// Endings of archives, longest first.
-const ENDINGS: [&str; 3] = [".tar.gz", ".tar.zst", ".tar"];
 
 /// A snapshot of several volumes that belong together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,6 +111,9 @@ pub enum Content {
 pub struct Archive {
     /// The volume's short name.
     pub label: String,
+    /// Whether somebody gave it that name; else it is that of its place.
+    #[serde(default)]
+    pub is_named: bool,
     /// Where the volume was: `dir:/path`, `docker:NAME`, `podman:NAME`.
     pub place: String,
     /// The services of Compose that use it.
@@ -209,10 +214,10 @@ impl Set {
         series(self.volumes.iter().map(|a| a.label.as_str()))
     }
 
-    /// Where the volumes are, by which those of no server are told from others of the same names.
+    /// Where the volumes are that have no name of their own, by which those of no server are told from others.
     pub fn place(&self) -> Option<String> {
-        let place = || places(self.volumes.iter().map(|a| (a.label.as_str(), a.place.as_str())));
-        self.system_identifier.is_none().then(place)
+        let unnamed = self.volumes.iter().filter(|a| !a.is_named && self.system_identifier.is_none());
+        places(unnamed.map(|a| (a.label.as_str(), a.place.as_str())))
     }
 
     /// Starts the record of the snapshot at `path`, whole and durable, but not under its name yet:
@@ -233,8 +238,8 @@ impl Set {
     /// Reads the record at `path`.
     ///
     /// # Errors
-    /// One that cannot be read, is no record of a snapshot, names files outside of its folder, calls two
-    /// volumes the same, or is of a newer format.
+    /// One that cannot be read, is no record of a snapshot, names files outside of its folder or those of another
+    /// set, calls two volumes the same, or is of a newer format.
     pub fn read(path: &Path) -> Result<Self> {
         let file = place::open_regular(path).map_err(|e| Error::io("read", path.display(), &e))?;
         let wrong = |cause: &str| Error::no(format!("cannot read '{}': {cause}", path.display()));
@@ -254,6 +259,13 @@ impl Set {
         if let Some(a) = set.volumes.iter().find(outside) {
             return Err(wrong(&format!("'{}' is no name of an archive", a.file.name)));
         }
+        // whoever removed a copy of a record would remove the archives of the other
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let named = parse_record(name.strip_suffix(place::PART).unwrap_or(name));
+        let other = |a: &&Archive| named.is_some() && parse(&a.file.name).map(|(stamp, _)| stamp) != named;
+        if let Some(a) = set.volumes.iter().find(other) {
+            return Err(wrong(&format!("'{}' is an archive of another", a.file.name)));
+        }
         let twice = |(i, a): &(usize, &Archive)| set.volumes[..*i].iter().any(|b| b.label == a.label);
         if let Some((_, a)) = set.volumes.iter().enumerate().find(twice) {
             return Err(wrong(&format!("two volumes of it are '{}'", a.label)));
@@ -262,51 +274,9 @@ impl Set {
     }
 }
 
-/// The series of sets of these volumes; no label holds the sign between them.
-pub fn series<'a>(labels: impl Iterator<Item = &'a str>) -> String {
-    let mut labels: Vec<&str> = labels.collect();
-    labels.sort_unstable();
-    labels.join("+")
-}
-
-/// Where volumes are, each a label and a place, in the order of [`series`].
-pub fn places<'a>(volumes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut volumes: Vec<(&str, &str)> = volumes.collect();
-    volumes.sort_unstable();
-    volumes.iter().map(|(_, place)| *place).collect::<Vec<_>>().join(" ")
-}
-
-/// The name of a set's record.
-pub fn name(stamp: Stamp) -> String {
-    format!("{}.json", stamp.compact())
-}
-
-/// The name of the archive of a volume.
-pub fn archive_name(stamp: Stamp, label: &str, codec: Codec) -> String {
-    format!("{}_{label}.tar{}", stamp.compact(), codec.suffix())
-}
-
-/// A record's name without its ending, as people are told it.
-pub fn stem(name: &str) -> &str {
-    name.strip_suffix(".json").unwrap_or(name)
-}
-
-/// The time that a record's name says; `None` for a name that is no record's.
-pub fn parse_record(name: &str) -> Option<Stamp> {
-    Stamp::parse_compact(name.strip_suffix(".json")?)
-}
-
-/// Time and label of an archive's name; `None` for a name that is none of ours.
-pub fn parse(name: &str) -> Option<(Stamp, &str)> {
-    let stem = ENDINGS.iter().find_map(|e| name.strip_suffix(e))?;
-    let (stamp, label) = stem.split_at_checked(15)?;
-    let label = label.strip_prefix('_').filter(|l| super::is_label(l))?;
-    Some((Stamp::parse_compact(stamp)?, label))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::{free_stamp, scan};
+    use super::super::snapshot::scan;
     use super::*;
 
     fn sample() -> Set {
@@ -318,6 +288,7 @@ mod tests {
         };
         let archive = Archive {
             label: "one".into(),
+            is_named: false,
             place: "dir:/srv/one".into(),
             services: Vec::new(),
             content: Content::Other,
@@ -380,20 +351,5 @@ mod tests {
             set.begin(&path).unwrap().place().unwrap();
             assert!(Set::read(&path).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn names_and_times() {
-        let stamp = Stamp::parse_compact("20260126_120000").unwrap();
-        assert_eq!(archive_name(stamp, "a-b_c", Codec::Zstd), "20260126_120000_a-b_c.tar.zst");
-        assert_eq!(parse("20260126_120000_a-b_c.tar.zst"), Some((stamp, "a-b_c")));
-        for name in
-            ["20260126_120000.tar.gz", "20260126_120000_a.sql", "2026_a.tar.gz", "20260126_120000_.tar.gz"]
-        {
-            assert_eq!(parse(name), None, "{name}");
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("20260126_120000_x.tar.gz"), "").unwrap();
-        assert_eq!(free_stamp(dir.path(), stamp).unwrap(), stamp.plus(1));
     }
 }

@@ -23,6 +23,8 @@ pub struct Fates {
 pub enum Turn<'a> {
     /// One that is about to make a backup.
     Coming(Candidate),
+    /// The same, of a server that is not known yet: it is taken for that of the newest that is like it.
+    Guessed(Candidate),
     /// One that has made the backup of this name, which stays whatever the clocks say.
     Made(&'a str),
     /// One that makes none: its rules are for all.
@@ -34,7 +36,8 @@ impl Fates {
     pub fn of(policy: &Policy, now: Stamp, backups: &[&Backup], turn: Turn<'_>, allow_shrink: bool) -> Self {
         let candidates: Vec<Candidate> = backups.iter().map(|b| b.candidate()).collect();
         let (coming, made) = match turn {
-            Turn::Coming(coming) => (Some(like_before(coming, &candidates)), None),
+            Turn::Coming(coming) => (Some(coming), None),
+            Turn::Guessed(coming) => (Some(like_before(coming, &candidates)), None),
             Turn::Made(name) => (None, candidates.iter().position(|c| c.name == name)),
             Turn::All => (None, None),
         };
@@ -93,10 +96,10 @@ fn keep_measure(line: &Line<'_>, verdicts: &mut [&mut Verdict]) {
     }
 }
 
-/// Whose server is not known yet is taken for one of the server of the newest that is like it.
 fn like_before(coming: Candidate, before: &[Candidate]) -> Candidate {
-    let Some(kin) = coming.kin.as_ref().filter(|kin| kin.server.is_none()) else { return coming };
+    let Some(kin) = &coming.kin else { return coming };
     let proven = before.iter().filter(|c| c.fault.is_none()).filter_map(|c| c.kin.as_ref());
-    let like = proven.into_iter().find(|k| Kin { server: None, ..(*k).clone() } == *kin).cloned();
+    let like =
+        proven.into_iter().find(|k| Kin { server: None, place: None, ..(*k).clone() } == *kin).cloned();
     Candidate { kin: like.or(coming.kin), ..coming }
 }
