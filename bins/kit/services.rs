@@ -170,7 +170,7 @@ pub fn tell_of_mending(dir: &Path, speech: &Speech) {
             Ok(Some((_, Some(record)))) => {
                 let start = record.start.first;
                 speech.warn(&format!(
-                    "an earlier run left stopped what '{start}' starts: the next one does that"
+                    "an earlier run left stopped what '{start}' starts: a dry run does not start it"
                 ));
             }
             Ok(_) => {}

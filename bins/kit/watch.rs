@@ -273,7 +273,7 @@ fn shrunken(base: &Backup, backup: &Backup, percent: u8) -> Option<String> {
     let bytes = |m: &Manifest| if m.raw_bytes == 0 { m.file.bytes } else { m.raw_bytes };
     let logs = backup.log_bytes.zip(base.log_bytes).filter(|(log, before)| (*log).max(*before) > 0);
     if let Some((0, before @ LEAST_BYTES..)) = logs.filter(|_| base.way == backup.way) {
-        return Some(format!("no WAL at all, {} before: less", out::bytes(before)));
+        return Some(format!("no WAL, {} before: it has less", out::bytes(before)));
     }
     let (log, log_before) = logs.unwrap_or_default();
     let raw = of(backup, bytes).saturating_sub(log);

@@ -51,10 +51,7 @@ pub(crate) fn back_up(
         return Err(if is_busy { error } else { error.hint("--no-safety does without one.") });
     }
     let said = ended.stderr.iter().filter_map(|line| line.strip_prefix("pgdump-rotate: "));
-    // that those of something else are kept was said when these were made
-    let name = path.rsplit('/').next().unwrap_or(&path);
-    let of_others = |line: &&str| line.contains("nothing older is removed: ") && !line.contains(name);
-    for line in said.filter(|line| !line.starts_with("hint: ") && !of_others(line)) {
+    for line in said.filter(|line| !line.starts_with("hint: ")) {
         speech.warn(&format!("safety backup: {line}"));
     }
     speech.say(&format!("safety backup: {path}"));

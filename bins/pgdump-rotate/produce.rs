@@ -32,13 +32,15 @@ pub(crate) enum What {
 }
 
 impl Job {
-    /// What it is going to be a backup of, as far as that can be told before; the server is not known.
-    pub(crate) fn kin(&self, args: &Args) -> Kin {
+    /// What it is going to be a backup of, but for the server, which is not known before; `None` for a dump that comes
+    /// from elsewhere, and alone tells.
+    pub(crate) fn kin(&self, args: &Args) -> Option<Kin> {
         let (kind, database) = match &self.what {
             What::Database(name) => (manifest::Kind::Database, Some(name.clone())),
-            _ => (manifest::Kind::Cluster, None),
+            What::Cluster => (manifest::Kind::Cluster, None),
+            What::Command(_) | What::Stdin => return None,
         };
-        Kin { kind, database, server: None, place: None, partial: self.partial(args) }
+        Some(Kin { kind, database, server: None, place: None, partial: self.partial(args) })
     }
 
     /// The options by which the dump leaves something out.

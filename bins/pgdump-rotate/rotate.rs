@@ -61,7 +61,8 @@ pub(crate) fn rotate(
     // the list first: `sha256sum -c` must never miss a file
     let names: Vec<&str> = gone.iter().map(|(b, _)| b.name.as_str()).collect();
     catalog::update_sums(dir, &names, None)?;
-    for (backup, why) in gone {
+    // the oldest first: a kill never leaves what is older than a drop that was allowed without that
+    for (backup, why) in gone.into_iter().rev() {
         // a manifest without its file is no backup; a file without its manifest would look foreign
         place::remove_if_there(&backup.path)?;
         place::remove_if_there(&manifest::path_of(&backup.path))?;

@@ -210,7 +210,7 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             let stamp = if dir.is_dir() { catalog::free_stamp(dir, &job.prefix, now)? } else { now };
             let name = catalog::name(&job.prefix, stamp, "");
             rows.push(vec!["make".into(), name.clone(), job.describe()]);
-            let kin = Some(job.kin(args));
+            let kin = job.kin(args);
             turn = Turn::Guessed(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
         }
         let Some(policy) = &args.policy else { continue };

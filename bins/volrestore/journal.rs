@@ -23,6 +23,10 @@ use crate::choose::Chosen;
 use crate::occupied::{nobody_on, nobody_replays_in};
 use crate::site::{Site, Sites, rename, there};
 
+mod kept;
+
+pub(crate) use kept::{latest, tidy};
+
 const FILLING: &str = ".restore.json";
 const DONE: &str = ".before_";
 const UNHEARD: &str = ".unheard";
@@ -335,39 +339,6 @@ pub(crate) fn resume(
         }
     }
     Ok(Ended { done: swapping, given_up })
-}
-
-/// Restores that can be undone, the latest first: those of which something from before is there.
-pub(crate) fn done(sites: Sites<'_>) -> Result<Vec<(PathBuf, Journal)>> {
-    let dir = sites.dir;
-    let mut found = Vec::new();
-    for name in place::names(dir)?.iter().rev().filter(|n| n.starts_with(DONE) && n.ends_with(".json")) {
-        let path = dir.join(name);
-        if let Some(journal) = read(&path, sites)? {
-            if any(&journal.moves, Move::has_before)? {
-                found.push((path, journal));
-            } else {
-                place::remove_if_there(&path)?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Keeps what was before the latest `keep` restores, and before the one of time `spared`; removes the
-/// rest.
-pub(crate) fn tidy(sites: Sites<'_>, keep: usize, spared: Option<&str>, speech: &Speech) -> Result<()> {
-    let superseded = done(sites)?.into_iter().skip(keep);
-    for (path, journal) in superseded.filter(|(_, journal)| spared != Some(&journal.stamp)) {
-        for m in &journal.moves {
-            if m.has_before()? {
-                speech.say(&format!("removing {}", m.before.display()));
-                m.site.remove_tree(&m.before)?;
-            }
-        }
-        place::remove_if_there(&path)?;
-    }
-    Ok(())
 }
 
 /// Whether that is so of any of them.

@@ -146,7 +146,7 @@ impl Recovery {
         speech: &Speech,
         account: &Account<'_>,
     ) -> Result<Code> {
-        if !dir.exists() {
+        if !dir.exists() && !args.dry_run {
             place::ensure_dir(dir)?;
             // whoever runs the server for root must get through; nobody may look in
             fs::set_permissions(dir, fs::Permissions::from_mode(0o711))

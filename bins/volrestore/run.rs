@@ -68,12 +68,15 @@ fn act(args: &Args, backups: &Path, dir: &Path, speech: &Speech, account: &Accou
         return Err(Error::no(format!("there are no snapshots: '{}' is not there", dir.display()))
             .hint("Name the folder of the backups: --dir DIR."));
     }
-    place::ensure_dir(dir)?;
-    let _lock = Lock::take_within(dir, args.lock_timeout, kit::child::pause)?;
+    if !args.dry_run {
+        place::ensure_dir(dir)?;
+    }
+    let lock = || Lock::take_within(dir, args.lock_timeout, kit::child::pause);
+    let _lock = dir.is_dir().then(lock).transpose()?;
     if args.dry_run {
         if journal::is_begun(dir) {
             return Err(Error::temporary("a restore was cut off, and must be ended first").hint(
-                "Without --dry-run it is; one that had emptied its volumes, from the snapshot that is named.",
+                "Without --dry-run it is: where it had emptied its volumes, from the same snapshot or from one that you name.",
             ));
         }
         services::tell_of_mending(backups, speech);

@@ -22,7 +22,7 @@ pub(crate) fn undo(
     speech: &Speech,
     account: &Account<'_>,
 ) -> Result<Code> {
-    let Some((record, latest)) = journal::done(sites)?.into_iter().next() else {
+    let Some((record, latest)) = journal::latest(sites)? else {
         return Err(Error::no("there is nothing to undo: no restore has left what was before it"));
     };
     if latest.branches {

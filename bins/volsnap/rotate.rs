@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kit::catalog::{self, Backup};
-use kit::exit::{Error, Result};
+use kit::exit::{Code, Error, Result};
 use kit::out::Speech;
 use kit::place;
 use kit::retention::{Policy, Verdict};
@@ -39,7 +39,8 @@ pub(crate) fn rotate(
     let name = made.file_name().unwrap_or_default().to_string_lossy();
     let (snapshots, fates) = fates(dir, &set.series(), policy, allow_shrink, Turn::Made(&name))?;
     fates.tell(speech);
-    for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
+    // the oldest first: a kill never leaves what is older than a drop that was allowed without that
+    for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts).rev() {
         let Verdict::Remove(why) = verdict else { continue };
         // from now on it is no snapshot, and if we are killed the next run ends it
         let gone = place::with_suffix(&snapshot.path, place::PART);
@@ -55,16 +56,21 @@ pub(crate) fn rotate(
 /// Removes what runs that were killed have left: archives in the making, and sets whose record did not
 /// get its name.
 pub(crate) fn sweep(dir: &Path, speech: &Speech) -> Result<()> {
-    for name in place::names(dir)? {
-        if name.strip_suffix(place::PART).is_some_and(|n| set::parse_record(n).is_some()) {
-            remove(dir, &dir.join(&name))?;
-            speech.say(&format!("removed {name}, left by a run that did not end"));
+    let names = place::names(dir)?;
+    let is_record =
+        |name: &&String| name.strip_suffix(place::PART).is_some_and(|n| set::parse_record(n).is_some());
+    let mut kept = Ok(());
+    for name in names.iter().filter(is_record) {
+        match remove(dir, &dir.join(name)) {
+            Ok(()) => speech.say(&format!("removed {name}, left by a run that did not end")),
+            // another try will not help, and what is left beside it goes all the same
+            Err(error) => kept = kept.and(Err(error.with_code(Code::No))),
         }
     }
     for name in place::sweep(dir, |name| set::parse(name).is_some())? {
         speech.say(&format!("removed {name}, left by a run that did not end"));
     }
-    Ok(())
+    kept
 }
 
 /// Removes the archives that the record at `part` names, and then it.

@@ -251,10 +251,17 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
     // a server that stays, or is to be stopped, is in nobody's way
-    let runs = args.hot || args.services.stop_something();
+    let sight = |source: &Source| match (args.hot, args.services.stop_something()) {
+        (false, false) => look(source),
+        (false, true) if args.services.stop.is_none() => {
+            source.volume.place.no_container_runs(&args.services.services)?;
+            glance(source)
+        }
+        _ => glance(source),
+    };
     let (mut rows, mut all_seen) = (Vec::new(), Vec::new());
     for source in &sources {
-        let seen = (!args.from_basebackup).then(|| if runs { glance(source) } else { look(source) });
+        let seen = (!args.from_basebackup).then(|| sight(source));
         let words = match &seen {
             None => "from pg_basebackup".into(),
             Some(Ok(seen)) => describe(seen),

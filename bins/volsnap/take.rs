@@ -120,7 +120,7 @@ impl Taking<'_> {
         let found = check.found();
         let archive = Archive {
             label: label.clone(),
-            is_named: source.volume.is_named,
+            is_named: Some(source.volume.is_named),
             place: source.volume.place.to_string(),
             services: source.services.clone(),
             content: seen.content,

@@ -77,3 +77,26 @@ fn what_one_server_may_lose_is_no_word_about_another() {
     place.rotate(&["--rotate-only", "--allow-shrink", "--keep-last", "2"]).exits(0);
     assert_eq!(others.iter().filter(|path| path.exists()).count(), 2);
 }
+
+#[test]
+fn a_dry_run_of_a_dump_from_elsewhere_tells_what_the_run_does() {
+    let place = Place::new();
+    for _ in 0..3 {
+        back_up(&place, ROWS, &["--no-rotate"]).exits(0);
+    }
+    // one that was made of a server is none of its like
+    let of_server = place.path(back_up(&place, ROWS, &["--no-rotate"]).line());
+    let record = of_server.with_file_name(format!("{}.json", of_server.file_name().unwrap().display()));
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    manifest["source"]["system_identifier"] = "7".into();
+    fs::write(&record, manifest.to_string()).unwrap();
+    let plan = back_up(&place, ROWS, &["--dry-run"]).exits(0);
+    let goes = plan.lines().into_iter().filter_map(|l| l.strip_prefix("remove\t")?.split('\t').next());
+    let goes: Vec<String> = goes.map(str::to_owned).collect();
+    let before = place.dumps();
+    let made = back_up(&place, ROWS, &[]).exits(0);
+    let after = place.dumps();
+    let gone: Vec<String> = before.into_iter().filter(|name| !after.contains(name)).collect();
+    assert_eq!((goes.len(), &goes), (2, &gone), "{}", plan.out);
+    assert!(of_server.exists() && place.path(made.line()).exists());
+}

@@ -174,8 +174,33 @@ fn what_somebody_has_accepted_is_not_asked_again() {
         assert_eq!(stage.records(), [full.as_str(), accepted.as_str(), next.as_str()]);
         assert_eq!(stage.foretold("up"), [next]);
     }
+    // another word takes its place, as a dry run tells
+    let again = [&rules[..], &["--allow-shrink"]].concat();
+    let gone = [accepted, stage.records().pop().unwrap()];
+    let mut told = stage.told(&again);
+    told.sort();
+    assert_eq!(told, gone);
+    let next = stage.made(&again);
+    assert_eq!(stage.records(), [full, next]);
     let last = stage.made(&rules[..3]);
     assert_eq!(stage.records(), [last]);
+}
+
+#[test]
+fn a_record_that_does_not_tell_is_of_a_named_volume_if_its_name_says_so() {
+    for (volume, is_named) in [("mine=dir:up", true), ("dir:up", false)] {
+        let stage = Stage::new();
+        let rules = [volume, "--keep-last", "1"];
+        let old = stage.made(&rules);
+        stage.edit(&old, |record| {
+            record["volumes"][0].as_object_mut().unwrap().remove("is_named");
+        });
+        assert_eq!(stage.told(&rules), [old.as_str()], "{volume}");
+        let new = stage.made(&rules);
+        assert_eq!(stage.records(), [new.as_str()], "{volume}");
+        let series = if is_named { "mine" } else { "up" };
+        assert_eq!(stage.group(series)["place"].is_null(), is_named, "{volume}");
+    }
 }
 
 #[test]
@@ -199,7 +224,7 @@ fn log_that_was_recycled_is_no_loss() {
     stage.fill("up/archive/000000010000000000000001.zst", 200_000);
     stage.made(&rules);
     fs::remove_file(stage.path("up/archive/000000010000000000000001.zst")).unwrap();
-    stage.snap(&rules).exits(3).says("no WAL at all, 195.3 KiB before: less than");
+    stage.snap(&rules).exits(3).says("no WAL, 195.3 KiB before: it has less than 2");
     assert_eq!(stage.records().len(), 2);
 }
 
@@ -284,10 +309,11 @@ fn a_dry_run_is_not_told_of_who_will_be_stopped() {
     fs::copy("/bin/sleep", &program).unwrap();
     let mut server =
         std::process::Command::new(program).arg("60").current_dir(stage.path("up")).spawn().unwrap();
-    let plan = |options: &[&str]| stage.snap(&[&["dir:up", "--dry-run"], options].concat()).exits(0).out;
+    let plan = |options: &[&str]| stage.snap(&[&["dir:up", "--dry-run"], options].concat());
     let (alone, stopped) = (plan(&[]), plan(&["--stop", "true"]));
     server.kill().unwrap();
     server.wait().unwrap();
+    let (alone, stopped) = (alone.exits(0).out, stopped.exits(0).out);
     assert!(alone.contains("runs on it"), "{alone}");
     assert!(stopped.ends_with(": files\n"), "{stopped}");
 }

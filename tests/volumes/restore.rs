@@ -100,13 +100,18 @@ fn into_a_new_directory_comes_all_or_nothing() {
 #[test]
 fn nothing_is_done_without_the_word() {
     let stage = Stage::with_data();
-    stage.stamp();
+    let stamp = stage.stamp();
     stage.write("data/a", "changed");
     stage.restore(&["--latest"]).exits(4).says("--yes");
     let asked = |args: &[&str], answer: &str| feed(&mut stage.tool("volrestore", args), answer);
     asked(&["--latest"], "DESTROY\n").exits(4).says("no terminal");
     let plan = stage.restore(&["--latest", "--dry-run"]).exits(0);
     assert!(plan.out.contains("fill") && plan.out.contains("keep"), "{}", plan.out);
+    let record = stage.path("backups/snapshots").join(format!("{stamp}.json")).display().to_string();
+    for words in [&[&record, "--dir", "none"][..], &[&record, "--into", "none"]] {
+        stage.restore(&[words, &["--dry-run"]].concat()).exits(0);
+        assert!(!stage.there("none"), "{words:?}");
+    }
     assert_eq!(stage.read("data/a"), "changed");
     assert_eq!(befores(&stage).len(), 0);
 }

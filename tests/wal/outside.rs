@@ -113,6 +113,8 @@ fn a_log_outside_of_the_data_directory_comes_along_and_the_one_in_use_is_left_al
     // without a recovery it is a copy as it was, which is told
     let plain = lab::run(stage.server.tool("volrestore").args([&with, "--into", "copy"])).exits(0);
     plain.says("the link pg_wal leads to");
+    recover(&stage, &[&with, "--until-latest", "--into", &into, "--dry-run"]).exits(0);
+    assert!(!Path::new(&into).exists());
     let ran = recover(&stage, &[&with, "--until-latest", "--into", &into]).exits(0);
     assert_eq!(ran.out, format!("{into}/log\n{into}/data\n"));
     assert!(live() == before, "the log in use is as it was");

@@ -28,17 +28,20 @@ pub fn entries(list: &str) -> impl Iterator<Item = (&str, &str)> {
     list.lines().filter_map(entry)
 }
 
-/// As `sha256sum` writes it and reads it: 64 hexadecimal digits, a blank, one more or an asterisk, the name.
+/// As `sha256sum -c` takes it: 64 hexadecimal digits, a blank, one more or an asterisk that it can do without, the name.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (digest, rest) = line.split_at_checked(64)?;
-    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *")).filter(|name| !name.is_empty())?;
-    digest.bytes().all(|b| b.is_ascii_hexdigit()).then_some((digest, name))
+    let rest = rest.strip_prefix(' ')?;
+    let name = rest.strip_prefix([' ', '*']).unwrap_or(rest);
+    let is_entry = !name.is_empty() && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    is_entry.then_some((digest, name))
 }
 
-/// The first line of `dir`'s list, from 1, that is nothing that `sha256sum` reads: what it told of is not known.
+/// The first line of `dir`'s list, from 1, that is no entry: what it told of is not known. Remarks are none, nor are
+/// names that `sha256sum` writes with a backslash, which no backup has.
 pub fn odd_line(dir: &Path) -> Option<usize> {
     let list = listed(dir);
-    let is_odd = |line: &str| !line.is_empty() && !line.starts_with('#') && entry(line).is_none();
+    let is_odd = |line: &str| !line.is_empty() && !line.starts_with(['#', '\\']) && entry(line).is_none();
     list.lines().position(is_odd).map(|at| at + 1)
 }
 
@@ -76,10 +79,10 @@ mod tests {
     #[test]
     fn lines_are_those_of_sha256sum() {
         let digest = "0f".repeat(32);
-        let list = format!("# of us\n\n{digest}  a b\n{digest} *c\n{digest}   d\n");
+        let list = format!("# of us\n\n{digest}  a b\n{digest} *c\n{digest}   d\n{digest} e\n");
         let names: Vec<&str> = entries(&list).map(|(_, name)| name).collect();
-        assert_eq!(names, ["a b", "c", " d"]);
-        for (odd, at) in [("", None), ("x", Some(6)), (&digest[1..], Some(6)), ("sha", Some(6))] {
+        assert_eq!(names, ["a b", "c", " d", "e"]);
+        for (odd, at) in [("", None), ("\\x", None), ("x", Some(7)), (&digest[1..], Some(7))] {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(SUMS), format!("{list}{odd}\n")).unwrap();
             assert_eq!(odd_line(dir.path()), at, "{odd}");

@@ -15,7 +15,7 @@ pub struct Kin {
     pub database: Option<String>,
     /// The server's system identifier; `None` where that is not known.
     pub server: Option<String>,
-    /// Where the volumes are, of a snapshot that no server tells from those of others with the same names.
+    /// Where the volumes are, of a snapshot that neither a server nor names that somebody gave tell from others.
     pub place: Option<String>,
     /// The options that left something out.
     pub partial: Vec<String>,

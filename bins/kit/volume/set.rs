@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Place;
 use super::control::{Control, Lsn};
 use crate::codec::{Frame, Kind as Codec};
 use crate::exit::{Error, Result};
@@ -111,9 +112,9 @@ pub enum Content {
 pub struct Archive {
     /// The volume's short name.
     pub label: String,
-    /// Whether somebody gave it that name; else it is that of its place.
+    /// Whether somebody gave it that name; else it is that of its place. `None` in records that do not tell.
     #[serde(default)]
-    pub is_named: bool,
+    pub is_named: Option<bool>,
     /// Where the volume was: `dir:/path`, `docker:NAME`, `podman:NAME`.
     pub place: String,
     /// The services of Compose that use it.
@@ -176,6 +177,15 @@ pub struct Link {
     pub target: String,
 }
 
+impl Archive {
+    /// Whether somebody gave the volume its name, as far as that can be told.
+    fn is_named(&self) -> bool {
+        let differs =
+            || Place::parse(&self.place, Path::new("/")).is_ok_and(|place| place.name() != self.label);
+        self.is_named.unwrap_or_else(differs)
+    }
+}
+
 impl Set {
     /// When the snapshot began.
     pub fn created(&self) -> Option<Stamp> {
@@ -216,7 +226,7 @@ impl Set {
 
     /// Where the volumes are that have no name of their own, by which those of no server are told from others.
     pub fn place(&self) -> Option<String> {
-        let unnamed = self.volumes.iter().filter(|a| !a.is_named && self.system_identifier.is_none());
+        let unnamed = self.volumes.iter().filter(|a| !a.is_named() && self.system_identifier.is_none());
         places(unnamed.map(|a| (a.label.as_str(), a.place.as_str())))
     }
 
@@ -288,7 +298,7 @@ mod tests {
         };
         let archive = Archive {
             label: "one".into(),
-            is_named: false,
+            is_named: None,
             place: "dir:/srv/one".into(),
             services: Vec::new(),
             content: Content::Other,

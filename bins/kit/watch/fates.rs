@@ -23,7 +23,7 @@ pub struct Fates {
 pub enum Turn<'a> {
     /// One that is about to make a backup.
     Coming(Candidate),
-    /// The same, of a server that is not known yet: it is taken for that of the newest that is like it.
+    /// The same, whose kin is not known whole yet: it is taken for that of the newest one that fits.
     Guessed(Candidate),
     /// One that has made the backup of this name, which stays whatever the clocks say.
     Made(&'a str),
@@ -35,34 +35,40 @@ impl Fates {
     /// What `policy` makes of `backups`, of one series and newest first. With `allow_shrink` nothing is held back.
     pub fn of(policy: &Policy, now: Stamp, backups: &[&Backup], turn: Turn<'_>, allow_shrink: bool) -> Self {
         let candidates: Vec<Candidate> = backups.iter().map(|b| b.candidate()).collect();
+        let is_made = |name: &str| candidates.iter().position(|c| c.name == name);
         let (coming, made) = match turn {
             Turn::Coming(coming) => (Some(coming), None),
-            Turn::Guessed(coming) => (Some(like_before(coming, &candidates)), None),
-            Turn::Made(name) => (None, candidates.iter().position(|c| c.name == name)),
+            Turn::Guessed(coming) => (Some(guess(coming, &candidates)), None),
+            Turn::Made(name) => (None, Some(is_made(name))),
             Turn::All => (None, None),
         };
-        let of = coming.as_ref().or(made.and_then(|at| candidates.get(at))).map(|own| own.kin.clone());
+        let kin_of_made = |made: Option<usize>| made.and_then(|at| candidates.get(at)?.kin.clone());
+        // `None`: the rules are for all
+        let own = coming.as_ref().map(|coming| coming.kin.clone()).or(made.map(kin_of_made));
+        // then the one to come is the measure
+        let is_accepted = allow_shrink && coming.is_some();
         let all: Vec<Candidate> = candidates.iter().cloned().chain(coming).collect();
         let mut verdicts = plan(policy, now, &all);
         verdicts.truncate(backups.len());
-        if let Some(made) = made.and_then(|at| verdicts.get_mut(at)).filter(|v| goes(v)) {
+        if let Some(made) = made.flatten().and_then(|at| verdicts.get_mut(at)).filter(|v| goes(v)) {
             *made = Verdict::Keep("made by this run".into());
         }
         let mut held = Vec::new();
         for line in lines(backups.iter().copied(), now) {
-            let of_line = |b: &Backup| line.backups.iter().any(|of| of.path == b.path);
-            let mut of_line: Vec<&mut Verdict> =
-                backups.iter().zip(&mut verdicts).filter(|(b, _)| of_line(b)).map(|(_, v)| v).collect();
-            if of.as_ref().is_some_and(|kin| kin.as_ref() != Some(&line.kin)) {
-                of_line
+            let is_in_line = |b: &Backup| line.backups.iter().any(|in_line| in_line.path == b.path);
+            let in_line = backups.iter().zip(&mut verdicts).filter(|(b, _)| is_in_line(b));
+            let mut in_line: Vec<&mut Verdict> = in_line.map(|(_, verdict)| verdict).collect();
+            if own.as_ref().is_some_and(|own| own.as_ref() != Some(&line.kin)) {
+                in_line
                     .into_iter()
                     .for_each(|v| *v = Verdict::Keep(format!("counted by itself: {}", line.kin)));
                 continue;
             }
             match drop_of(&line.backups, SUSPICIOUS).filter(|_| !allow_shrink) {
-                None => keep_measure(&line, &mut of_line),
+                None if is_accepted => {}
+                None => keep_measure(&line, &mut in_line),
                 Some(why) => {
-                    let mut going = of_line.into_iter().filter(|v| goes(v)).peekable();
+                    let mut going = in_line.into_iter().filter(|v| goes(v)).peekable();
                     held.extend(going.peek().map(|_| format!("{}: {why}", line.newest().name)));
                     going.for_each(|verdict| *verdict = Verdict::Keep(HELD_BACK.into()));
                 }
@@ -96,10 +102,13 @@ fn keep_measure(line: &Line<'_>, verdicts: &mut [&mut Verdict]) {
     }
 }
 
-fn like_before(coming: Candidate, before: &[Candidate]) -> Candidate {
-    let Some(kin) = &coming.kin else { return coming };
-    let proven = before.iter().filter(|c| c.fault.is_none()).filter_map(|c| c.kin.as_ref());
-    let like =
-        proven.into_iter().find(|k| Kin { server: None, place: None, ..(*k).clone() } == *kin).cloned();
-    Candidate { kin: like.or(coming.kin), ..coming }
+/// Completes the kin of what is to come by the newest one that fits: one of any server or place; of a dump from
+/// elsewhere, of which nothing is known, one whose manifest names no server either.
+fn guess(coming: Candidate, before: &[Candidate]) -> Candidate {
+    let mut proven = before.iter().filter(|c| c.fault.is_none()).filter_map(|c| c.kin.as_ref());
+    let like = match &coming.kin {
+        Some(kin) => proven.find(|k| Kin { server: None, place: None, ..(*k).clone() } == *kin),
+        None => proven.find(|k| k.server.is_none()),
+    };
+    Candidate { kin: like.cloned().or(coming.kin), ..coming }
 }

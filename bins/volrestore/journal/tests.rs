@@ -55,7 +55,7 @@ fn wherever_it_is_cut_off_the_next_run_ends_it() {
         let (now, before) = if steps == 0 { ("old", "") } else { ("new", "old") };
         assert_eq!((is(&m.live).as_str(), is(&m.before).as_str()), (now, before), "{steps}");
         assert!(!there(&m.staged) && !there(&filling) && !there(&swapping), "{steps}");
-        assert_eq!(done(here(dir.path())).unwrap().len(), usize::from(steps > 0));
+        assert_eq!(latest(here(dir.path())).unwrap().is_some(), steps > 0);
         resume(here(dir.path()), &speech, |_| Ok(String::new())).unwrap();
     }
 }
