@@ -32,15 +32,23 @@ pub(crate) enum What {
 }
 
 impl Job {
-    /// What it is going to be a backup of, but for the server, which is not known before; `None` for a dump that comes
-    /// from elsewhere, and alone tells.
-    pub(crate) fn kin(&self, args: &Args) -> Option<Kin> {
-        let (kind, database) = match &self.what {
-            What::Database(name) => (manifest::Kind::Database, Some(name.clone())),
-            What::Cluster => (manifest::Kind::Cluster, None),
-            What::Command(_) | What::Stdin => return None,
+    /// Whether it may be going to be a backup of that, as far as it can be told before; the server is not known.
+    pub(crate) fn may_be(&self, args: &Args, kin: &Kin) -> bool {
+        let is = |kind| kin.kind == kind && kin.partial == self.partial(args);
+        let is_dumped_by = |program| match program {
+            "pg_dump" => is(manifest::Kind::Database),
+            _ => is(manifest::Kind::Cluster),
         };
-        Some(Kin { kind, database, server: None, place: None, partial: self.partial(args) })
+        match &self.what {
+            What::Cluster => is(manifest::Kind::Cluster),
+            What::Database(name) => is(manifest::Kind::Database) && kin.database.as_ref() == Some(name),
+            // of which nobody asks the server
+            What::Command(command) => {
+                kin.server.is_none()
+                    && narrow::dumper(command).is_none_or(|(program, _)| is_dumped_by(program))
+            }
+            What::Stdin => kin.server.is_none(),
+        }
     }
 
     /// The options by which the dump leaves something out.

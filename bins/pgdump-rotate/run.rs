@@ -8,7 +8,7 @@ use kit::codec::Codec;
 use kit::exit::{Code, Error, Result};
 use kit::guard::{For, guard};
 use kit::lock::Lock;
-use kit::manifest::Manifest;
+use kit::manifest::{Kin, Manifest};
 use kit::notify::Account;
 use kit::out::{self, Speech};
 use kit::pg::Server;
@@ -205,13 +205,16 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
     let now = Stamp::now();
     let mut rows = Vec::new();
     for job in jobs(args) {
+        let may_be = |kin: &Kin| job.may_be(args, kin);
         let mut turn = Turn::All;
         if matches!(args.action, Action::Backup) {
             let stamp = if dir.is_dir() { catalog::free_stamp(dir, &job.prefix, now)? } else { now };
             let name = catalog::name(&job.prefix, stamp, "");
             rows.push(vec!["make".into(), name.clone(), job.describe()]);
-            let kin = job.kin(args);
-            turn = Turn::Guessed(Candidate { name, time: stamp, tag: args.tag.clone(), kin, fault: None });
+            turn = Turn::Guessed(
+                Candidate { name, time: stamp, tag: args.tag.clone(), kin: None, fault: None },
+                &may_be,
+            );
         }
         let Some(policy) = &args.policy else { continue };
         let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, turn)?;

@@ -9,7 +9,7 @@ use kit::volume::control::Control;
 use kit::volume::entry::Found;
 use kit::volume::set::{Archive, Content, Data, Link, Mode, Set};
 use kit::volume::verify::Proven;
-use kit::volume::{Place, Volume};
+use kit::volume::{Place, Volume, half_restored};
 use kit::{out, place};
 
 use crate::choose::Chosen;
@@ -99,11 +99,11 @@ pub(crate) fn targets(
                 .map_err(|e| Error::no(format!("cannot restore '{}': {e}", archive.label)))?,
         };
         let (site, live) = sites.find(&place)?.map_or_else(Default::default, |(s, path)| (s, Some(path)));
-        live.as_deref().map_or(Ok(()), |live| is_no_half(&site, live))?;
         let of = |data: &Data| site.control(&live.as_ref()?.join(&data.path)).ok().flatten();
         let present = archive.data.first().and_then(of);
         targets.push(Target { label: archive.label.clone(), place, live, site, present, forgotten: false });
     }
+    is_no_half(&targets)?;
     for word in forget {
         let place = Place::parse(word, &here).map_err(kit::cli::usage)?;
         if let Some((site, live)) = sites.find(&place)?
@@ -134,27 +134,19 @@ pub(crate) fn targets(
     Ok(targets)
 }
 
-/// Refuses a directory that a restore has left without a name, and that no journal here tells of.
-fn is_no_half(site: &Site, live: &Path) -> Result<()> {
-    if site.there(live)? {
-        return Ok(());
+/// Refuses what a restore has replaced by half, and that no journal here tells of.
+fn is_no_half(targets: &[Target]) -> Result<()> {
+    let mut volumes = Vec::new();
+    for target in targets {
+        let Some(live) = &target.live else { continue };
+        let name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        volumes.push((name, target.site.names(place::parent(live)).unwrap_or_default()));
     }
-    let begin = format!("{}.restore_", live.file_name().unwrap_or_default().to_string_lossy());
-    let names = site.names(place::parent(live))?;
-    let stamps = names.iter().filter_map(|name| name.strip_prefix(&begin));
-    let before = |stamp: &str| place::with_suffix(live, &format!(".before_{stamp}"));
-    for before in stamps.map(before) {
-        if !site.there(&before)? {
-            continue;
-        }
-        return Err(Error::refused(format!(
-            "a restore of '{}' was cut off while names changed, and its journal is elsewhere: '{}' was there",
-            live.display(),
-            before.display()
-        ))
-        .hint("Run that restore again with its own --dir, which ends it."));
-    }
-    Ok(())
+    let Some(stamp) = half_restored(&volumes) else { return Ok(()) };
+    Err(Error::refused(format!(
+        "a restore was cut off while names changed, and its journal is elsewhere: what was there ends in '.before_{stamp}'"
+    ))
+    .hint("Run that restore again with its own --dir, which ends it."))
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.

@@ -10,7 +10,7 @@ use kit::volume::control::Control;
 use kit::volume::entry::{is_segment, leads_out};
 use kit::volume::helper::Helper;
 use kit::volume::set::{Archive, Content, Data};
-use kit::volume::{Place, Volume, live};
+use kit::volume::{Place, Volume, half_restored, live};
 use tempfile::TempDir;
 
 use crate::sketch::sketch;
@@ -127,7 +127,25 @@ pub(crate) fn sources(words: &[String], snapshots: &Path, image: &str) -> Result
         }
         sources.push(source);
     }
+    is_no_half(&sources)?;
     Ok(sources)
+}
+
+/// Refuses what a restore has replaced by half, whose journal is elsewhere: it is of two times.
+fn is_no_half(sources: &[Source]) -> Result<()> {
+    let named = |source: &Source| match &source.files {
+        Files::Here(root) => {
+            let name = root.file_name()?.to_string_lossy().into_owned();
+            Some((name, place::names(place::parent(root)).ok()?))
+        }
+        Files::Behind(_) => None,
+    };
+    let volumes: Vec<_> = sources.iter().filter_map(named).collect();
+    let Some(stamp) = half_restored(&volumes) else { return Ok(()) };
+    Err(Error::refused(format!(
+        "a restore was cut off while names changed, and its journal is elsewhere: what was there ends in '.before_{stamp}'"
+    ))
+    .hint("Run that restore again with its own --dir, which ends it."))
 }
 
 fn files(place: &Place, snapshots: &Path, image: &str) -> Result<Files> {

@@ -80,10 +80,7 @@ fn snapshot(
     place::ensure_dir(&snapshots)?;
     let _lock = Lock::take_within(&snapshots, args.lock_timeout, kit::child::pause)?;
     services::mend(dir, speech);
-    if snapshots.join(SWAPPING).exists() {
-        return Err(Error::temporary("a restore of volumes was cut off, and must be ended first")
-            .hint("Run volrestore again, or volrestore --undo: either ends what was begun."));
-    }
+    nothing_half(&snapshots)?;
     // what cannot be removed is no reason for having no snapshot
     let swept = sweep(&snapshots, speech);
     // what would fail when all is read is found out before anything stops
@@ -156,6 +153,15 @@ fn snapshot(
         .map_or(Ok(Vec::new()), |policy| rotate(&path, &set, policy, args.allow_shrink, speech))?;
     held.iter().for_each(|why| account.note(&format!("nothing older is removed: {why}")));
     started.and(swept).map(|()| if held.is_empty() { Code::Done } else { Code::Part })
+}
+
+/// Refuses while a restore is to be ended first.
+fn nothing_half(snapshots: &Path) -> Result<()> {
+    if snapshots.join(SWAPPING).exists() {
+        return Err(Error::temporary("a restore of volumes was cut off, and must be ended first")
+            .hint("Run volrestore again, or volrestore --undo: either ends what was begun."));
+    }
+    Ok(())
 }
 
 /// Services may wait for it: gzip takes its fastest level unless it is told another.
@@ -247,6 +253,7 @@ fn tell(args: &Args, set: &Set, path: &Path, speech: &Speech, account: &Account<
 }
 
 fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
+    nothing_half(dir)?;
     let sources = sources_of(args, settings, dir)?;
     let now = Stamp::now();
     let stamp = if dir.is_dir() { free_stamp(dir, now)? } else { now };
@@ -281,7 +288,7 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
         let kin = Kin { kind: manifest::Kind::Volumes, database: None, server, place, partial: Vec::new() };
         let tag = args.tag.clone();
         let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
-        let turn = if seen.is_some() { Turn::Coming(coming) } else { Turn::Guessed(coming) };
+        let turn = if seen.is_some() { Turn::Coming(coming) } else { Turn::Guessed(coming, &|_| true) };
         let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, turn)?;
         for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
             let (what, why) = verdict.into_words();

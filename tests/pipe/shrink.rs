@@ -100,3 +100,27 @@ fn a_dry_run_of_a_dump_from_elsewhere_tells_what_the_run_does() {
     assert_eq!((goes.len(), &goes), (2, &gone), "{}", plan.out);
     assert!(of_server.exists() && place.path(made.line()).exists());
 }
+
+#[test]
+fn a_dry_run_of_a_dumping_command_tells_its_parts_apart() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    fs::write(place.path("dump.sql"), dump(ROWS)).unwrap();
+    fs::write(place.path("pg_dump"), "#!/bin/sh\nexec cat dump.sql\n").unwrap();
+    fs::set_permissions(place.path("pg_dump"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (whole, part) = (["--", "./pg_dump", "shop"], ["--", "./pg_dump", "-s", "shop"]);
+    let run = |options: &[&str], command: &[&str]| place.rotate(&[options, command].concat()).exits(0);
+    for command in [&whole[..], &part, &whole, &part] {
+        run(&["--no-rotate"], command);
+    }
+    for command in [&whole[..], &part] {
+        let plan = run(&["--keep-last", "1", "--dry-run"], command);
+        let goes = plan.lines().into_iter().filter_map(|l| l.strip_prefix("remove\t")?.split('\t').next());
+        let goes: Vec<String> = goes.map(str::to_owned).collect();
+        let before = place.dumps();
+        run(&["--keep-last", "1"], command);
+        let after = place.dumps();
+        let gone: Vec<String> = before.into_iter().filter(|name| !after.contains(name)).collect();
+        assert_eq!((goes.len(), &goes), (2, &gone), "{}", plan.out);
+    }
+}

@@ -155,9 +155,37 @@ fn half_of_a_restore_that_is_told_of_elsewhere_is_not_built_upon() {
     fs::rename(stage.path("data"), stage.path(&before)).unwrap();
     let record = stage.path(&format!("backups/snapshots/{stamp}.json"));
     let args = [record.to_str().unwrap(), "--yes", "-o", "others"];
-    stage.restore(&args).exits(4).says("its journal is elsewhere").says(&before);
+    stage.restore(&args).exits(4).says("its journal is elsewhere").says(&before["data".len()..]);
     assert!(!stage.there("data"));
     stage.restore(&[&stamp, "--yes"]).exits(0).says("is done");
     assert_eq!((stage.read("data/a"), befores(&stage)), ("one".into(), vec!["live".into()]));
     assert_eq!(stage.read(&format!("{before}/a")), "live");
+}
+
+#[test]
+fn half_of_a_set_that_is_told_of_elsewhere_is_neither_built_upon_nor_backed_up() {
+    let stage = Stage::with_data();
+    stage.write("more/x", "one");
+    let stamp = stage.snap(&["-q", "dir:data", "dir:more"]).exits(0).line().to_owned();
+    for file in ["data/a", "more/x"] {
+        stage.write(file, "live");
+    }
+    stage.restore(&[&stamp, "--yes", "--stop", "kill -9 $PPID", "--start", "true"]).exits(KILLED);
+    let staged = stage.names("").into_iter().find(|n| n.starts_with("data.restore_")).unwrap();
+    let rename = |from: &str, to: &str| fs::rename(stage.path(from), stage.path(to)).unwrap();
+    rename("backups/snapshots/.restore.json", "backups/snapshots/.swap.json");
+    rename("data", &staged.replace("restore", "before"));
+    rename(&staged, "data");
+    let both = ["dir:data", "dir:more"];
+    stage.restore(&[&stamp, "--yes", "-o", "others"]).exits(4).says("its journal is elsewhere");
+    for dry in [&["-o", "others"][..], &["-o", "others", "--dry-run"]] {
+        stage.snap(&[&both, dry].concat()).exits(4).says("its journal is elsewhere");
+    }
+    for dry in [&[][..], &["--dry-run"]] {
+        stage.snap(&[&both, dry].concat()).exits(5).says("must be ended first");
+    }
+    assert_eq!((stage.read("data/a"), stage.read("more/x")), ("one".into(), "live".into()));
+    stage.restore(&[&stamp, "--yes"]).exits(0).says("is done");
+    assert_eq!((stage.read("data/a"), stage.read("more/x")), ("one".into(), "one".into()));
+    stage.snap(&both).exits(0);
 }

@@ -37,11 +37,10 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     is_entry.then_some((digest, name))
 }
 
-/// The first line of `dir`'s list, from 1, that is no entry: what it told of is not known. Remarks are none, nor are
-/// names that `sha256sum` writes with a backslash, which no backup has.
+/// The first line of `dir`'s list, from 1, that is no entry, and no remark: what it told of is not known.
 pub fn odd_line(dir: &Path) -> Option<usize> {
     let list = listed(dir);
-    let is_odd = |line: &str| !line.is_empty() && !line.starts_with(['#', '\\']) && entry(line).is_none();
+    let is_odd = |line: &str| !line.is_empty() && !line.starts_with('#') && entry(line).is_none();
     list.lines().position(is_odd).map(|at| at + 1)
 }
 
@@ -82,7 +81,7 @@ mod tests {
         let list = format!("# of us\n\n{digest}  a b\n{digest} *c\n{digest}   d\n{digest} e\n");
         let names: Vec<&str> = entries(&list).map(|(_, name)| name).collect();
         assert_eq!(names, ["a b", "c", " d", "e"]);
-        for (odd, at) in [("", None), ("\\x", None), ("x", Some(7)), (&digest[1..], Some(7))] {
+        for (odd, at) in [("", None), ("\\x", Some(7)), ("x", Some(7)), (&digest[1..], Some(7))] {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(SUMS), format!("{list}{odd}\n")).unwrap();
             assert_eq!(odd_line(dir.path()), at, "{odd}");

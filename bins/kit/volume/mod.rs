@@ -4,6 +4,7 @@
 //! record of a snapshot, [`control`] what PostgreSQL says of a data directory in it, [`tar`] how an
 //! archive is read and [`entry`] what may stand in one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +34,20 @@ pub enum Place {
     Docker(String),
     /// A named volume of Podman.
     Podman(String),
+}
+
+/// The time of a restore that has replaced some of these volumes and not yet others: by the name of each, and the
+/// names beside it.
+pub fn half_restored(volumes: &[(String, Vec<String>)]) -> Option<String> {
+    let stamps = |infix: &str| -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        for (name, beside) in volumes {
+            let begin = format!("{name}{infix}");
+            found.extend(beside.iter().filter_map(|n| n.strip_prefix(&begin)));
+        }
+        found
+    };
+    stamps(".restore_").intersection(&stamps(".before_")).next().map(|stamp| (*stamp).to_owned())
 }
 
 /// A volume: where it is, and the short name that its archive bears.

@@ -24,7 +24,7 @@ pub enum Turn<'a> {
     /// One that is about to make a backup.
     Coming(Candidate),
     /// The same, whose kin is not known whole yet: it is taken for that of the newest one that fits.
-    Guessed(Candidate),
+    Guessed(Candidate, &'a dyn Fn(&Kin) -> bool),
     /// One that has made the backup of this name, which stays whatever the clocks say.
     Made(&'a str),
     /// One that makes none: its rules are for all.
@@ -38,7 +38,12 @@ impl Fates {
         let is_made = |name: &str| candidates.iter().position(|c| c.name == name);
         let (coming, made) = match turn {
             Turn::Coming(coming) => (Some(coming), None),
-            Turn::Guessed(coming) => (Some(guess(coming, &candidates)), None),
+            Turn::Guessed(coming, fits) => {
+                let mut proven =
+                    candidates.iter().filter(|c| c.fault.is_none()).filter_map(|c| c.kin.as_ref());
+                let kin = proven.find(|kin| fits(kin)).cloned();
+                (Some(Candidate { kin, ..coming }), None)
+            }
             Turn::Made(name) => (None, Some(is_made(name))),
             Turn::All => (None, None),
         };
@@ -100,15 +105,4 @@ fn keep_measure(line: &Line<'_>, verdicts: &mut [&mut Verdict]) {
     {
         **measure = Verdict::Keep("its drop was allowed, and older ones stay".into());
     }
-}
-
-/// Completes the kin of what is to come by the newest one that fits: one of any server or place; of a dump from
-/// elsewhere, of which nothing is known, one whose manifest names no server either.
-fn guess(coming: Candidate, before: &[Candidate]) -> Candidate {
-    let mut proven = before.iter().filter(|c| c.fault.is_none()).filter_map(|c| c.kin.as_ref());
-    let like = match &coming.kin {
-        Some(kin) => proven.find(|k| Kin { server: None, place: None, ..(*k).clone() } == *kin),
-        None => proven.find(|k| k.server.is_none()),
-    };
-    Candidate { kin: like.cloned().or(coming.kin), ..coming }
 }
