@@ -125,6 +125,13 @@ impl Instance {
         self.postmaster.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(None)))
     }
 
+    /// Whether it goes on running, or ends within that time: its connections go before it does.
+    pub fn stays(&mut self, most: Duration) -> bool {
+        let end = Instant::now() + most;
+        while self.is_running() && Instant::now() < end && pause(Duration::from_millis(10)).is_ok() {}
+        self.is_running()
+    }
+
     /// How to reach it, with nothing of the environment's own server in it.
     pub fn settings(&self) -> Settings {
         Settings::alone(self.environment())

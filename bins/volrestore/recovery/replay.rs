@@ -95,7 +95,7 @@ impl Replay<'_> {
         let mut instance = Instance::start(&programs, &site, data, &settings, self.within)?;
         let reached = self.follow(&instance, &programs);
         // a server that ended by itself tells why
-        let reached = reached.map_err(|error| match instance.is_running() {
+        let reached = reached.map_err(|error| match instance.stays(Duration::from_secs(2)) {
             true => error,
             false => {
                 let words = instance.last_words();
