@@ -11,18 +11,9 @@ use kit::retention::{Policy, Verdict};
 use kit::stamp::Stamp;
 use kit::watch::{Fates, Turn};
 
-/// The backups of one series, newest first, and what becomes of them.
-pub(crate) fn fates(
-    dir: &Path,
-    series: &str,
-    policy: &Policy,
-    allow_shrink: bool,
-    turn: Turn<'_>,
-) -> Result<(Vec<Backup>, Fates)> {
-    let backups = if dir.is_dir() { catalog::scan(dir, Some(series))? } else { Vec::new() };
-    let all: Vec<&Backup> = backups.iter().collect();
-    let fates = Fates::of(policy, Stamp::now(), &all, turn, allow_shrink);
-    Ok((backups, fates))
+/// The backups of one series, newest first.
+pub(crate) fn backups(dir: &Path, series: &str) -> Result<Vec<Backup>> {
+    if dir.is_dir() { catalog::scan(dir, Some(series)) } else { Ok(Vec::new()) }
 }
 
 /// Removes what no rule keeps from one series. The caller holds the directory's lock. Gives back why some stay that
@@ -35,7 +26,8 @@ pub(crate) fn rotate(
     turn: Turn<'_>,
     speech: &Speech,
 ) -> Result<Vec<String>> {
-    let (backups, fates) = fates(dir, series, policy, allow_shrink, turn)?;
+    let backups = backups(dir, series)?;
+    let fates = Fates::of(policy, Stamp::now(), &backups, turn, allow_shrink);
     fates.tell(speech);
     let mut kins: Vec<Kin> = Vec::new();
     for kin in backups.iter().filter(|b| b.fault.is_none()).filter_map(Backup::kin) {

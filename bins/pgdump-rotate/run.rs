@@ -17,12 +17,12 @@ use kit::retention::{Candidate, Verdict};
 use kit::services;
 use kit::settings::Settings;
 use kit::stamp::Stamp;
-use kit::watch::Turn;
+use kit::watch::{Fates, Turn};
 
 use crate::backup::{Run, proof};
 use crate::cli::{self, Action, Args, From, HELP, TOOL};
 use crate::produce::{Job, jobs};
-use crate::rotate::{fates, rotate};
+use crate::rotate::{backups, rotate};
 
 /// The whole program.
 pub(crate) fn run() -> Result<Code> {
@@ -217,7 +217,8 @@ fn dry_run(args: &Args, dir: &Path) -> Result<Code> {
             );
         }
         let Some(policy) = &args.policy else { continue };
-        let (backups, fates) = fates(dir, &job.prefix, policy, args.allow_shrink, turn)?;
+        let backups = backups(dir, &job.prefix)?;
+        let fates = Fates::of(policy, Stamp::now(), &backups, turn, args.allow_shrink);
         let row = |(backup, verdict): (Backup, Verdict)| {
             let (what, why) = verdict.into_words();
             vec![what.to_owned(), backup.name, why]

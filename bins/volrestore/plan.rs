@@ -9,7 +9,7 @@ use kit::volume::control::Control;
 use kit::volume::entry::Found;
 use kit::volume::set::{Archive, Content, Data, Link, Mode, Set};
 use kit::volume::verify::Proven;
-use kit::volume::{Place, Volume, half_restored};
+use kit::volume::{Place, Volume, no_half};
 use kit::{out, place};
 
 use crate::choose::Chosen;
@@ -140,13 +140,10 @@ fn is_no_half(targets: &[Target]) -> Result<()> {
     for target in targets {
         let Some(live) = &target.live else { continue };
         let name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // where nothing can be listed, nothing is put beside either
         volumes.push((name, target.site.names(place::parent(live)).unwrap_or_default()));
     }
-    let Some(stamp) = half_restored(&volumes) else { return Ok(()) };
-    Err(Error::refused(format!(
-        "a restore was cut off while names changed, and its journal is elsewhere: what was there ends in '.before_{stamp}'"
-    ))
-    .hint("Run that restore again with its own --dir, which ends it."))
+    no_half(&volumes)
 }
 
 /// The names under which all of it will be done. Volumes that are not there are not in it.

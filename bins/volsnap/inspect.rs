@@ -10,7 +10,7 @@ use kit::volume::control::Control;
 use kit::volume::entry::{is_segment, leads_out};
 use kit::volume::helper::Helper;
 use kit::volume::set::{Archive, Content, Data};
-use kit::volume::{Place, Volume, half_restored, live};
+use kit::volume::{Place, Volume, live, no_half};
 use tempfile::TempDir;
 
 use crate::sketch::sketch;
@@ -141,11 +141,7 @@ fn is_no_half(sources: &[Source]) -> Result<()> {
         Files::Behind(_) => None,
     };
     let volumes: Vec<_> = sources.iter().filter_map(named).collect();
-    let Some(stamp) = half_restored(&volumes) else { return Ok(()) };
-    Err(Error::refused(format!(
-        "a restore was cut off while names changed, and its journal is elsewhere: what was there ends in '.before_{stamp}'"
-    ))
-    .hint("Run that restore again with its own --dir, which ends it."))
+    no_half(&volumes)
 }
 
 fn files(place: &Place, snapshots: &Path, image: &str) -> Result<Files> {

@@ -11,23 +11,16 @@ use kit::stamp::Stamp;
 use kit::volume::set::{self, Set};
 use kit::watch::{self, Fates, Turn};
 
-/// The snapshots of one series in `dir`, newest first, and what becomes of them.
-pub(crate) fn fates(
-    dir: &Path,
-    series: &str,
-    policy: &Policy,
-    allow_shrink: bool,
-    turn: Turn<'_>,
-) -> Result<(Vec<Backup>, Fates)> {
+/// The snapshots of one series in `dir`, newest first. What cannot be read may be one of them: it stays, and a dry run
+/// tells why.
+pub(crate) fn snapshots(dir: &Path, series: &str) -> Result<Vec<Backup>> {
     let mut snapshots = if dir.is_dir() { watch::snapshots(dir)? } else { Vec::new() };
-    // what cannot be read may be one of them: it stays, and a dry run tells why
     snapshots.retain(|s| s.series.as_deref() == Some(series) || s.manifest.is_none());
-    let all: Vec<&Backup> = snapshots.iter().collect();
-    let fates = Fates::of(policy, Stamp::now(), &all, turn, allow_shrink);
-    Ok((snapshots, fates))
+    Ok(snapshots)
 }
 
-/// Removes what no rule keeps, set by set, of the kin of the `set` that this very run has `made`. The caller holds the directory's lock. Gives back why some stay that no rule keeps.
+/// Removes what no rule keeps, set by set, of the kin of the `set` that this very run has `made`. The caller holds the
+/// directory's lock. Gives back why some stay that no rule keeps.
 pub(crate) fn rotate(
     made: &Path,
     set: &Set,
@@ -37,7 +30,8 @@ pub(crate) fn rotate(
 ) -> Result<Vec<String>> {
     let dir = place::parent(made);
     let name = made.file_name().unwrap_or_default().to_string_lossy();
-    let (snapshots, fates) = fates(dir, &set.series(), policy, allow_shrink, Turn::Made(&name))?;
+    let snapshots = snapshots(dir, &set.series())?;
+    let fates = Fates::of(policy, Stamp::now(), &snapshots, Turn::Made(&name), allow_shrink);
     fates.tell(speech);
     // the oldest first: a kill never leaves what is older than a drop that was allowed without that
     for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts).rev() {

@@ -22,7 +22,7 @@ use kit::volume::helper;
 use kit::volume::listing;
 use kit::volume::set::{self, FORMAT_VERSION, KIND, Mode, Set};
 use kit::volume::snapshot::{Snapshot, free_stamp};
-use kit::watch::Turn;
+use kit::watch::{Fates, Turn};
 
 use crate::basebackup;
 use crate::cli::{self, Action, Args, TOOL};
@@ -31,7 +31,7 @@ use crate::help::HELP;
 use crate::hot;
 use crate::inspect::{Seen, Source, glance, look, outside, sources, sweep_containers};
 use crate::leader::{self, leader};
-use crate::rotate::{fates, rotate, sweep};
+use crate::rotate::{rotate, snapshots, sweep};
 use crate::take::Taking;
 
 /// The folder of snapshots below that of backups.
@@ -289,7 +289,8 @@ fn dry_run(args: &Args, settings: &Settings, dir: &Path) -> Result<Code> {
         let tag = args.tag.clone();
         let coming = Candidate { name: stamp.compact(), time: stamp, tag, kin: Some(kin), fault: None };
         let turn = if seen.is_some() { Turn::Coming(coming) } else { Turn::Guessed(coming, &|_| true) };
-        let (snapshots, fates) = fates(dir, &series, policy, args.allow_shrink, turn)?;
+        let snapshots = snapshots(dir, &series)?;
+        let fates = Fates::of(policy, now, &snapshots, turn, args.allow_shrink);
         for (snapshot, verdict) in snapshots.iter().zip(fates.verdicts) {
             let (what, why) = verdict.into_words();
             rows.push(vec![what.to_owned(), set::stem(&snapshot.name).to_owned(), why]);

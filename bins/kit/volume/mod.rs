@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use crate::exit::{self, Error};
+
 pub mod control;
 pub mod engine;
 pub mod entry;
@@ -36,18 +38,22 @@ pub enum Place {
     Podman(String),
 }
 
-/// The time of a restore that has replaced some of these volumes and not yet others: by the name of each, and the
-/// names beside it.
-pub fn half_restored(volumes: &[(String, Vec<String>)]) -> Option<String> {
-    let stamps = |infix: &str| -> BTreeSet<&str> {
-        let mut found = BTreeSet::new();
-        for (name, beside) in volumes {
-            let begin = format!("{name}{infix}");
-            found.extend(beside.iter().filter_map(|n| n.strip_prefix(&begin)));
-        }
-        found
+/// Refuses volumes of which a restore, told of elsewhere, has replaced some and not yet others: by the name of each,
+/// and the names beside it.
+pub fn no_half(volumes: &[(String, Vec<String>)]) -> exit::Result<()> {
+    let stamps = |infix: &str| -> BTreeSet<String> {
+        let beside = volumes.iter().flat_map(|(name, beside)| beside.iter().map(move |other| (name, other)));
+        let stamp = |(name, other): (&String, &String)| {
+            Some(other.strip_prefix(name.as_str())?.strip_prefix(infix)?.to_owned())
+        };
+        beside.filter_map(stamp).collect()
     };
-    stamps(".restore_").intersection(&stamps(".before_")).next().map(|stamp| (*stamp).to_owned())
+    let (staged, before) = (stamps(".restore_"), stamps(".before_"));
+    let Some(stamp) = staged.intersection(&before).next() else { return Ok(()) };
+    Err(Error::refused(format!(
+        "a restore was cut off while names changed, and its journal is elsewhere: what was there ends in '.before_{stamp}'"
+    ))
+    .hint("Run that restore again with its own --dir, which ends it."))
 }
 
 /// A volume: where it is, and the short name that its archive bears.

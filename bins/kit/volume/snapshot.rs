@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::set::{Artifact, Set, parse, parse_record};
+use super::set::{Artifact, Set, parse, parse_record, stem};
 use crate::exit::Result;
 use crate::place;
 use crate::retention;
@@ -39,7 +39,7 @@ impl Snapshot {
 
     /// `YYYYMMDD_HHMMSS`, as the record is named.
     pub fn stem(&self) -> String {
-        self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        stem(&self.path.file_name().unwrap_or_default().to_string_lossy()).to_owned()
     }
 
     /// Bytes of all archives.

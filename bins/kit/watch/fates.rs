@@ -1,6 +1,8 @@
 //! What becomes of the backups of a series when rules are gone by: the plan of `retention`, and what a loss
 //! holds back. Whoever removes, tells beforehand or foretells asks here, so that all say the same.
 
+use std::borrow::Borrow;
+
 use super::{Line, SUSPICIOUS, drop_of, drop_was_allowed, lines};
 use crate::catalog::Backup;
 use crate::manifest::Kin;
@@ -33,7 +35,14 @@ pub enum Turn<'a> {
 
 impl Fates {
     /// What `policy` makes of `backups`, of one series and newest first. With `allow_shrink` nothing is held back.
-    pub fn of(policy: &Policy, now: Stamp, backups: &[&Backup], turn: Turn<'_>, allow_shrink: bool) -> Self {
+    pub fn of<B: Borrow<Backup>>(
+        policy: &Policy,
+        now: Stamp,
+        backups: &[B],
+        turn: Turn<'_>,
+        allow_shrink: bool,
+    ) -> Self {
+        let backups: Vec<&Backup> = backups.iter().map(Borrow::borrow).collect();
         let candidates: Vec<Candidate> = backups.iter().map(|b| b.candidate()).collect();
         let is_made = |name: &str| candidates.iter().position(|c| c.name == name);
         let (coming, made) = match turn {
